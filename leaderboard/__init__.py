@@ -1,0 +1,62 @@
+"""Renders benchmark results: Markdown, HTML, CSV, JSON, terminal tables and figures.
+
+Knows nothing of how numbers were measured: everything comes in one `Results`. Names load their
+module on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leaderboard.html import render_html
+    from leaderboard.markdown import render_markdown
+    from leaderboard.results import Failure, MetricInfo, Results, Row, Sample
+    from leaderboard.summary import Summary, aggregate, summarize
+    from leaderboard.tables import render_csv, render_json
+    from leaderboard.terminal import terminal_table
+
+__all__ = [
+    "Failure",
+    "MetricInfo",
+    "Results",
+    "Row",
+    "Sample",
+    "Summary",
+    "aggregate",
+    "render_csv",
+    "render_html",
+    "render_json",
+    "render_markdown",
+    "summarize",
+    "terminal_table",
+]
+
+_HOMES = {
+    "Failure": "results",
+    "MetricInfo": "results",
+    "Results": "results",
+    "Row": "results",
+    "Sample": "results",
+    "Summary": "summary",
+    "aggregate": "summary",
+    "render_csv": "tables",
+    "render_html": "html",
+    "render_json": "tables",
+    "render_markdown": "markdown",
+    "summarize": "summary",
+    "terminal_table": "terminal",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,235 @@
+"""The tables of a leaderboard as plain data, the same for every output format."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from leaderboard.quantity import Shown, show
+from leaderboard.results import MetricInfo, Results
+from leaderboard.summary import Key, by_seed, summarize
+from leaderboard.text import capital, one_line, words
+
+State = Literal["value", "failed", "missing"]
+
+# Reading order of a table: how good, how robust, whatever else there is, at what cost.
+_FAMILIES = {"accuracy": 0, "robustness": 1, "efficiency": 3}
+_OTHER = 2
+_WIDEST = 9  # columns of numbers that a page shows without scrolling
+_ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+_TRAIN = "train"  # the cell that all others of a net stand on
+_CELL_NAME = re.compile(r"(.+)/([^/]+)/([^/]*)/seed(\d+)/(.+)", re.DOTALL)
+
+
+class Net(NamedTuple):
+    """One line of a table: a network, over all its seeds."""
+
+    dataset: str
+    backbone: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A headline metric and the title it has on this board."""
+
+    measure: str
+    metric: str
+    title: str
+    info: MetricInfo
+
+    @property
+    def heading(self) -> str:
+        """Title, direction and unit: "Top-1 ↑ (%)"."""
+        unit = one_line(self.info.unit)
+        said = unit.lower() in self.title.lower().split() or unit.lower() == self.title.lower()
+        # Bytes carry their unit in each cell.
+        ending = f"({unit})" if unit and not said and self.info.scale != "bytes" else ""
+        title = capital(self.title)
+        return " ".join(part for part in (title, _ARROWS[self.info.better], ending) if part)
+
+    @property
+    def family(self) -> str:
+        """The measure without its part after the slash: all attacks are "robustness"."""
+        return self.measure.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one table cell says; `best` among the values of its column and data set."""
+
+    text: str
+    state: State = "value"
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A network's cells. `seeds` is like "3", or "2 of 3" where some gave no number at all."""
+
+    net: Net
+    seeds: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Some columns of a data set; `title` is empty where one table holds them all."""
+
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A data set and its tables."""
+
+    dataset: str
+    tables: tuple[Table, ...]
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some cell is failed or missing."""
+        cells = (cell for table in self.tables for line in table.lines for cell in line.cells)
+        return any(cell.state != "value" for cell in cells)
+
+
+def sections(results: Results) -> list[Section]:
+    """A section for each data set, in the order of the results."""
+    ledger = _Ledger(results)
+    order: dict[str, list[Net]] = {}
+    for net in ledger.nets:
+        order.setdefault(net.dataset, []).append(net)
+    return [
+        Section(name, tuple(_tables(ledger, nets, _columns(results, ledger, nets))))
+        for name, nets in order.items()
+    ]
+
+
+class _Ledger:
+    """Which seeds of which net have which values, and which failed or were never reached."""
+
+    def __init__(self, results: Results) -> None:
+        self.values = by_seed(results.rows)
+        self.measured: dict[tuple[Net, str], set[int]] = {}
+        self.failed: dict[tuple[Net, str], set[int]] = {}
+        self.missing: dict[tuple[Net, str], set[int]] = {}
+        for key, seeds in self.values.items():
+            self.measured.setdefault((Net(*key[:3]), key.measure), set()).update(seeds)
+        for bad in results.failures:
+            net = Net(bad.dataset, bad.backbone, bad.variant)
+            self.failed.setdefault((net, bad.measure), set()).add(bad.seed)
+        for name in results.missing:
+            if found := _CELL_NAME.fullmatch(name):
+                net = Net(found[1], found[2], found[3])
+                self.missing.setdefault((net, found[5]), set()).add(int(found[4]))
+        self.got: dict[Net, set[int]] = {}
+        self.planned: dict[Net, set[int]] = {}
+        for book in (self.measured, self.failed, self.missing):
+            for (net, _), found_seeds in book.items():
+                self.planned.setdefault(net, set()).update(found_seeds)
+                if book is self.measured:
+                    self.got.setdefault(net, set()).update(found_seeds)
+        self.nets = list(self.planned)
+
+    def concerns(self, nets: Iterable[Net], measure: str, metric: str) -> bool:
+        """Whether the metric was measured, or its measure should have been, on one of `nets`."""
+        return any(
+            Key(*net, measure, metric) in self.values
+            or (net, measure) in self.failed
+            or (net, measure) in self.missing
+            for net in nets
+        )
+
+    def lost_measures(self, nets: Sequence[Net]) -> list[str]:
+        """The measures of which some cell of `nets` failed or was never reached."""
+        wanted, books = set(nets), (*self.failed, *self.missing)
+        return list(dict.fromkeys(measure for net, measure in books if net in wanted))
+
+    def lost(self, net: Net, measure: str) -> tuple[set[int], set[int]]:
+        """The seeds that failed and those never reached."""
+        failed = self.failed.get((net, measure), set()) | self.failed.get((net, _TRAIN), set())
+        return failed, self.missing.get((net, measure), set())
+
+    def seeds(self, net: Net) -> str:
+        """How many seeds gave a number, and of how many where that is fewer."""
+        got, planned = len(self.got.get(net, ())), len(self.planned[net])
+        return str(got) if got == planned else f"{got} of {planned}"
+
+
+def _columns(results: Results, ledger: _Ledger, nets: Sequence[Net]) -> list[Column]:
+    found = [
+        Column(measure, metric, one_line(info.title) or words(metric), info)
+        for (measure, metric), info in results.metrics.items()
+        if info.headline and ledger.concerns(nets, measure, metric)
+    ]
+    # A measure that never came to a number has no metrics, but a column to be missed in.
+    known = {measure for measure, _ in results.metrics} | {_TRAIN}
+    for measure in ledger.lost_measures(nets):
+        if measure not in known:
+            found.append(Column(measure, "", words(measure.rpartition("/")[2]), MetricInfo("")))
+    found.sort(key=lambda column: _FAMILIES.get(column.family, _OTHER))
+    count = Counter(column.title for column in found)
+    return [replace(column, title=_told_apart(column, count)) for column in found]
+
+
+def _told_apart(column: Column, count: Counter[str]) -> str:
+    """The column's title, after its attack's name: "Gaussian blur: median L2"."""
+    own = words(column.measure.rpartition("/")[2])
+    repeated = "/" in column.measure or count[column.title] > 1
+    named = own.lower() in column.title.lower()
+    return f"{own}: {column.title}" if repeated and not named else column.title
+
+
+def _tables(ledger: _Ledger, nets: Sequence[Net], columns: Sequence[Column]) -> Iterable[Table]:
+    grid = [_cells(ledger, nets, column) for column in columns]
+    for title, picked in _groups(columns):
+        lines = tuple(
+            Line(net, ledger.seeds(net), tuple(grid[index][row] for index in picked))
+            for row, net in enumerate(nets)
+        )
+        yield Table(title, tuple(columns[index] for index in picked), lines)
+
+
+def _groups(columns: Sequence[Column]) -> list[tuple[str, Sequence[int]]]:
+    """Column numbers of each table: one for all; where that is too wide, the largest family
+    (most often the attacks) moves out, and what is still too wide is cut into even parts."""
+    everything = range(len(columns))
+    if len(columns) <= _WIDEST:
+        return [("", everything)]
+    largest = Counter(column.family for column in columns).most_common(1)[0][0]
+    rest = [index for index in everything if columns[index].family != largest]
+    own = [index for index in everything if columns[index].family == largest]
+    tables: list[tuple[str, Sequence[int]]] = []
+    for title, picked in (("Overview", rest), (words(largest), own)):
+        parts = -(-len(picked) // _WIDEST)
+        for part in range(parts):
+            start, end = (len(picked) * cut // parts for cut in (part, part + 1))
+            number = f" ({part + 1} of {parts})" if parts > 1 else ""
+            tables.append((title + number, picked[start:end]))
+    return tables
+
+
+def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
+    """A column from top to bottom. The best is taken on the values as displayed, ties and all."""
+    pairs = [_cell(ledger, net, column) for net in nets]
+    means = [shown.mean for _, shown in pairs if shown is not None]
+    if len(means) < 2 or column.info.better == "neither":  # nothing to be better than
+        return [cell for cell, _ in pairs]
+    best = max(means) if column.info.better == "higher" else min(means)
+    return [replace(cell, best=shown is not None and shown.mean == best) for cell, shown in pairs]
+
+
+def _cell(ledger: _Ledger, net: Net, column: Column) -> tuple[Cell, Shown | None]:
+    failed, missing = ledger.lost(net, column.measure)
+    seeds = ledger.values.get(Key(*net, column.measure, column.metric))
+    if not seeds:
+        return (Cell("failed", "failed") if failed else Cell("–", "missing")), None
+    shown = show(summarize([*seeds.values()]), column.info)
+    # A mean over fewer seeds than planned says so.
+    note = f" (n = {len(seeds)})" if (failed | missing) - seeds.keys() else ""
+    return Cell(shown.text + note), shown

@@ -1,0 +1,60 @@
+"""Numbers as people read them: 91.20 ± 0.31, 7.7 k, 12.3 MiB, ∞."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from leaderboard.results import MetricInfo
+from leaderboard.summary import Summary
+
+_STEPS: dict[str, tuple[float, tuple[str, ...]]] = {
+    "plain": (math.inf, ("",)),
+    "si": (1000.0, ("", "k", "M", "G", "T", "P", "E")),
+    "bytes": (1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB")),
+}
+_TOO_LONG = 1e15  # beyond, digits before the point say less than an exponent
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A quantity's text, and the mean that a reader sees in it (rounded as displayed)."""
+
+    text: str
+    mean: float
+
+
+def show(summary: Summary, info: MetricInfo) -> Shown:
+    """A summary as `info` wants it: the deviation, if there is one, in the unit of the mean."""
+    decimals = info.decimals if info.scale == "plain" else min(info.decimals, 1)
+    factor, prefix = _unit(summary.mean, info, decimals)
+    if info.scale != "plain" and factor == 1 and not summary.sd and summary.mean.is_integer():
+        decimals = 0  # 512 B, not 512.0 B
+    mean, shown = _digits(summary.mean / factor, decimals)
+    # A counted quantity is the same for each seed, and "± 0" would only be in the way.
+    if summary.sd is not None and (summary.sd or info.scale == "plain"):
+        mean = f"{mean} ± {_digits(summary.sd / factor, decimals)[0]}"
+    return Shown(f"{mean} {prefix}".rstrip(), shown * factor)
+
+
+def _unit(value: float, info: MetricInfo, decimals: int) -> tuple[float, str]:
+    step, prefixes = _STEPS[info.scale]
+    factor = 1.0
+    if not math.isfinite(value):
+        return factor, ""
+    for prefix in prefixes[:-1]:
+        # Compared as rounded, so that 999,999 is 1.0 M and not 1000.0 k.
+        if abs(round(value / factor, decimals)) < step:
+            return factor, prefix
+        factor *= step
+    return (factor if len(prefixes) > 1 else 1.0), prefixes[-1]
+
+
+def _digits(value: float, decimals: int) -> tuple[str, float]:
+    if math.isinf(value):
+        return "∞", value
+    if abs(value) >= _TOO_LONG:
+        text = f"{value:.{decimals}e}"
+        return text, float(text)
+    rounded = round(value, decimals) + 0.0  # -0.0 + 0.0 is 0.0
+    return f"{rounded:,.{decimals}f}", rounded

@@ -1,0 +1,108 @@
+"""What a leaderboard is made from: plain rows, knowing nothing of how they were measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # rows can be made, and errors shown, before numpy is loaded
+    import numpy as np
+    from numpy.typing import NDArray
+
+Better = Literal["higher", "lower", "neither"]
+Scale = Literal["plain", "si", "bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """How a metric is shown: its column title, unit, direction, decimals.
+
+    `headline` metrics are columns of the leaderboard's main table; others are in the tidy rows
+    only. `scale` is one of "plain", "si" (12.3 k, 4.5 M), "bytes" (12.3 MiB); the latter two have
+    one decimal at most.
+    """
+
+    title: str
+    unit: str = ""
+    better: Better = "neither"
+    decimals: int = 2
+    headline: bool = False
+    scale: Scale = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured number in tidy form. `measure` is like "accuracy" or
+    "robustness/gaussian_blur"; `value` may be inf (attack not successful), never NaN."""
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    measure: str
+    metric: str
+    value: float
+    unit: str
+
+    def __post_init__(self) -> None:
+        # A NaN here would quietly poison every mean above it; it belongs in a Failure.
+        if math.isnan(self.value) or self.value == -math.inf:
+            name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
+            raise ValueError(f"{name}/{self.measure} {self.metric}: {self.value} is not a result")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A cell that was tried and failed: its name and why (`error` is one line).
+
+    `measure` is "train" where the training itself failed: whatever that net then lacks is shown
+    as failed.
+    """
+
+    cell: str
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    measure: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Per-sample result of one attack on one trained network: float64 N minimal L2 distances,
+    0 where the clean image is misclassified already, inf where no adversarial was found."""
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    attack: str
+    l2: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.l2.ndim != 1 or self.l2.size == 0 or not bool((self.l2 >= 0).all()):
+            name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/{self.attack}"
+            raise ValueError(f"{name}: l2 must be a non-empty row of distances >= 0, without NaN")
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything a leaderboard shows. Order of data sets and nets is the order of `rows`.
+
+    `metrics` is keyed by (measure, metric); for attacks the measure is the full
+    "robustness/gaussian_blur". `missing` names cells planned but never reached
+    ("fashion-mnist-mini/lenet_fc/td/seed0/accuracy"). `provenance` maps a heading ("command",
+    "hardware", "date", "versions", ...) to text, which may have several lines.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    metrics: Mapping[tuple[str, str], MetricInfo]
+    failures: tuple[Failure, ...] = ()
+    missing: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,93 @@
+"""The leaderboard's tables for the end of a run in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from leaderboard.board import Cell, Line, Section, Table, sections
+from leaderboard.page import NOTHING
+from leaderboard.results import Results
+from leaderboard.text import one_line
+
+_STYLES = {"value": "", "failed": "red", "missing": "dim"}
+_NAME = 28  # characters of a name; a longer one is shortened in its middle
+_GAP = 3  # spaces that a column takes beside its text
+_HEADS = ("Backbone", "Variant", "Seeds")
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalTable:
+    """A leaderboard for `Console.print`: tables as wide as the console, then what failed."""
+
+    results: Results
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        boards = sections(self.results)
+        if not boards:
+            yield Text(NOTHING)
+        for section in boards:
+            for table in section.tables:
+                yield from _grids(section, table, options.max_width)
+        for bad in self.results.failures:
+            yield Text(f"failed  {one_line(bad.cell)}: {one_line(bad.error, 300)}", style="red")
+        if self.results.missing:
+            yield Text(f"never reached: {len(self.results.missing)} cells", style="dim")
+
+
+def terminal_table(results: Results) -> TerminalTable:
+    """The tables, one below the other, then a line for each failure; for `Console.print`."""
+    return TerminalTable(results)
+
+
+def _grids(section: Section, table: Table, width: int) -> Iterator[Grid]:
+    """The table, cut between columns where the console is too narrow: numbers never wrap."""
+    names = [_names(line) for line in table.lines]
+    fixed = 1 + sum(map(_width, zip(_HEADS, *names, strict=True)))
+    start, used = 0, fixed
+    for index, column in enumerate(table.columns):
+        need = _width((*column.heading.split(), *(line.cells[index].text for line in table.lines)))
+        if used + need > width and index > start:
+            yield _grid(section, table, range(start, index))
+            start, used = index, fixed
+        used += need
+    yield _grid(section, table, range(start, len(table.columns)))
+
+
+def _width(texts: tuple[str, ...]) -> int:
+    return max(map(cell_len, texts)) + _GAP
+
+
+def _grid(section: Section, table: Table, picked: range) -> Grid:
+    # `Text` throughout: in a plain string, rich would obey brackets in somebody's name.
+    title = " · ".join(part for part in (one_line(section.dataset), table.title) if part)
+    grid = Grid(
+        title=Text(title if not picked.start else f"{title} (continued)", style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for name in _HEADS:
+        grid.add_column(name, justify="right" if name == _HEADS[-1] else "left", no_wrap=True)
+    for index in picked:
+        heading = Text(table.columns[index].heading)
+        longest = max(cell_len(line.cells[index].text) for line in table.lines)
+        grid.add_column(heading, justify="right", min_width=longest)
+    for line in table.lines:
+        grid.add_row(*map(Text, _names(line)), *(_cell(line.cells[index]) for index in picked))
+    return grid
+
+
+def _names(line: Line) -> tuple[str, str, str]:
+    return one_line(line.net.backbone, _NAME), one_line(line.net.variant, _NAME), line.seeds
+
+
+def _cell(cell: Cell) -> Text:
+    return Text(cell.text, style="bold green" if cell.best else _STYLES[cell.state])

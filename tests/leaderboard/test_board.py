@@ -1,0 +1,159 @@
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_results import ATTACKS, failure, results
+
+from leaderboard import MetricInfo, Results, Row
+from leaderboard.board import Cell, Section, sections
+
+TOP1 = MetricInfo("accuracy", "%", "higher", 1, headline=True)
+
+
+def board(values: Mapping[str, list[float]], info: MetricInfo = TOP1, **extra: object) -> Section:
+    """A section of one column with a line for each variant."""
+    rows = [
+        Row("d", "net", variant, seed, "accuracy", "top1", value, "%")
+        for variant, seeds in values.items()
+        for seed, value in enumerate(seeds)
+    ]
+    (section,) = sections(Results("t", tuple(rows), {("accuracy", "top1"): info}, **extra))
+    return section
+
+
+def column(section: Section, index: int = 0) -> list[Cell]:
+    return [line.cells[index] for line in section.tables[0].lines]
+
+
+def best(section: Section) -> list[bool]:
+    return [cell.best for cell in column(section)]
+
+
+def headings(section: Section) -> list[str]:
+    return [column.heading for table in section.tables for column in table.columns]
+
+
+def test_best_follows_the_direction() -> None:
+    values = {"bu": [90.0], "td": [91.0]}
+    assert best(board(values)) == [False, True]
+    assert best(board(values, replace(TOP1, better="lower"))) == [True, False]
+    assert best(board(values, replace(TOP1, better="neither"))) == [False, False]
+
+
+def test_ties_as_displayed_are_all_best() -> None:
+    assert best(board({"a": [90.04], "b": [89.96], "c": [89.9]})) == [True, True, False]
+
+
+def test_infinite_is_best_where_higher_is() -> None:
+    values = {"a": [2.0, math.inf], "b": [3.0, 4.0]}
+    assert [cell.text for cell in column(board(values))] == ["∞", "3.5 ± 0.7"]
+    assert best(board(values)) == [True, False]
+
+
+def test_nothing_is_best_alone() -> None:
+    assert best(board({"a": [90.0]})) == [False]
+    base = results()
+    lone = replace(base, rows=base.rows[:1], failures=(failure(base, "accuracy", "boom"),))
+    assert [(cell.state, cell.best) for cell in column(sections(lone)[0])] == [
+        ("value", False),
+        ("failed", False),
+    ]
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=8))
+def test_best_are_exactly_the_cells_with_the_greatest_text(values: list[float]) -> None:
+    cells = column(board({str(index): [value] for index, value in enumerate(values)}))
+    top = max(float(cell.text) for cell in cells)
+    assert [cell.best for cell in cells] == [float(cell.text) == top for cell in cells]
+
+
+def test_columns_come_in_reading_order_with_direction_and_unit() -> None:
+    base = results(attacks=("gaussian_blur", "spatial"))
+    shuffled = dict(reversed(base.metrics.items()))
+    (section,) = sections(replace(base, metrics=shuffled))
+    assert headings(section) == [
+        "Top-1 ↑ (%)",
+        "Spatial: median L2 ↑",
+        "Gaussian blur: median L2 ↑",
+        "Memory ↓",
+        "Speed ↑ (images/s)",
+        "FLOPs ↓",
+        "Parameters ↓",
+    ]
+
+
+def test_a_single_attack_is_named_too() -> None:
+    (section,) = sections(results(attacks=("spatial",)))
+    assert "Spatial: median L2 ↑" in headings(section)
+
+
+def test_too_many_attacks_move_into_tables_of_their_own() -> None:
+    base = results(attacks=ATTACKS)
+    (section,) = sections(base)
+    titles = [table.title for table in section.tables]
+    assert titles == ["Overview", "Robustness (1 of 2)", "Robustness (2 of 2)"]
+    assert [len(table.columns) for table in section.tables] == [5, 5, 5]
+    shown = [(c.measure, c.metric) for table in section.tables for c in table.columns]
+    assert sorted(shown) == sorted(key for key, info in base.metrics.items() if info.headline)
+
+
+def test_failed_missing_and_partial_cells() -> None:
+    base = results()
+    gone = {("td", 0, "robustness/single_pixel"), ("td", 0, "accuracy"), ("td", 1, "accuracy")}
+    (section,) = sections(
+        replace(
+            base,
+            rows=tuple(r for r in base.rows if (r.variant, r.seed, r.measure) not in gone),
+            failures=(
+                failure(base, "accuracy", "boom"),
+                failure(base, "accuracy", "boom", seed=1),
+                failure(base, "robustness/single_pixel", "boom"),
+            ),
+            missing=("fashion-mnist-mini/lenet_fc/td_uni/seed0/accuracy",),
+        )
+    )
+    (table,) = section.tables
+    bu, td, uni = table.lines
+    assert td.cells[0] == Cell("failed", "failed")
+    assert td.cells[1].text == "∞ (n = 1)"
+    assert "(n" not in bu.cells[1].text
+    assert {cell.state for cell in uni.cells} == {"missing"}
+    assert [line.seeds for line in table.lines] == ["2", "2", "0 of 1"]
+    assert section.has_gaps
+
+
+def test_a_failed_training_fails_whatever_the_net_lacks() -> None:
+    base = results()
+    rows = tuple(row for row in base.rows if row.variant == "bu")
+    (section,) = sections(replace(base, rows=rows, failures=(failure(base, "train", "NaN"),)))
+    assert {cell.state for cell in section.tables[0].lines[1].cells} == {"failed"}
+
+
+def test_a_measure_that_never_gave_a_number_still_has_a_column() -> None:
+    base = results()
+    (section,) = sections(
+        replace(
+            base,
+            failures=(failure(base, "robustness/gaussian_blur", "boom"),),
+            missing=("fashion-mnist-mini/lenet_fc/bu/seed0/localization", "not a cell name"),
+        )
+    )
+    titles = headings(section)
+    assert titles.index("Gaussian blur") < titles.index("Localization") < titles.index("FLOPs ↓")
+    assert column(section, titles.index("Gaussian blur"))[1].text == "failed"
+
+
+def test_data_sets_and_nets_keep_the_order_of_the_rows() -> None:
+    found = sections(results(datasets=("zebra", "ant"), variants=("td", "bu")))
+    assert [section.dataset for section in found] == ["zebra", "ant"]
+    assert [line.net.variant for line in found[0].tables[0].lines] == ["td", "bu"]
+
+
+def test_a_data_set_with_a_slash_in_its_name_is_understood_in_missing_cells() -> None:
+    missing = ("imagefolder:a/b/net/td/seed3/accuracy",)
+    first, second = sections(replace(results(), missing=missing))
+    assert first.dataset == "fashion-mnist-mini"
+    assert second.tables[0].lines[0].net == ("imagefolder:a/b", "net", "td")
+    assert [cell.state for cell in column(second)] == ["missing"]
