@@ -1,0 +1,30 @@
+"""Errors that are the user's to mend: printed as they are, without a traceback, exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Bad input. The message says what is wrong, where, and what to do; the CLI exits with 2."""
+
+
+class UnknownNameError(BenchError):
+    """A name that no registry knows; the message offers the nearest ones."""
+
+
+class DataError(BenchError):
+    """A data set that is missing, corrupt or unusable; the message names the file or folder."""
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the nearest choice, or the choices, or `""` if none."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    if not known:
+        return ""
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"; known: {shown}"

@@ -1,0 +1,95 @@
+"""Identities: a versioned hash over only what changes a cell's result.
+
+Not in it: the suite's name, labels, the order of anything, the device (a run directory belongs
+to one kind of device), the output folder. In it: the data set with its options, the backbone
+with its options and, for code that is not ours, that code; variant, seed, recipe; the measure
+with its version and options. A golden test fails when an identity moves; raise VERSION then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.registry import Entry
+
+VERSION = 1
+
+
+def digest(*parts: object) -> str:
+    """20 hex digits of SHA-256 over the canonical JSON of `parts`."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def reference_key(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies a plugin with its options; third-party code counts by version or source."""
+    key: dict[str, Any] = {"name": entry.name, "options": dict(options)}
+    if entry.source != "built in":
+        key["code"] = code_fingerprint(entry.target)
+    return key
+
+
+@cache
+def code_fingerprint(target: str) -> str:
+    """`name==version` of an installed distribution, else a hash of the source files.
+
+    A researcher edits a backbone and runs again: that must not be taken for the same network.
+    Every `.py` file of the target's top-level package counts (of a single module, that file).
+
+    Raises:
+        BenchError: there is no such module.
+    """
+    top = target.partition(":")[0].partition(".")[0]
+    for name in metadata.packages_distributions().get(top, ()):
+        dist = metadata.distribution(name)
+        if "editable" not in (dist.read_text("direct_url.json") or ""):
+            return f"{name}=={dist.version}"
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        raise BenchError(f"'{target}': there is no module '{top}' (looked in sys.path)")
+    return source_hash(spec.origin, tuple(spec.submodule_search_locations or ()))
+
+
+def source_hash(origin: str | None, folders: tuple[str, ...]) -> str:
+    """SHA-256 over the sources of a module or package, with their relative paths."""
+    files = [
+        (path.relative_to(folder), path)
+        for folder in folders
+        for path in sorted(Path(folder).rglob("*.py"))
+    ]
+    if not files and origin and Path(origin).is_file():
+        files = [(Path(Path(origin).name), Path(origin))]
+    total = hashlib.sha256()
+    for shown, path in files:
+        total.update(shown.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return "source:" + total.hexdigest()[:20]
+
+
+@cache
+def file_hash(path: Path, _stamp: tuple[int, int]) -> str:
+    """SHA-256 of a file's content; `_stamp` (size, mtime) keeps the cache honest."""
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def folder_key(folder: Path) -> str:
+    """A hash over the files of a folder of own data: relative path, size, and content of what is
+    not an image (Parquet). Images count by name, size and time of change, for there are many."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        stat = path.stat()
+        stamp = (stat.st_size, stat.st_mtime_ns)
+        content = file_hash(path, stamp) if path.suffix == ".parquet" else repr(stamp)
+        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\0".encode())
+    return total.hexdigest()[:20]

@@ -1,0 +1,109 @@
+"""From file to `Suite`, collecting every mistake of shape instead of stopping at the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bench.errors import BenchError, did_you_mean
+from bench.suite.recipe import Augment, Recipe
+from bench.suite.schema import Override, Suite
+from bench.suite.yaml_tree import Problem, Step, Tree, read
+
+
+def find(name: str) -> Path:
+    """The suite file that a command line means: a path, or the name of a shipped suite.
+
+    Raises:
+        BenchError: there is no such file or suite.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = shipped_suites()
+    if name in shipped:
+        return shipped[name]
+    if path.name in {p.name for p in shipped.values()} and path.parent == Path("suites"):
+        return shipped[path.stem]
+    raise BenchError(f"{name}: no such suite file{did_you_mean(name, shipped)}")
+
+
+def shipped_suites() -> dict[str, Path]:
+    """The suites that come with the package, by name."""
+    import suites
+
+    folder = Path(next(iter(suites.__path__)))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(path: Path) -> tuple[Tree, Suite | None, list[Problem]]:
+    """Read and validate the shape of a suite.
+
+    Returns the file's tree, the suite (None if its shape is wrong) and all problems found.
+
+    Raises:
+        BenchError: the file cannot be read. SuiteError: it is not YAML.
+    """
+    tree = read(path)
+    problems = list(tree.problems)
+    if not isinstance(tree.data, dict):
+        what = "is empty" if tree.data is None else "must be a mapping (name:, seeds:, ...)"
+        return tree, None, [*problems, tree.problem((), what)]
+    try:
+        suite = Suite.model_validate(tree.data)
+    except ValidationError as error:
+        return tree, None, problems + list(shape_problems(tree, (), error, Suite))
+    return tree, (None if problems else suite), problems
+
+
+def shape_problems(
+    tree: Tree, prefix: Sequence[Step], error: ValidationError, model: type[BaseModel]
+) -> Iterator[Problem]:
+    """Turn pydantic's errors into problems with a line; `prefix` is where `model` starts."""
+    for item in error.errors(include_url=False):
+        path = (*prefix, *(step for step in item["loc"] if not str(step).startswith("function-")))
+        yield tree.problem(path, _say(item, model))
+
+
+def _say(item: Any, model: type[BaseModel]) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        unknown = str(item["loc"][-1])
+        return f"unknown key '{unknown}'{did_you_mean(unknown, _keys(item['loc'], model))}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(context.get("error", item["msg"]))
+    if kind == "literal_error":
+        choices = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
+        return (
+            f"{item['input']!r} is not one of {', '.join(choices)}"
+            + (
+                did_you_mean(item["input"], choices) if isinstance(item["input"], str) else ""
+            ).partition("; known")[0]
+        )
+    text = item["msg"][:1].lower() + item["msg"][1:]
+    return f"{text.replace('input should', 'should')}, not {_short(item['input'])}"
+
+
+def _keys(loc: Sequence[Step], model: type[BaseModel]) -> list[str]:
+    """The keys allowed where an unknown one stands."""
+    owner: type[BaseModel] = model
+    inner: dict[str, type[BaseModel]] = {
+        "overrides": Override,
+        "recipe": Recipe,
+        "augment": Augment,
+    }
+    for step in loc[:-1]:
+        owner = inner.get(str(step), owner)
+    return list(owner.model_fields)
+
+
+def _short(value: object) -> str:
+    shown = "a mapping" if isinstance(value, Mapping) else repr(value)
+    if isinstance(value, list):
+        shown = "a list"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

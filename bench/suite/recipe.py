@@ -1,0 +1,95 @@
+"""The training recipe: everything about training that a suite can say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class Strict(BaseModel):
+    """Base of all suite models: unknown keys are refused and values do not change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augment(Strict):
+    """Augmentation of training images, drawn on the device for every image and epoch.
+
+    `shift` is the largest shift as a fraction of the side, both axes, continuous, bilinear with
+    replicated edges (the authors' code: 0.1). `flip` is the probability of a horizontal flip.
+    `crop` cuts a random square of that side, after zero-padding by `crop_padding` on every side.
+    `pca_jitter` is the standard deviation of the per-image PCA colour jitter (Imagenette: 0.1).
+    """
+
+    shift: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    flip: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    crop: Annotated[Whole, Field(ge=1)] | None = None
+    crop_padding: Annotated[Whole, Field(ge=0)] = 0
+    pca_jitter: Annotated[Number, Field(ge=0)] = 0.0
+
+
+class Recipe(Strict):
+    """How a network is trained; the defaults are the paper's (section 4 and its released code).
+
+    `weight_decay` is PyTorch's (gradient += weight_decay * w), on kernels only; the paper's
+    lambda, added to the loss as lambda * sum(w^2), is half of it. `lr` is the start value for
+    "three-stage" (x0.1 at 50 % and 80 % of the epochs) and the peak for "one-cycle".
+    `mean` is subtracted after scaling to [0, 1]: "per_pixel" or "per_channel" means of the whole
+    training set; `test_mean: own` takes the test set's own mean for test images, as the authors
+    did for Imagenette. `std` divides per channel. `bn_momentum` is PyTorch's (weight of the new
+    batch); None keeps each network's own. `precision` other than fp32 is autocast.
+    `deterministic: null` means true on the CPU and false on CUDA.
+    """
+
+    epochs: Annotated[Whole, Field(ge=1)] = 30
+    batch_size: Annotated[Whole, Field(ge=2)] = 128
+    lr: Annotated[Number, Field(gt=0)] = 0.1
+    schedule: Literal["three-stage", "one-cycle", "constant"] = "three-stage"
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    nesterov: StrictBool = True
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    validation: Annotated[Number, Field(ge=0, lt=1)] = 0.1
+    mean: Literal["none", "per_pixel", "per_channel"] = "none"
+    test_mean: Literal["train", "own"] = "train"
+    std: Literal["none", "per_channel"] = "none"
+    augment: Augment = Augment()
+    bn_momentum: Annotated[Number, Field(gt=0, le=1)] | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: StrictBool = False
+    deterministic: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("Nesterov needs momentum above 0; set nesterov: false")
+        return self
+
+    def overridden(self, other: Recipe) -> Recipe:
+        """This recipe with the keys that `other` states explicitly (`augment` key by key).
+
+        Raises:
+            pydantic.ValidationError: the combination is not consistent.
+        """
+        given = {key: getattr(other, key) for key in other.model_fields_set}
+        if "augment" in given:
+            augment = {k: getattr(other.augment, k) for k in other.augment.model_fields_set}
+            given["augment"] = self.augment.model_dump() | augment
+        return Recipe.model_validate(self.model_dump() | given)

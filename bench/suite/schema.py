@@ -1,0 +1,162 @@
+"""The shape of a suite. It may grow but not change."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from bench.suite.recipe import Recipe, Strict, Whole
+
+Variant = Literal["bu", "td", "td_uni", "td_rev"]
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:/=-]*")
+
+
+class Reference(Strict):
+    """Something from a registry: its name, the label it is shown under, and its options.
+
+    In YAML a plain name, or a mapping with `name`, optionally `label`, and options beside them.
+    """
+
+    name: str
+    label: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict):
+            raise ValueError("must be a name, or a mapping with a name and options")
+        if not isinstance(value.get("name"), str) or not value["name"].strip():
+            raise ValueError("needs a name")
+        known = {"name", "label", *cls.model_fields} - {"options"}
+        found = {key: item for key, item in value.items() if key in known}
+        found.setdefault("label", cls.default_label(value["name"]))
+        found["options"] = {key: item for key, item in value.items() if key not in known}
+        return found
+
+    @classmethod
+    def default_label(cls, name: str) -> str:
+        """The label where the suite gives none: the name itself, `module:attr` as `attr`."""
+        return re.sub(r"[^A-Za-z0-9._+:/=-]", "-", name.rpartition(":")[2] or name)
+
+    @field_validator("label")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        # Labels become cell names and file names; they must not be able to leave a folder.
+        if not _LABEL.fullmatch(value) or ".." in value or "//" in value:
+            raise ValueError(
+                f"'{value}' cannot be a label: use letters, digits and . _ + : / = - only"
+            )
+        return value
+
+
+class DatasetRef(Reference):
+    """A data set; `imagefolder:PATH` and `parquet:PATH` are named after their folder."""
+
+    @classmethod
+    def default_label(cls, name: str) -> str:
+        """`parquet:/x/cifar10` becomes `parquet:cifar10`, for nobody should take it for the set."""
+        scheme, colon, rest = name.partition(":")
+        if colon and scheme in ("imagefolder", "parquet"):
+            return f"{scheme}:{re.sub(r'[^A-Za-z0-9._+=-]', '-', Path(rest).name)}"
+        return super().default_label(name)
+
+
+class BackboneRef(Reference):
+    """A backbone, perhaps for some data sets only, perhaps with weights of its own.
+
+    `weights` is a file, or one file per seed; then nothing is trained.
+    """
+
+    datasets: tuple[str, ...] | None = None
+    weights: tuple[str, ...] | None = None
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("datasets", "weights")
+    @classmethod
+    def _not_empty(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and not value:
+            raise ValueError("is empty; leave the key out or name at least one")
+        return value
+
+
+class AttackRef(Reference):
+    """An attack with its options."""
+
+
+class MeasureRef(Strict):
+    """A measure: a plain name, or `name: {options}`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and len(value) == 1:
+            ((name, options),) = value.items()
+            if options is None or isinstance(options, dict):
+                return {"name": name, "options": options or {}}
+            raise ValueError("its options must be a mapping, as in `robustness: {samples: 200}`")
+        raise ValueError("must be a name, or one name with options, as in `robustness: {...}`")
+
+
+class Override(Strict):
+    """Recipe values for the `dataset/backbone/variant` combinations that `match` (a glob) fits."""
+
+    match: str
+    recipe: Recipe
+
+
+class Suite(Strict):
+    """datasets x backbones x variants x seeds, one recipe with overrides, and what to measure."""
+
+    name: str
+    description: str = ""
+    seeds: tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...]
+    datasets: tuple[DatasetRef, ...]
+    backbones: tuple[BackboneRef, ...]
+    variants: tuple[Variant, ...] = ("bu",)
+    recipe: Recipe = Recipe()
+    overrides: tuple[Override, ...] = ()
+    measures: tuple[MeasureRef, ...]
+
+    @field_validator("name")
+    @classmethod
+    def _file_name(cls, value: str) -> str:
+        # The name is also the default run directory.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError(f"'{value}' cannot be a name: use letters, digits and . _ - only")
+        return value
+
+    @field_validator("seeds", "datasets", "backbones", "variants", "measures", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("must be a list")
+        if not value:
+            raise ValueError("is empty; name at least one")
+        return value
+
+    @field_validator("seeds", "datasets", "backbones", "variants", "measures")
+    @classmethod
+    def _no_twins(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        seen: set[Any] = set()
+        for item in value:
+            key = getattr(item, "label", None) or getattr(item, "name", item)
+            if key in seen:
+                hint = "; give one of them a label" if hasattr(item, "label") else ""
+                raise ValueError(f"'{key}' is there twice{hint}")
+            seen.add(key)
+        return value

@@ -1,0 +1,207 @@
+"""YAML with memory: plain data plus the line of every key, so that a mistake can be pointed at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bench.errors import BenchError
+
+# A suite is written by hand; what is larger than this is a mistake or an attack ("billion laughs").
+MAX_BYTES = 1_000_000
+MAX_NODES = 200_000
+
+Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Step = str | int
+
+
+class _Loader(Base):  # type: ignore[misc, valid-type]
+    """The safe loader, which also reads `1e-3` as a number (YAML 1.1 takes it for a string)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a suite file: `file:line: path.to.key: what is wrong`."""
+
+    file: str
+    line: int
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"{self.file}:{self.line}: {where}{self.text}"
+
+
+class SuiteError(BenchError):
+    """All mistakes of one suite file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.line, p.path, p.text)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Tree:
+    """A parsed file: `data` (plain Python), `text`, and the place of every key."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+        self.problems: list[Problem] = []
+        self._memo: dict[int, object] = {}
+        self._open: set[int] = set()
+        self._size: dict[int, int] = {}
+        self._root, self._loader = self._compose()
+        self.data = self._plain(self._root, ()) if self._root is not None else None
+
+    def problem(self, path: Sequence[Step], text: str) -> Problem:
+        """A problem at `path`, or at the nearest key above it that the file really has."""
+        return Problem(self.file, self._line(path), dotted(path), text)
+
+    def _compose(self) -> tuple[yaml.Node | None, _Loader]:
+        try:
+            loader = _Loader(self.text)
+            root: yaml.Node | None = loader.get_single_node()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark else 1
+            what = " ".join(filter(None, [error.context, error.problem]))
+            raise SuiteError([Problem(self.file, line, "", f"not valid YAML: {what}")]) from None
+        except (yaml.YAMLError, ValueError) as error:
+            what = " ".join(str(error).split())
+            raise SuiteError([Problem(self.file, 1, "", f"not valid YAML: {what}")]) from None
+        if root is not None and self._count(root) > MAX_NODES:
+            text = f"too large: more than {MAX_NODES:,} values once its aliases are expanded"
+            raise SuiteError([Problem(self.file, 1, "", text)])
+        return root, loader
+
+    def _count(self, node: yaml.Node) -> int:
+        """Number of values below `node` with aliases expanded, each node visited once."""
+        if id(node) in self._size:
+            return self._size[id(node)]
+        self._size[id(node)] = 1  # a cycle stops here; _plain reports it
+        below: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            below = node.value
+        elif isinstance(node, yaml.MappingNode):
+            below = [part for pair in node.value for part in pair]
+        self._size[id(node)] = 1 + sum(self._count(part) for part in below)
+        return self._size[id(node)]
+
+    def _plain(self, node: yaml.Node, path: tuple[Step, ...]) -> object:
+        if id(node) in self._memo:
+            return self._memo[id(node)]
+        if id(node) in self._open:
+            self._complain(node, path, "an alias that contains itself")
+            return None
+        self._open.add(id(node))
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+            value: object = self._mapping(node, path)
+        elif isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            value = [self._plain(item, (*path, i)) for i, item in enumerate(node.value)]
+        else:
+            value = self._scalar(node, path)
+        self._open.discard(id(node))
+        self._memo[id(node)] = value
+        return value
+
+    def _mapping(self, node: yaml.MappingNode, path: tuple[Step, ...]) -> dict[str, object]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
+                text = f"duplicate key (first on line {seen[name]})"
+                self._complain(key, (*path, name), text)
+            seen.setdefault(name, key.start_mark.line + 1)
+        try:
+            self._loader.flatten_mapping(node)
+        except yaml.YAMLError as error:
+            self._complain(node, path, f"not valid YAML: {getattr(error, 'problem', error)}")
+            return {}
+        found: dict[str, object] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._complain(key, path, "a key must be plain text")
+                continue
+            found[str(key.value)] = self._plain(value, (*path, str(key.value)))
+        return found
+
+    def _scalar(self, node: yaml.Node, path: tuple[Step, ...]) -> object:
+        try:
+            value: object = self._loader.construct_object(node)
+        except yaml.constructor.ConstructorError:
+            self._complain(
+                node, path, f"the tag '{node.tag}' is not allowed; suites are plain data"
+            )
+            return None
+        except (ValueError, OverflowError) as error:
+            self._complain(node, path, f"not a value YAML can read: {error}")
+            return None
+        if value is None or isinstance(value, (str, int, float, bool)):
+            return value
+        return str(node.value)  # a date or binary: no key of a suite is one, so keep the text
+
+    def _complain(self, node: yaml.Node, path: Sequence[Step], text: str) -> None:
+        line = node.start_mark.line + 1
+        self.problems.append(Problem(self.file, line, dotted(path), text))
+
+    def _line(self, path: Sequence[Step]) -> int:
+        node, line = self._root, 1
+        for step in path:
+            key, child = _child(node, step)
+            if child is None:
+                break
+            node = child
+            line = (key or child).start_mark.line + 1
+        return line
+
+
+def _child(node: yaml.Node | None, step: Step) -> tuple[yaml.Node | None, yaml.Node | None]:
+    """The key node (mappings only) and value node at `step` below `node`."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return None, node.value[step]
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return key, value
+    return None, None
+
+
+def dotted(path: Sequence[Step]) -> str:
+    """`("datasets", 0, "name")` as `datasets[0].name`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def read(path: Path) -> Tree:
+    """Parse a YAML file.
+
+    Raises:
+        BenchError: the file is missing or unreadable.
+        SuiteError: it is not YAML.
+    """
+    shown = str(path)
+    try:
+        if path.is_dir():
+            raise BenchError(f"{shown}: is a folder; name a suite file (YAML)")
+        if path.stat().st_size > MAX_BYTES:
+            raise BenchError(f"{shown}: larger than {MAX_BYTES:,} bytes; not a suite file")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"{shown}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{shown}: not UTF-8 text (byte {error.start})") from None
+    return Tree(shown, text)
