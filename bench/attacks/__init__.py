@@ -1,0 +1,1 @@
+"""Attacks: each finds, per image, the smallest perturbation that fools a network."""

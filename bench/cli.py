@@ -1,0 +1,117 @@
+"""The command line: verbs, their flags, and what errors look like. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import __version__
+
+NOT_YET = {
+    "check": "compare a run with a baseline and fail on a regression",
+    "compare": "what changed between two runs, and which changes are beyond noise",
+}
+LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit code: 0 done, 1 cells failed, 2 bad usage or input."""
+    args = build_parser().parse_args(argv)
+    if args.verb in NOT_YET:
+        print(f"bench {args.verb}: not there yet in version {__version__}", file=sys.stderr)
+        return 2
+    from bench.errors import BenchError
+
+    try:
+        return int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()  # `bench list ... | head`: nobody reads any more
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and flags."""
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="From architecture to leaderboard in one reproducible run.",
+        epilog="bench VERB --help tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"topdown-bench {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _run(verbs.add_parser("run", help="train, measure and rank what a suite declares"))
+    _plan(verbs.add_parser("plan", help="the cells a suite comes to, what is done, the cost"))
+    _list(verbs.add_parser("list", help=", ".join(LISTS)))
+    _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
+    _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
+    for verb, what in NOT_YET.items():
+        text = f"{what} (not there yet: exits with 2)"
+        late = verbs.add_parser(verb, help=text, description=text)
+        late.add_argument("words", nargs="*", metavar="RUN", help="not read yet")
+    return parser
+
+
+def _suite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", metavar="SUITE", help="a YAML file, or a shipped suite's name")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="run directory (default: runs/<suite name>)"
+    )
+    parser.add_argument(
+        "--only", metavar="GLOB", default="*", help="only cells whose name fits, like '*/td/*'"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="where data sets are (default: $BENCH_DATA, else the user's cache folder)",
+    )
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _suite(parser)
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes side by side (default: 1)"
+    )
+    parser.add_argument("--download", action="store_true", help="fetch missing data sets")
+    parser.add_argument("--retry", choices=["failed"], help="try failed cells again")
+    parser.add_argument("--fresh", action="store_true", help="discard what the run has so far")
+    parser.add_argument("--quiet", action="store_true", help="show failures only")
+
+
+def _plan(parser: argparse.ArgumentParser) -> None:
+    _suite(parser)
+    parser.add_argument(
+        "--no-cost", action="store_true", help="leave out the estimate (it times each network)"
+    )
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=LISTS)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--format", choices=["md", "csv", "json", "html"], default="md")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="a file; for md a folder (default: the run directory)",
+    )
+
+
+def _describe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backbone", metavar="BACKBONE[@VARIANT]")
+    parser.add_argument("--image-size", type=int, default=32, metavar="N", help="default: 32")
+    parser.add_argument("--in-chans", type=int, default=3, metavar="N", help="default: 3")
+    parser.add_argument("--num-classes", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--json", action="store_true", help="as JSON")

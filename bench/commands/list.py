@@ -1,0 +1,57 @@
+"""`bench list WHAT`: one row a name; a plugin that does not import is a row with its error."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+Rows = Iterator[tuple[str, str, str | None]]
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the table; 0 even if plugins are broken, for the table says so."""
+    rows = list(_suites() if args.what == "suites" else _others(args.what))
+    width = max((len(name) for name, _, _ in rows), default=0)
+    for name, summary, error in rows:
+        text = f"ERROR: {error}" if error else summary
+        sys.stdout.write(f"{name:<{width}}  {text}".rstrip() + "\n")
+    return 0
+
+
+def _suites() -> Rows:
+    """Shipped suites with the comment that opens each file; no YAML is parsed."""
+    from pathlib import Path
+
+    import suites
+
+    for path in sorted(Path(next(iter(suites.__path__))).glob("*.yaml")):
+        with path.open(encoding="utf-8") as stream:
+            first = stream.readline().strip()
+        yield path.stem, first.removeprefix("#").strip() if first.startswith("#") else "", None
+
+
+def _others(what: str) -> Rows:
+    if what == "variants":
+        import arches
+
+        for name, summary in arches.VARIANTS.items():
+            yield name, summary, None
+        return
+    for row in _registry(what).rows():
+        summary = row.summary
+        if row.entry.source != "built in":
+            summary = f"{summary} [{row.entry.source}]".strip()
+        yield row.entry.name, summary, row.error
+
+
+def _registry(what: str):  # type: ignore[no-untyped-def]
+    if what == "backbones":
+        from bench.models.backbones import REGISTRY
+    elif what == "datasets":
+        from bench.data.catalog import REGISTRY
+    elif what == "attacks":
+        from bench.attacks.base import REGISTRY
+    else:
+        from bench.measures.base import REGISTRY
+    return REGISTRY

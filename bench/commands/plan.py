@@ -1,0 +1,43 @@
+"""`bench plan SUITE`: the cells, which are done, and what the rest will cost."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.data import catalog
+from bench.errors import BenchError
+from bench.plan.check import read_suite
+from bench.plan.expand import expand, select
+from bench.store.database import NAME, Store
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the plan."""
+    plan = expand(read_suite(args.suite))
+    chosen = select(plan, args.only)
+    if not chosen:
+        raise BenchError(f"--only '{args.only}' fits no cell of suite '{plan.suite}'")
+    folder: Path = args.out or Path("runs") / plan.suite
+    statuses: dict[str, str] = {}
+    if (folder / NAME).is_file():
+        store = Store.open(folder)
+        statuses = store.statuses()
+        store.close()
+    for cell in chosen:
+        print(f"{statuses.get(cell.identity, 'to do'):<6}  {cell.name}")
+    left = [cell for cell in chosen if cell.identity not in statuses]
+    counts = {
+        word: sum(statuses.get(c.identity) == word for c in chosen) for word in ("done", "failed")
+    }
+    print(
+        f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed, "
+        f"{len(left)} to do; results in {folder}"
+    )
+    if left and not args.no_cost:
+        from bench.plan.cost import estimate
+
+        root = (args.data or catalog.default_root()).expanduser()
+        for line in estimate(left, root, plan.base):
+            print(line)
+    return 0

@@ -1,0 +1,38 @@
+"""`bench report RUN`: render what a run has measured."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.store.database import Store
+from bench.store.read import results
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write the report and print its path."""
+    import leaderboard
+
+    store = Store.open(args.run)
+    try:
+        found = results(store)
+    finally:
+        store.close()
+    default = args.run if args.format == "md" else args.run / f"leaderboard.{args.format}"
+    out: Path = args.out or default
+    if args.format == "md" and out.is_file():
+        raise BenchError(f"--out {out}: is a file; Markdown comes with figures and needs a folder")
+    if args.format != "md" and out.is_dir():
+        raise BenchError(f"--out {out}: is a folder; name a file for {args.format}")
+    render = {
+        "md": leaderboard.render_markdown,
+        "csv": leaderboard.render_csv,
+        "json": leaderboard.render_json,
+        "html": leaderboard.render_html,
+    }[args.format]
+    try:
+        print(render(found, out) or out)
+    except OSError as error:
+        raise BenchError(f"--out {out}: cannot be written: {error}") from None
+    return 0

@@ -1,0 +1,103 @@
+"""Names to data sets: the built-in table, plugins, and `imagefolder:PATH` or `parquet:PATH`.
+
+Importing this module, and `info`, `validate` and `label` of anything built in, needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from bench.data.dataset import Dataset, DatasetInfo, check_square, checked
+from bench.data.sources import REGISTRY, find
+from bench.errors import DataError, UnknownNameError
+
+__all__ = ["REGISTRY", "default_root", "info", "label", "load", "validate"]
+
+
+def default_root() -> Path:
+    """Return `$BENCH_DATA`, else the folder `topdown-bench/data` of the user's cache directory."""
+    chosen = os.environ.get("BENCH_DATA")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("topdown-bench", appauthor=False)) / "data"
+
+
+def load(
+    name: str,
+    *,
+    root: Path,
+    download: bool = False,
+    base: Path | None = None,
+    **options: object,
+) -> Dataset:
+    """Load a data set by registered name, `module:attribute`, `imagefolder:` or `parquet:PATH`.
+
+    Args:
+        name: what a suite writes under `datasets`.
+        root: folder of the built-in sets' files, in torchvision's layout.
+        download: fetch what is missing; never done otherwise.
+        base: folder that relative paths in `name` start from (the suite's); default: the current.
+        options: those of the data set, and for every set `image_size` in pixels: both splits are
+            resized to squares of that side, bilinear and antialiased.
+
+    Returns:
+        The data set, named `label(name)`: images uint8 N x C x S x S, contiguous, labels int64.
+
+    Raises:
+        UnknownNameError: no such data set; the message offers the nearest name.
+        DataError: an unknown or bad option; files missing, corrupt or unusable; a broken plugin.
+        BenchError: a plugin that does not import.
+    """
+    source = find(name, base)
+    problem = source.problem(options)
+    if problem:
+        raise DataError(f"dataset '{name}': {problem}")
+    dataset = checked(source.load(root.expanduser(), download, options), source.where)
+    check_square(dataset, source.where)
+    return replace(dataset, name=source.label)
+
+
+def info(
+    name: str, options: Mapping[str, object] | None = None, base: Path | None = None
+) -> DatasetInfo | None:
+    """Return what is known of a data set without loading it; None where only loading tells.
+
+    Own data are looked at cheaply: their numbers and classes, and one image. A plugin has to be
+    imported. `image_size` among `options` is taken into account.
+
+    Raises:
+        UnknownNameError: no such data set.
+        DataError: a folder that is missing or does not hold the expected files.
+        BenchError: a plugin that does not import.
+    """
+    given = dict(options or {})
+    found = find(name, base).info(given)
+    size = given.get("image_size")
+    return replace(found, image_size=size) if found and isinstance(size, int) else found
+
+
+def validate(
+    name: str, options: Mapping[str, object] | None = None, base: Path | None = None
+) -> str | None:
+    """Say what is wrong with a data set named in a suite, or return None; nothing is loaded.
+
+    Whether a plugin imports, and the options it alone knows, are left to `load`.
+    """
+    try:
+        return find(name, base).problem(dict(options or {}))
+    except UnknownNameError as error:
+        return str(error)
+
+
+def label(name: str) -> str:
+    """Return the display name: `parquet:/x/cars` is `parquet:cars`, `module:attr` is `attr`.
+
+    Raises:
+        UnknownNameError: no such data set.
+    """
+    return find(name, None).label

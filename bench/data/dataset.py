@@ -1,0 +1,209 @@
+"""What a data set is: images and labels in memory, and what is known of it before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """Facts about a data set that need no loading.
+
+    `image_size` is the side of the test images in pixels. `mean` and `std` are per channel, in
+    [0, 1] units: the field's conventional values, or empty where only loading tells (own data).
+    `download_mb` is what `--download` would fetch, in megabytes of 10^6 bytes.
+    """
+
+    summary: str
+    channels: int
+    image_size: int
+    num_classes: int
+    train_samples: int
+    test_samples: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    test_labels: bool = True
+    download_mb: int = 0
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split: `images` uint8 N x C x H x W in 0..255, `labels` int64 N in 0..num_classes-1.
+
+    `labels` is None where the set keeps its test labels to itself.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
+
+    @classmethod
+    def from_arrays(
+        cls, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]] | None
+    ) -> Split:
+        """Build a split from N x C x H x W bytes and N labels of any integer type."""
+        import torch
+
+        wide = None if labels is None else torch.from_numpy(labels.astype("int64"))
+        return cls(torch.from_numpy(images).contiguous(), wide)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A loaded data set. The sides of `train` and `test` images may differ (Imagenette's do)."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def image_size(self) -> int:
+        """Side of the test images in pixels (their height)."""
+        return int(self.test.images.shape[2])
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+
+class DatasetFactory(Protocol):
+    """A data-set plugin: finds or (only if `download`) fetches its files below `root`.
+
+    Options a factory names in its signature are its own; `image_size` is applied for those that
+    do not name it.
+
+    Raises:
+        DataError: files missing, corrupt or unusable; the message names them.
+    """
+
+    def __call__(self, root: Path, *, download: bool = False, **options: object) -> Dataset:
+        """Load it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlugin:
+    """A factory together with what is known before loading (None: only loading tells)."""
+
+    load: Callable[..., Dataset]
+    info: DatasetInfo | None = None
+
+
+def checked(dataset: Dataset, where: str) -> Dataset:
+    """Return `dataset`, its images contiguous, if all of it is usable.
+
+    `where` names the file, folder or plugin in errors.
+
+    Raises:
+        DataError: a split that `check_split` refuses, splits that do not fit each other, or
+            classes or statistics of the wrong number.
+    """
+    if len(set(dataset.classes)) != len(dataset.classes):
+        raise DataError(f"{where}: class names repeat")
+    for part, split in (("training", dataset.train), ("test", dataset.test)):
+        check_split(split, part, dataset.num_classes, where)
+    channels, test_channels = dataset.channels, int(dataset.test.images.shape[1])
+    if channels != test_channels:
+        raise DataError(
+            f"{where}: training images have {channels} channels, test images {test_channels}"
+        )
+    if (len(dataset.mean), len(dataset.std)) != (channels, channels) or min(dataset.std) <= 0:
+        raise DataError(
+            f"{where}: mean {dataset.mean} and std {dataset.std} need {channels} values each, "
+            "std above 0"
+        )
+    return replace(dataset, train=_contiguous(dataset.train), test=_contiguous(dataset.test))
+
+
+def check_square(dataset: Dataset, where: str) -> None:
+    """Refuse images that are not square: networks are built for one side length.
+
+    Raises:
+        DataError: height and width differ in either split.
+    """
+    for part, split in (("training", dataset.train), ("test", dataset.test)):
+        height, width = split.images.shape[2:]
+        if height != width:
+            raise DataError(
+                f"{where}: the {part} images are {width} x {height} pixels, not square; "
+                "set image_size"
+            )
+
+
+def check_split(split: Split, part: str, num_classes: int, where: str) -> None:
+    """Refuse a split that no measure could use; `part` is "training" or "test".
+
+    Raises:
+        DataError: images of a wrong type or shape or none at all, and labels that are missing (in
+            training), too few or many, out of range or all of one class.
+    """
+    _check_images(split.images, part, where)
+    if split.labels is None:
+        if part == "training":
+            raise DataError(f"{where}: the training split has no labels")
+        return
+    _check_labels(split.labels, len(split), part, num_classes, where)
+
+
+def _check_images(images: Tensor, part: str, where: str) -> None:
+    shape, kind = _described(images)
+    if kind != "uint8" or len(shape) != 4:
+        raise DataError(
+            f"{where}: the {part} images are {kind} of shape {shape}, "
+            "expected uint8 of shape N x C x H x W"
+        )
+    if shape[0] == 0:
+        raise DataError(f"{where}: the {part} split is empty")
+
+
+def _check_labels(labels: Tensor, images: int, part: str, num_classes: int, where: str) -> None:
+    shape, kind = _described(labels)
+    if kind != "int64" or len(shape) != 1:
+        raise DataError(
+            f"{where}: the {part} labels are {kind} of shape {shape}, expected int64 of shape N"
+        )
+    if shape[0] != images:
+        raise DataError(f"{where}: the {part} split has {images} images but {shape[0]} labels")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        bad = low if low < 0 else high
+        raise DataError(
+            f"{where}: the {part} split has label {bad}, outside 0..{num_classes - 1} "
+            f"({num_classes} classes)"
+        )
+    if low == high:
+        raise DataError(f"{where}: the {part} split has only one class (label {low})")
+
+
+def _described(value: object) -> tuple[tuple[int, ...], str]:
+    """Return a tensor's shape and type; of anything else no shape and the name of its class."""
+    from torch import Tensor
+
+    if isinstance(value, Tensor):
+        return tuple(value.shape), str(value.dtype).removeprefix("torch.")
+    return (), type(value).__name__
+
+
+def _contiguous(split: Split) -> Split:
+    return Split(split.images.contiguous(), split.labels)

@@ -1,0 +1,130 @@
+"""Own images in folders: PATH/train/CLASS/* and PATH/{test,val,valid,validation}/CLASS/*."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data import pixels
+from bench.data.dataset import Dataset, DatasetInfo, Split, check_split
+from bench.errors import DataError
+
+TEST_NAMES = ("test", "val", "valid", "validation")
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+Sample = tuple[Path, int]
+
+
+def load(path: Path, *, image_size: int | None = None) -> Dataset:
+    """Load both splits; the first of `TEST_NAMES` that exists is the test split.
+
+    Images are grey (one channel) if all of them are, else RGB. Mean and standard deviation are
+    those of the training split. `image_size` (pixels) is needed where the sides of images vary.
+
+    Raises:
+        DataError: folders missing or empty, classes that differ between the splits, a corrupt
+            image, or sides that vary; the message names the file or folder.
+    """
+    train_folder, test_folder = _folders(path)
+    classes = class_names(train_folder)
+    arrays = [read(samples(folder, classes), image_size) for folder in (train_folder, test_folder)]
+    images = pixels.same_channels(arrays[0][0], arrays[1][0])
+    train, test = (
+        Split.from_arrays(each, labels) for each, (_, labels) in zip(images, arrays, strict=True)
+    )
+    check_split(train, "training", len(classes), str(train_folder))
+    return Dataset(path.name, train, test, classes, *pixels.moments(images[0]))
+
+
+def inspect(path: Path, *, image_size: int | None = None) -> DatasetInfo:
+    """Count files and classes and decode one test image; mean and std are left empty.
+
+    Raises:
+        DataError: folders missing or empty, or that image is corrupt.
+    """
+    train_folder, test_folder = _folders(path)
+    classes = class_names(train_folder)
+    train, test = samples(train_folder, classes), samples(test_folder, classes)
+    first = pixels.decode(test[0][0], str(test[0][0]), image_size)
+    return DatasetInfo(
+        f"images in {path}",
+        channels=first.shape[2] if first.ndim == 3 else 1,
+        image_size=first.shape[0],
+        num_classes=len(classes),
+        train_samples=len(train),
+        test_samples=len(test),
+        mean=(),
+        std=(),
+    )
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """Return the sorted names of the folders in `folder`, without hidden ones.
+
+    Raises:
+        DataError: there are fewer than two.
+    """
+    names = tuple(sorted(item.name for item in _visible(folder) if item.is_dir()))
+    if len(names) < 2:
+        raise DataError(
+            f"{folder}: {len(names) or 'no'} class folder{'s' * (len(names) != 1)}, "
+            "at least two are needed (one folder per class, its images inside)"
+        )
+    return names
+
+
+def samples(folder: Path, classes: Sequence[str]) -> list[Sample]:
+    """Return every image file in the folders of `classes`, in order, with its class's index.
+
+    Files without an image's suffix are passed over.
+
+    Raises:
+        DataError: a class has no folder or no images, or there is a folder of another class.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}")
+    present = {item.name for item in _visible(folder) if item.is_dir()}
+    for name in sorted({*classes} ^ present):
+        kind = "has no folder of class" if name in classes else "has a folder of an unknown class"
+        raise DataError(f"{folder}: {kind} '{name}'; the classes are {', '.join(classes)}")
+    found: list[Sample] = []
+    for index, name in enumerate(classes):
+        files = [item for item in _visible(folder / name) if item.suffix.lower() in SUFFIXES]
+        if not files:
+            raise DataError(f"{folder / name}: no images ({', '.join(sorted(SUFFIXES))})")
+        found += [(file, index) for file in sorted(files)]
+    return found
+
+
+def read(
+    found: Sequence[Sample], side: int | None, channels: int | None = None
+) -> tuple[pixels.Bytes, npt.NDArray[np.int64]]:
+    """Decode samples to N x C x H x W bytes and N labels; `channels` None: 1 if all are grey.
+
+    Raises:
+        DataError: a corrupt image, or sides that vary without a `side`; names the file.
+    """
+    stack = pixels.Stack(len(found), channels)
+    images = pixels.threaded(lambda item: pixels.decode(item[0], str(item[0]), side), found)
+    for (path, _), image in zip(found, images, strict=True):
+        stack.add(image, str(path))
+    return stack.array(), np.array([label for _, label in found], np.int64)
+
+
+def _folders(path: Path) -> tuple[Path, Path]:
+    train = path / "train"
+    if not train.is_dir():
+        raise DataError(f"no folder {train}")
+    for name in TEST_NAMES:
+        if (path / name).is_dir():
+            return train, path / name
+    raise DataError(f"{path}: no folder {', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}")
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [item for item in folder.iterdir() if not item.name.startswith(".")]

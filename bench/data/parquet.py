@@ -1,0 +1,140 @@
+"""Own images in Parquet files of the Hugging Face image schema: PATH/train*.parquet and the like.
+
+A row holds an image (a struct with encoded `bytes`, or the bytes themselves) and an integer label;
+class names may stand in the schema's metadata.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data import pixels
+from bench.data.dataset import Dataset, DatasetInfo, Split, check_split
+from bench.data.parquet_files import Part, parts
+from bench.errors import DataError
+
+HIDDEN = -1  # the label that Hugging Face's sets give to test images without one
+MOST_CLASSES = 100_000  # without class names, a larger label is taken for a mistake
+
+Labels = list[npt.NDArray[np.int64]]
+
+
+def load(
+    path: Path,
+    *,
+    image_size: int | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> Dataset:
+    """Load both splits; the first of test, val, valid, validation that exists is the test split.
+
+    Images are grey (one channel) if all of them are, else RGB. Mean and standard deviation are
+    those of the training split. Without class names the classes are called "0", "1", ... A test
+    split whose labels are all -1 has none.
+
+    Args:
+        path: folder of the Parquet files; several of one split are read in order of their names.
+        image_size: side in pixels to resize to; needed where the sides of images vary.
+        image_column: column of the images; default: what the metadata say, else "image".
+        label_column: column of the labels; default: what the metadata say, else "label".
+
+    Raises:
+        DataError: files or columns missing, a corrupt file or image, a label missing or out of
+            range; the message names the file and the row (from 0).
+    """
+    train, test = parts(path, image_column, label_column)
+    labels = _labels(train), _labels(test)
+    classes = _classes(train, test, labels)
+    images = _images(train, labels[0], image_size), _images(test, labels[1], image_size)
+    images = pixels.same_channels(*images)
+    splits = [
+        _split(part, pictures, of_part, classes)
+        for part, pictures, of_part in zip((train, test), images, labels, strict=True)
+    ]
+    return Dataset(path.name, splits[0], splits[1], classes, *pixels.moments(images[0]))
+
+
+def inspect(
+    path: Path,
+    *,
+    image_size: int | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> DatasetInfo:
+    """Read the files' metadata, the labels and one test image; mean and std are left empty.
+
+    Raises:
+        DataError: as `load`, as far as it looks.
+    """
+    train, test = parts(path, image_column, label_column)
+    labels = _labels(train), _labels(test)
+    encoded = test.images(test.files[0], first=1)
+    if not encoded:
+        raise DataError(f"{test.files[0]}: no rows")
+    first = pixels.decode(encoded[0], f"{test.files[0]}, row 0", image_size)
+    return DatasetInfo(
+        f"images in {path}",
+        channels=first.shape[2] if first.ndim == 3 else 1,
+        image_size=first.shape[0],
+        num_classes=len(_classes(train, test, labels)),
+        train_samples=sum(map(len, labels[0])),
+        test_samples=sum(map(len, labels[1])),
+        mean=(),
+        std=(),
+        test_labels=not _hidden(test, labels[1]),
+    )
+
+
+def _labels(part: Part) -> Labels:
+    """Return the labels of each file of a split that has any rows."""
+    labels = [part.labels(file) for file in part.files]
+    if not sum(map(len, labels)):
+        raise DataError(f"{part.where}: the {part.name} split is empty")
+    return labels
+
+
+def _hidden(part: Part, labels: Labels) -> bool:
+    return part.name == "test" and all((values == HIDDEN).all() for values in labels)
+
+
+def _classes(train: Part, test: Part, labels: tuple[Labels, Labels]) -> tuple[str, ...]:
+    """Return the class names; a label that no class can have is named with its row."""
+    if train.classes and test.classes and train.classes != test.classes:
+        raise DataError(f"{test.files[0]}: other class names than in {train.files[0]}")
+    names = train.classes or test.classes
+    largest = max(int(values.max()) for part in labels for values in part if len(values))
+    count = len(names) or min(largest + 1, MOST_CLASSES)
+    for part, of_part in zip((train, test), labels, strict=True):
+        for file, values in zip(part.files, of_part, strict=True):
+            bad = np.flatnonzero((values < 0) | (values >= count))
+            if len(bad) and not _hidden(part, of_part):
+                row = int(bad[0])
+                raise DataError(
+                    f"{file}, row {row}: label {int(values[row])} is not in 0..{count - 1} "
+                    f"({count} classes)"
+                )
+    return names or tuple(map(str, range(count)))
+
+
+def _images(part: Part, labels: Labels, side: int | None) -> pixels.Bytes:
+    """Decode all images of a split."""
+    stack = pixels.Stack(sum(map(len, labels)))
+    for file, values in zip(part.files, labels, strict=True):
+        encoded = part.images(file)
+        if len(encoded) != len(values):
+            raise DataError(f"{file}: {len(encoded)} images but {len(values)} labels")
+        items = [(image, f"{file}, row {row}") for row, image in enumerate(encoded)]
+        images = pixels.threaded(lambda item: pixels.decode(*item, side), items)
+        for (_, place), image in zip(items, images, strict=True):
+            stack.add(image, place)
+    return stack.array()
+
+
+def _split(part: Part, images: pixels.Bytes, labels: Labels, classes: tuple[str, ...]) -> Split:
+    hidden = _hidden(part, labels)
+    split = Split.from_arrays(images, None if hidden else np.concatenate(labels))
+    check_split(split, part.name, len(classes), part.where)
+    return split

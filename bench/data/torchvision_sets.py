@@ -1,0 +1,246 @@
+"""The built-in sets that torchvision knows how to fetch, in its layout below the root folder.
+
+torchvision downloads, and reads where it checks a file's MD5 sum itself. It only asks whether
+MNIST's and Imagenette's files exist, so those are read here, each one checked. Missing or broken
+files are named one by one: torchvision says "not found or corrupted" of the whole set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data import idx, imagefolder
+from bench.data.dataset import Dataset, Split, check_split
+from bench.data.embedded import CLASSES as CLOTHES
+from bench.data.table import SETS
+from bench.errors import DataError
+from bench.registry import one_line
+
+DIGITS = tuple("0123456789")
+# WordNet ids (the names of the folders, in the order of the labels) and their first names.
+IMAGENETTE = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+
+
+def mnist(root: Path, *, download: bool = False) -> Dataset:
+    """Load MNIST from the IDX files (gzipped or not) in `root`/MNIST/raw.
+
+    Raises:
+        DataError: a file is missing, corrupt or not MNIST's, or the download failed.
+    """
+    return _idx_set("mnist", "MNIST", DIGITS, root, download)
+
+
+def fashion_mnist(root: Path, *, download: bool = False) -> Dataset:
+    """Load Fashion-MNIST from the IDX files (gzipped or not) in `root`/FashionMNIST/raw.
+
+    Raises:
+        DataError: a file is missing, corrupt or not Fashion-MNIST's, or the download failed.
+    """
+    return _idx_set("fashion-mnist", "FashionMNIST", CLOTHES, root, download)
+
+
+def cifar10(root: Path, *, download: bool = False) -> Dataset:
+    """Load CIFAR-10 (python version) from `root`/cifar-10-batches-py.
+
+    Raises:
+        DataError: a file is missing or its MD5 sum is not CIFAR-10's, or the download failed.
+    """
+    return _cifar("cifar10", "CIFAR10", root, download)
+
+
+def cifar100(root: Path, *, download: bool = False) -> Dataset:
+    """Load CIFAR-100 (python version, fine labels) from `root`/cifar-100-python.
+
+    Raises:
+        DataError: a file is missing or its MD5 sum is not CIFAR-100's, or the download failed.
+    """
+    return _cifar("cifar100", "CIFAR100", root, download)
+
+
+def svhn(root: Path, *, download: bool = False) -> Dataset:
+    """Load SVHN (cropped digits, without the extra images) from `root`/{train,test}_32x32.mat.
+
+    Raises:
+        DataError: scipy is not installed, a file is missing or its MD5 sum is not SVHN's, or the
+            download failed.
+    """
+    from torchvision.datasets import SVHN
+
+    if importlib.util.find_spec("scipy") is None:
+        raise DataError("svhn: its MATLAB files need scipy, which is not installed")
+    sums = {root / SVHN.split_list[part][1]: SVHN.split_list[part][2] for part in ("train", "test")}
+
+    def fetch() -> None:
+        for part in ("train", "test"):
+            SVHN(root, split=part, download=True)
+
+    _ensure("svhn", root, sums, fetch if download else None)
+    parts = [SVHN(root, split=part) for part in ("train", "test")]
+    splits = [Split.from_arrays(np.ascontiguousarray(part.data), part.labels) for part in parts]
+    return _dataset("svhn", splits[0], splits[1], DIGITS)
+
+
+def imagenette(
+    root: Path,
+    *,
+    download: bool = False,
+    image_size: int = 128,
+    train_size: int | None = None,
+) -> Dataset:
+    """Load full-size Imagenette 2 from `root`/imagenette2/{train,val}, resized to squares.
+
+    The aspect ratio is not kept. `image_size` is the side in pixels of test images and, unless
+    `train_size` is given, of training images (the networks' authors crop 128 from 156).
+
+    Raises:
+        DataError: a folder is missing or incomplete, an image is corrupt, or the download failed.
+    """
+    folder = root / "imagenette2"
+    if not folder.is_dir() and download:
+        from torchvision.datasets import Imagenette
+
+        _download("imagenette", root, lambda: Imagenette(root, size="full", download=True))
+    if not folder.is_dir():
+        raise _missing("imagenette", root, folder)
+    info = SETS["imagenette"].info
+    train = _imagenette_split(folder / "train", train_size or image_size, info.train_samples)
+    test = _imagenette_split(folder / "val", image_size, info.test_samples)
+    return _dataset("imagenette", train, test, tuple(IMAGENETTE.values()))
+
+
+def _imagenette_split(folder: Path, side: int, count: int) -> Split:
+    samples = imagefolder.samples(folder, tuple(IMAGENETTE))
+    if len(samples) != count:  # torchvision takes a half-extracted folder for the whole set
+        raise DataError(
+            f"{folder}: {len(samples):,} images, Imagenette has {count:,}; "
+            f"delete {folder.parent} and fetch it again with --download"
+        )
+    return Split.from_arrays(*imagefolder.read(samples, side, channels=3))
+
+
+def _idx_set(
+    name: str, folder: str, classes: tuple[str, ...], root: Path, download: bool
+) -> Dataset:
+    raw = root / folder / "raw"
+    if download and any(idx.find(raw, file) is None for file in _idx_names()):
+        import torchvision.datasets
+
+        _download(name, root, lambda: getattr(torchvision.datasets, folder)(root, download=True))
+    for file in _idx_names():
+        if idx.find(raw, file) is None:
+            raise _missing(name, root, raw / file)
+    info = SETS[name].info
+    train = _idx_split(raw, "train", len(classes), info.train_samples)
+    test = _idx_split(raw, "t10k", len(classes), info.test_samples)
+    return _dataset(name, train, test, classes)
+
+
+def _idx_names() -> tuple[str, ...]:
+    return tuple(
+        f"{stem}-{kind}-ubyte"
+        for stem in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
+    )
+
+
+def _idx_split(raw: Path, stem: str, num_classes: int, count: int) -> Split:
+    images_path = _found(raw, f"{stem}-images-idx3-ubyte")
+    labels_path = _found(raw, f"{stem}-labels-idx1-ubyte")
+    images, labels = idx.read(images_path, 3), idx.read(labels_path, 1)
+    if images.shape != (count, 28, 28):
+        found = " x ".join(map(str, images.shape))
+        raise DataError(f"{images_path}: holds {found} pixels, expected {count} x 28 x 28")
+    if labels.shape != (count,):
+        raise DataError(f"{labels_path}: holds {len(labels)} labels, expected {count}")
+    split = Split.from_arrays(images[:, None], labels)
+    check_split(split, "training" if stem == "train" else "test", num_classes, str(labels_path))
+    return split
+
+
+def _found(raw: Path, name: str) -> Path:
+    return idx.find(raw, name) or raw / name
+
+
+def _cifar(name: str, kind: str, root: Path, download: bool) -> Dataset:
+    import torchvision.datasets
+
+    source = getattr(torchvision.datasets, kind)
+    folder = root / source.base_folder
+    sums = {folder / file: md5 for file, md5 in (*source.train_list, *source.test_list)}
+    sums[folder / source.meta["filename"]] = source.meta["md5"]
+    _ensure(name, root, sums, (lambda: source(root, download=True)) if download else None)
+    # torchvision unpickles these files, which is safe: their MD5 sums say whose they are.
+    train, test = source(root, train=True), source(root, train=False)
+    splits = [
+        Split.from_arrays(_channels_first(part.data), np.array(part.targets))
+        for part in (train, test)
+    ]
+    return _dataset(name, splits[0], splits[1], tuple(train.classes))
+
+
+def _channels_first(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _dataset(name: str, train: Split, test: Split, classes: tuple[str, ...]) -> Dataset:
+    info = SETS[name].info
+    return Dataset(name, train, test, classes, info.mean, info.std)
+
+
+def _ensure(
+    name: str, root: Path, sums: dict[Path, str], fetch: Callable[[], object] | None
+) -> None:
+    """See to it that every file is there with its MD5 sum, fetching only if `fetch` is given."""
+    faulty = next((path for path, md5 in sums.items() if not _intact(path, md5)), None)
+    if faulty is not None and fetch is not None:
+        _download(name, root, fetch)
+        faulty = next((path for path, md5 in sums.items() if not _intact(path, md5)), None)
+    if faulty is None:
+        return
+    if not faulty.exists():
+        raise _missing(name, root, faulty)
+    raise DataError(
+        f"{faulty}: its MD5 sum is not that of {name}, the file is corrupt or another; "
+        "delete it and fetch it again with --download"
+    )
+
+
+def _intact(path: Path, md5: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return (
+            hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
+        )
+
+
+def _missing(name: str, root: Path, path: Path) -> DataError:
+    size = SETS[name].info.download_mb
+    return DataError(
+        f"{name} is not in {root}: no {path.relative_to(root)} there; name its folder with "
+        f"--data DIR or $BENCH_DATA, or fetch it with --download ({size:,} MB)"
+    )
+
+
+def _download(name: str, root: Path, fetch: Callable[[], object]) -> None:
+    try:
+        fetch()
+    except Exception as error:
+        raise DataError(f"{name} could not be downloaded to {root}: {one_line(error)}") from error

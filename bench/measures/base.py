@@ -1,0 +1,121 @@
+"""The contract of a measure, and the registry of all of them.
+
+A measure is declared without importing torch, so that plans and listings are quick; its `run`
+imports what it needs. The simplest plugin is a function `(context) -> {"metric": value}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.errors import BenchError
+from bench.registry import Registry
+from leaderboard.results import MetricInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from bench.data.dataset import Dataset
+    from bench.models.network import Network
+
+REGISTRY = Registry(
+    "measure",
+    {
+        "accuracy": ("bench.measures.accuracy:MEASURE", "top-1 on the test set, also per class"),
+        "robustness": (
+            "bench.measures.robustness:MEASURE",
+            "smallest L2 perturbation per image that fools the network, per attack",
+        ),
+        "efficiency": (
+            "bench.measures.efficiency:MEASURE",
+            "parameters, FLOPs, images/s, peak memory",
+        ),
+    },
+)
+
+
+class NoOptions(BaseModel):
+    """Options of a measure that takes none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a measure gets: a trained network (in eval mode), the data, and where to work.
+
+    `item` is the part of the measure that this cell is (an attack's label), or None;
+    `options` are the validated options of that item as plain data. `progress(done, total)`
+    may be called now and then.
+    """
+
+    network: Network
+    dataset: Dataset
+    device: torch.device
+    seed: int
+    item: str | None
+    options: Any
+    progress: Callable[[float], None] = lambda share: None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a measure found: scalar metrics, and arrays with one row per sample."""
+
+    metrics: Mapping[str, float]
+    arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One cell's share of a measure: its label (None: the measure is one cell), what its result
+    depends on (`key`, plain data: goes into the identity), and the options handed to `run`."""
+
+    label: str | None
+    key: Mapping[str, Any]
+    options: Any
+
+
+def one_item(options: BaseModel) -> list[Item]:
+    """The whole measure as a single cell."""
+    return [Item(None, options.model_dump(mode="json"), options)]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure's declaration.
+
+    `version` is part of every identity: raise it when the numbers change. `exclusive` measures
+    (timings) never share the machine with another cell. `forwards(options, test samples)` is
+    about how many images one cell predicts, for the estimate of `plan`. Metrics not declared in
+    `metrics` are kept but have no column.
+    """
+
+    name: str
+    run: Callable[[Context], Found | Mapping[str, float]]
+    version: int = 1
+    options: type[BaseModel] = NoOptions
+    items: Callable[[Any], list[Item]] = one_item
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
+    exclusive: bool = False
+    forwards: Callable[[Any, int], float] = lambda options, test_samples: float(test_samples)
+
+
+def load(name: str) -> Measure:
+    """Return the measure of that name, wrapping a plain function.
+
+    Raises:
+        BenchError: unknown, or it does not import, or it is no measure.
+    """
+    found = REGISTRY.load(name)
+    if isinstance(found, Measure):
+        return found
+    if callable(found):
+        return Measure(name.rpartition(":")[2], found)
+    raise BenchError(f"measure '{name}' is neither a Measure nor a function")

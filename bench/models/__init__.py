@@ -1,0 +1,1 @@
+"""Backbones made into networks the harness can train, measure and store."""

@@ -1,0 +1,71 @@
+"""Weights on disk: safetensors of our own, safetensors or weights-only checkpoints of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a `torch.save` checkpoint (weights only).
+
+    Raises:
+        BenchError: missing, corrupt, or not plain tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise BenchError(f"{path}: no such weights file") from None
+    except (SafetensorError, OSError) as error:
+        raise BenchError(f"{path}: not a readable safetensors file: {error}") from None
+    except Exception as error:  # torch.load raises nearly anything on a corrupt file
+        first = (str(error).splitlines() or [""])[0]
+        raise BenchError(
+            f"{path}: not a checkpoint of plain weights ({type(error).__name__}: {first[:120]}); "
+            "convert it to safetensors"
+        ) from None
+    return _state_dict(found, path)
+
+
+def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not found:
+        raise BenchError(f"{path}: holds no state dict")
+    if any(not isinstance(value, Tensor) for value in found.values()):
+        raise BenchError(f"{path}: holds other things than tensors")
+    return {str(name).removeprefix("module."): value for name, value in found.items()}
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Load tensors into a module exactly.
+
+    Raises:
+        BenchError: missing, superfluous or misshapen entries, all named (at most five each).
+    """
+    own = module.state_dict()
+    problems = []
+    for title, names in (
+        ("missing", sorted(own.keys() - tensors.keys())),
+        ("not of this network", sorted(tensors.keys() - own.keys())),
+        (
+            "of another shape",
+            [n for n in sorted(own.keys() & tensors.keys()) if own[n].shape != tensors[n].shape],
+        ),
+    ):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            problems.append(f"{title}: {', '.join(names[:5])}{more}")
+    if problems:
+        raise BenchError(f"{where}: does not fit the network; {'; '.join(problems)}")
+    module.load_state_dict(dict(tensors))

@@ -1,0 +1,57 @@
+"""Cells: the smallest pieces of a run that are done, failed or still to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.suite.recipe import Recipe
+from bench.suite.schema import BackboneRef, DatasetRef
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One trained network: shared by every cell that measures it.
+
+    `weights` names a file to load instead of training. `label` is
+    `dataset/backbone/variant/seed0`.
+    """
+
+    identity: str
+    label: str
+    dataset: DatasetRef
+    backbone: BackboneRef
+    variant: str
+    seed: int
+    recipe: Recipe
+    weights: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One measurement, or the training itself (`measure` is None).
+
+    `name` is `dataset/backbone/variant/seed0/robustness/gaussian_blur`, `title` its tail
+    (`robustness/gaussian_blur`, `accuracy`, `train`). `measure` is a name, not the measure: a
+    cell must be able to travel to a worker. `exclusive` cells share the machine with nobody.
+    """
+
+    name: str
+    identity: str
+    title: str
+    training: Training
+    measure: str | None
+    item: str | None
+    options: Any
+    exclusive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All cells of a suite, in order: each training before what measures it."""
+
+    suite: str
+    base: Path
+    text: str
+    cells: tuple[Cell, ...]

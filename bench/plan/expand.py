@@ -1,0 +1,134 @@
+"""From suite to cells: dataset x backbone x variant x seed, a training each, then its measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from bench import identity
+from bench.data.sources import REGISTRY as DATASETS
+from bench.data.sources import OwnData, find
+from bench.measures import base as measures
+from bench.models.backbones import REGISTRY as BACKBONES
+from bench.plan.cell import Cell, Plan, Training
+from bench.plan.check import CheckedSuite
+from bench.suite.recipe import Recipe
+from bench.suite.schema import BackboneRef, DatasetRef, Suite
+
+# Raise when training changes what comes out of the same recipe.
+TRAINING_VERSION = 1
+
+Part = tuple[str, measures.Measure, measures.Item, str]
+
+
+def expand(checked: CheckedSuite) -> Plan:
+    """Multiply a suite out; the order is the suite's, each training right before its measures."""
+    parts = list(_parts(checked.suite))
+    cells: list[Cell] = []
+    done: set[str] = set()
+    for training in _trainings(checked):
+        if training.weights is None and training.identity not in done:
+            name = f"{training.label}/train"
+            cells.append(Cell(name, training.identity, "train", training, None, None, None))
+            done.add(training.identity)
+        for name, measure, item, key in parts:
+            title = measure.name if item.label is None else f"{measure.name}/{item.label}"
+            cells.append(
+                Cell(
+                    name=f"{training.label}/{title}",
+                    identity=identity.digest(identity.VERSION, training.identity, key),
+                    title=title,
+                    training=training,
+                    measure=name,
+                    item=item.label,
+                    options=item.options,
+                    exclusive=measure.exclusive,
+                )
+            )
+    return Plan(checked.suite.name, checked.base, checked.text, tuple(cells))
+
+
+def _parts(suite: Suite) -> Iterator[Part]:
+    """Every measure's items with the part of the identity that does not depend on the network."""
+    for ref in suite.measures:
+        measure = measures.load(ref.name)
+        entry = measures.REGISTRY.find(ref.name)
+        for item in measure.items(measure.options.model_validate(ref.options)):
+            owner = identity.reference_key(entry, {})
+            yield ref.name, measure, item, identity.digest(owner, measure.version, dict(item.key))
+
+
+def _trainings(checked: CheckedSuite) -> Iterator[Training]:
+    suite = checked.suite
+    for dataset in suite.datasets:
+        data_key = dataset_key(dataset, checked.base)
+        for backbone in suite.backbones:
+            if backbone.datasets is not None and dataset.label not in backbone.datasets:
+                continue
+            net_key = identity.reference_key(BACKBONES.find(backbone.name), backbone.options)
+            for variant in suite.variants:
+                pair = f"{dataset.label}/{backbone.label}/{variant}"
+                recipe = _recipe(suite, pair)
+                for number, seed in enumerate(suite.seeds):
+                    weights = _weights(backbone, number, checked.base)
+                    how = _file_key(weights) if weights else recipe.model_dump(mode="json")
+                    yield Training(
+                        identity=identity.digest(
+                            identity.VERSION,
+                            TRAINING_VERSION,
+                            data_key,
+                            net_key,
+                            variant,
+                            seed,
+                            how,
+                        ),
+                        label=f"{pair}/seed{seed}",
+                        dataset=dataset,
+                        backbone=backbone,
+                        variant=variant,
+                        seed=seed,
+                        recipe=recipe,
+                        weights=weights,
+                    )
+
+
+def dataset_key(dataset: DatasetRef, base: Path) -> dict[str, Any]:
+    """What identifies a data set: name and options; for own files their content, not their path."""
+    source = find(dataset.name, base)
+    if isinstance(source, OwnData):
+        return {"content": identity.folder_key(source.path), "options": dict(dataset.options)}
+    return identity.reference_key(DATASETS.find(dataset.name), dataset.options)
+
+
+def _recipe(suite: Suite, pair: str) -> Recipe:
+    """The suite's recipe with every fitting override, in order."""
+    recipe = suite.recipe
+    for override in suite.overrides:
+        if fnmatchcase(pair, override.match):
+            recipe = recipe.overridden(override.recipe)
+    return recipe
+
+
+def _weights(backbone: BackboneRef, number: int, base: Path) -> Path | None:
+    if backbone.weights is None:
+        return None
+    files = backbone.weights
+    return base / Path(files[number if len(files) > 1 else 0]).expanduser()
+
+
+def _file_key(path: Path) -> dict[str, str]:
+    stat = path.stat()
+    return {"weights": identity.file_hash(path, (stat.st_size, stat.st_mtime_ns))}
+
+
+def select(plan: Plan, pattern: str) -> tuple[Cell, ...]:
+    """The cells whose name fits the glob, and the trainings they need."""
+    chosen = [cell for cell in plan.cells if fnmatchcase(cell.name, pattern)]
+    needed = {cell.training.identity for cell in chosen}
+    return tuple(
+        cell
+        for cell in plan.cells
+        if fnmatchcase(cell.name, pattern) or (cell.measure is None and cell.identity in needed)
+    )

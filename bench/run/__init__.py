@@ -1,0 +1,1 @@
+"""Running a plan: units of work, workers, progress."""

@@ -1,0 +1,205 @@
+"""What a person sees while a run goes on: a live display, plain lines, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from bench.plan.cell import Cell
+from bench.run.events import CellFinished, CellProgress, CellStarted, Event
+from bench.store.outcome import Outcome
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+class Display(Protocol):
+    """Shows events; used as a context manager around the run."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def __enter__(self) -> Display: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def display(cells: Sequence[Cell], done_before: int, quiet: bool) -> Display:
+    """The right display for this terminal."""
+    if quiet:
+        return Quiet()
+    if sys.stdout.isatty():
+        return Live(cells, done_before)
+    return Lines(cells, done_before)
+
+
+class Quiet:
+    """Shows nothing but failures (on standard error)."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, CellFinished) and event.outcome.error is not None:
+            print(f"failed: {event.cell.name}: {event.outcome.error.message}", file=sys.stderr)
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class Estimate:
+    """Remaining time, from the durations of cells of the same kind that are over.
+
+    A kind not seen yet is taken for the mean of its measure, else for the mean of all.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._left = {cell.identity: self._kinds(cell) for cell in cells}
+        self._seen: dict[tuple[str, ...], list[float]] = {}
+        self._started = time.perf_counter()
+        self._spent = 0.0
+
+    @staticmethod
+    def _kinds(cell: Cell) -> tuple[tuple[str, ...], ...]:
+        training = cell.training
+        net = (training.dataset.label, training.backbone.label, training.variant)
+        return ((cell.title, *net), (cell.title,), ())
+
+    def finished(self, cell: Cell, seconds: float) -> None:
+        """Note a finished cell."""
+        self._left.pop(cell.identity, None)
+        self._spent += seconds
+        for kind in self._kinds(cell):
+            self._seen.setdefault(kind, []).append(seconds)
+
+    def seconds_left(self) -> float | None:
+        """Wall seconds left at the present pace; None before the first cell is over."""
+        if not self._seen or not self._spent:
+            return None
+        work = 0.0
+        for kinds in self._left.values():
+            known = next(self._seen[kind] for kind in kinds if kind in self._seen)
+            work += sum(known) / len(known)
+        pace = (time.perf_counter() - self._started) / self._spent
+        return work * min(1.0, pace)
+
+
+def clock(seconds: float | None) -> str:
+    """`1:02:03`, `2:03`, or `?`."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def headline(outcome: Outcome) -> str:
+    """The one or two numbers of a cell that fit on a line, or why it failed."""
+    if outcome.error is not None:
+        return f"FAILED: {outcome.error.message}"
+    order = sorted(
+        (name for name in outcome.metrics if name in outcome.infos),
+        key=lambda name: not outcome.infos[name].headline,
+    )
+    shown = []
+    for name in order[:2]:
+        info = outcome.infos[name]
+        value = outcome.metrics[name]
+        text = f"{value:.{info.decimals}f}" if info.scale == "plain" else f"{value:,.0f}"
+        shown.append(f"{info.title} {text} {info.unit}".strip())
+    return ", ".join(shown)
+
+
+class Lines(Quiet):
+    """One plain line when a cell ends; for logs and pipes."""
+
+    def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
+        self._total = len(cells) + done_before
+        self._done = done_before
+        self._estimate = Estimate(cells)
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, CellFinished):
+            return
+        self._done += 1
+        self._estimate.finished(event.cell, event.outcome.seconds)
+        left = clock(self._estimate.seconds_left())
+        print(
+            f"[{self._done}/{self._total}] {event.cell.name}  {headline(event.outcome)}"
+            f"  ({event.outcome.seconds:.1f} s, about {left} left)",
+            flush=True,
+        )
+
+
+class Live:
+    """Cells done and left, what is being done, epoch and loss, time left."""
+
+    def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        self._estimate = Estimate(cells)
+        self._tasks: dict[str, TaskID] = {}
+        self._bar: RichProgress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        self._all = self._bar.add_task(
+            "cells", total=len(cells) + done_before, completed=done_before, note="left: ?"
+        )
+
+    def __enter__(self) -> Live:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._tasks.values():
+            self._bar.remove_task(task)
+        self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        identity = event.cell.identity
+        if isinstance(event, CellStarted):
+            self._tasks[identity] = self._bar.add_task(event.cell.name, total=100, note="")
+        elif isinstance(event, CellProgress) and identity in self._tasks:
+            self._bar.update(self._tasks[identity], completed=100 * event.share, note=event.text)
+        elif isinstance(event, CellFinished):
+            self._finish(event)
+
+    def _finish(self, event: CellFinished) -> None:
+        task = self._tasks.pop(event.cell.identity, None)
+        if task is not None:
+            self._bar.remove_task(task)
+        mark = "✗" if event.outcome.error else "✓"
+        self._bar.console.print(
+            f"{mark} {event.cell.name}  {headline(event.outcome)}", markup=False, highlight=False
+        )
+        self._estimate.finished(event.cell, event.outcome.seconds)
+        left = clock(self._estimate.seconds_left())
+        self._bar.update(self._all, advance=1, note=f"about {left} left")

@@ -1,0 +1,1 @@
+"""The run directory: what was measured, and under which circumstances."""

@@ -1,0 +1,89 @@
+"""Files that are either whole or not there: written aside, synced, renamed, with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+PART = ".part"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader, or a crash, never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + PART)
+    with aside.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must survive a power cut
+    finally:
+        os.close(folder)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    """Write arrays as safetensors; return the file's SHA-256."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    return _write(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """Write weights as safetensors with `facts` as metadata; return the file's SHA-256."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    return _write(path, save(tensors, {"facts": json.dumps(facts, sort_keys=True)}))
+
+
+def _write(path: Path, data: bytes) -> str:
+    write_whole(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def verified(path: Path, sha256: str) -> bytes:
+    """The content of `path`.
+
+    Raises:
+        BenchError: missing, or not what was written.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BenchError(f"{path}: damaged (its checksum is not the recorded one)")
+    return data
+
+
+def read_arrays(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
+    """Read arrays written by `write_arrays`.
+
+    Raises:
+        BenchError: missing or damaged.
+    """
+    from safetensors.numpy import load
+
+    found: dict[str, NDArray[Any]] = load(verified(path, sha256))
+    return found
+
+
+def sweep(folder: Path, remove: Callable[[Path], None] = Path.unlink) -> None:
+    """Remove what an interrupted run left half-written."""
+    for path in folder.rglob(f"*{PART}"):
+        remove(path)

@@ -1,0 +1,42 @@
+"""What comes out of a cell: numbers, arrays, weights, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from leaderboard.results import MetricInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a cell failed: the error's class, its first line, and the traceback for the log."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one cell; `error` is None if it is done.
+
+    `started` is seconds since the epoch (UTC), `seconds` and `cpu_seconds` what it took.
+    `weights` are a training's tensors by name, on the CPU.
+    """
+
+    started: float
+    seconds: float
+    cpu_seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    infos: Mapping[str, MetricInfo] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] | None = None
+    error: Failed | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""The circumstances of a run: versions, hardware, command, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("topdown-bench", "torch", "torchvision", "numpy", "safetensors", "pydantic")
+
+
+def collect(
+    suite: str, text: str, device: str, plugins: Iterable[str], **more: Any
+) -> dict[str, Any]:
+    """Collect the provenance of one invocation; `plugins` are distribution names beside ours."""
+    return {
+        "suite": suite,
+        "suite_text": text,
+        "command": command_line(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in (*PACKAGES, *sorted(set(plugins)))},
+        "git_commit": git_commit(),
+        "hardware": hardware(device),
+        "system": f"{platform.system()} {platform.release()}",
+        **more,
+    }
+
+
+def command_line() -> str:
+    """The command as a person would type it."""
+    first = Path(sys.argv[0]).name
+    start = "python -m bench" if first == "__main__.py" else first
+    return " ".join([start, *sys.argv[1:]])
+
+
+def hardware(device: str) -> str:
+    """One line on the machine: processor, cores, memory, and the GPU if it is used."""
+    parts = [f"{_processor()}, {os.cpu_count()} cores", f"{_memory_gib():.0f} GiB"]
+    if device.startswith("cuda"):
+        import torch
+
+        index = torch.device(device).index or 0
+        properties = torch.cuda.get_device_properties(index)
+        parts.insert(0, f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)")
+    return "; ".join(parts)
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError, AttributeError):
+        return float("nan")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def git_commit() -> str:
+    """The commit of the code, with `+changes` if the work tree differs; `unknown` outside git."""
+    here = Path(__file__).resolve().parent
+    try:
+
+        def git(*words: str) -> str:
+            return subprocess.run(  # noqa: S603
+                ["git", "-C", str(here), *words],  # noqa: S607
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            ).stdout.strip()
+
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

@@ -1,0 +1,97 @@
+"""From a run directory to `leaderboard.Results`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.store import files
+from bench.store.database import Store
+from leaderboard.results import Failure, MetricInfo, Results, Row, Sample
+
+TIDY = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value, m.unit,
+    m.info FROM planned p JOIN metrics m USING (identity) ORDER BY p.position, m.position"""
+FAILED = """SELECT p.*, c.error_kind, c.error FROM planned p JOIN cells c USING (identity)
+    WHERE c.status = 'failed' ORDER BY p.position"""
+MISSING = """SELECT p.name FROM planned p LEFT JOIN cells c USING (identity)
+    WHERE c.identity IS NULL ORDER BY p.position"""
+ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
+    WHERE c.status = 'done' AND p.measure LIKE 'robustness/%' ORDER BY p.position"""
+
+
+def results(store: Store) -> Results:
+    """Everything the run has measured of its present plan.
+
+    Raises:
+        BenchError: the run has no plan yet, or a recorded array is damaged.
+    """
+    sessions = store.rows("SELECT * FROM sessions ORDER BY id")
+    if not sessions:
+        raise BenchError(f"{store.folder}: nothing was run there yet")
+    rows, metrics = [], {}
+    for found in store.rows(TIDY):
+        *values, info = tuple(found)
+        row = Row(*values)
+        rows.append(row)
+        if info != "{}":
+            metrics[row.measure, row.metric] = MetricInfo(**json.loads(info))
+    provenance = json.loads(sessions[-1]["provenance"])
+    return Results(
+        title=provenance["suite"],
+        rows=tuple(rows),
+        metrics=metrics,
+        failures=tuple(_failure(row) for row in store.rows(FAILED)),
+        missing=tuple(row["name"] for row in store.rows(MISSING)),
+        samples=tuple(_samples(store)),
+        provenance=_shown(provenance, sessions),
+        notes=_notes(store, provenance),
+    )
+
+
+def _failure(row: Any) -> Failure:
+    place = (row["name"], row["dataset"], row["backbone"], row["variant"], row["seed"])
+    return Failure(*place, row["measure"], f"{row['error_kind']}: {row['error']}")
+
+
+def _samples(store: Store) -> list[Sample]:
+    found = []
+    for row in store.rows(ARRAYS):
+        arrays = files.read_arrays(store.folder / row["file"], row["sha256"])
+        found.append(
+            Sample(
+                row["dataset"],
+                row["backbone"],
+                row["variant"],
+                row["seed"],
+                row["measure"].partition("/")[2],
+                arrays["l2"].astype(np.float64),
+            )
+        )
+    return found
+
+
+def _shown(provenance: dict[str, Any], sessions: list[Any]) -> dict[str, str]:
+    """The provenance as the leaderboard shows it, from the last session."""
+    started = datetime.fromtimestamp(sessions[-1]["started"], UTC)
+    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
+    shown = {
+        "command": provenance["command"],
+        "date": started.strftime("%Y-%m-%d %H:%M UTC"),
+        "hardware": provenance["hardware"],
+        "versions": f"Python {provenance['python']}, {versions}",
+        "commit": provenance["git_commit"],
+        "sessions": str(len(sessions)),
+        "suite": provenance["suite_text"],
+    }
+    hosts = {json.loads(row["provenance"])["hardware"] for row in sessions}
+    if len(hosts) > 1:
+        shown["hardware"] += f" (the run used {len(hosts)} different machines)"
+    return shown
+
+
+def _notes(store: Store, provenance: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(provenance.get("notes", ()))

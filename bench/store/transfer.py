@@ -1,0 +1,54 @@
+"""Taking over a finished training from another run directory."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.store import files
+from bench.store.database import Store
+from bench.store.outcome import Outcome
+from leaderboard.results import MetricInfo
+
+
+def environment(device: str) -> dict[str, str]:
+    """What must agree for weights of another run to count: torch's version, kind of device."""
+    return {"torch": metadata.version("torch"), "device": device.partition(":")[0]}
+
+
+def training_from(folder: Path, identity: str, device: str) -> Outcome | None:
+    """The finished training `identity` of the run in `folder`, or None if it cannot be used:
+    not done, done elsewhere than on this torch version and kind of device, or damaged."""
+    from safetensors.torch import load
+
+    try:
+        other = Store.open(folder)
+    except BenchError:
+        return None
+    try:
+        row = other.finished(identity)
+        if row is None or row["status"] != "done" or row["file"] is None:
+            return None
+        facts = json.loads(row["facts"])
+        if facts.get("environment") != environment(device):
+            return None
+        weights = load(files.verified(folder / row["file"], row["sha256"]))
+        found = other.rows(
+            "SELECT metric, value, info FROM metrics WHERE identity = ? ORDER BY position", identity
+        )
+    except BenchError:
+        return None
+    finally:
+        other.close()
+    infos = {r["metric"]: MetricInfo(**json.loads(r["info"])) for r in found if r["info"] != "{}"}
+    return Outcome(
+        started=row["started"],
+        seconds=row["seconds"],
+        cpu_seconds=row["cpu_seconds"],
+        metrics={r["metric"]: r["value"] for r in found},
+        infos=infos,
+        weights=weights,
+        facts={**facts, "taken_from": str(folder)},
+    )

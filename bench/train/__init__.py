@@ -1,0 +1,1 @@
+"""Training: plain PyTorch on data that lives on the device."""

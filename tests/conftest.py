@@ -1,0 +1,93 @@
+"""What all tests share: a tiny suite that runs in seconds, and the real data if they are there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import identity
+
+TINY = """\
+name: tiny
+seeds: [0]
+datasets: [tiny_sets:blobs]
+backbones: [tiny_nets:linear]
+variants: [bu]
+recipe: {epochs: 2, batch_size: 20, lr: 0.05}
+measures:
+  - accuracy
+  - robustness: {attacks: [{name: gaussian_blur, epsilons: 20}], samples: 20}
+"""
+
+SETS = '''
+"""Blobs: a bright square in one of four corners; any network learns it at once."""
+import torch
+from bench.data.dataset import Dataset, Split
+
+def _split(count, seed):
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 4
+    images = torch.randint(0, 90, (count, 1, 12, 12), generator=random, dtype=torch.uint8)
+    for image, label in zip(images, labels):
+        y, x = 6 * (label // 2), 6 * (label % 2)
+        image[0, y:y + 6, x:x + 6] += 120
+    return Split(images, labels.long())
+
+def blobs(root, *, download=False):
+    return Dataset("blobs", _split(160, 1), _split(60, 2), ("a", "b", "c", "d"), (0.4,), (0.3,))
+'''
+
+NETS = '''
+"""Networks for tests: one that learns, one that cannot be built, one that diverges."""
+from torch import nn
+
+def linear(in_chans, num_classes, side=12):
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * side * side, num_classes))
+
+def broken(in_chans, num_classes):
+    raise RuntimeError("no such layer")
+
+class Diverging(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.net = linear(in_chans, num_classes)
+    def forward(self, x):
+        return self.net(x) * float("inf")
+'''
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a tiny suite (with replacements) and its plugins into a folder; return the suite."""
+    (tmp_path / "tiny_sets.py").write_text(SETS, encoding="utf-8")
+    (tmp_path / "tiny_nets.py").write_text(NETS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module in ("tiny_sets", "tiny_nets"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    identity.code_fingerprint.cache_clear()
+
+    def write(*changes: tuple[str, str], name: str = "suite.yaml") -> Path:
+        text = TINY
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder with the real sets ($BENCH_SHARED_DATA, else beside the checkout), or skip."""
+    chosen = os.environ.get("BENCH_SHARED_DATA")
+    folder = Path(chosen) if chosen else Path(__file__).parents[2] / "shared" / "data"
+    if not (folder / "FashionMNIST").is_dir():
+        pytest.skip("the real data sets are not here")
+    return folder

@@ -1,0 +1,133 @@
+"""Killed at any moment and run again: nothing measured is lost, nothing is wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Tiny = Callable[..., Path]
+
+
+def rows(run: Path) -> list[tuple[object, ...]]:
+    with sqlite3.connect(run / "results.sqlite") as db:
+        return db.execute("SELECT * FROM tidy").fetchall()
+
+
+def finished(run: Path) -> dict[str, float]:
+    try:
+        with sqlite3.connect(f"file:{run / 'results.sqlite'}?mode=ro", uri=True) as db:
+            return dict(db.execute("SELECT name, started FROM cells WHERE status = 'done'"))
+    except sqlite3.OperationalError:  # not created yet
+        return {}
+
+
+def start(suite: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(suite.parent), *sys.path])}
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bench",
+            "run",
+            str(suite),
+            "--out",
+            str(suite.parent / "run"),
+            *words,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=suite.parent,
+    )
+
+
+def slow_suite(tiny: Tiny) -> Path:
+    """About ten cells of half a second each."""
+    return tiny(("[0]", "[0, 1, 2]"), ("epochs: 2", "epochs: 60"), ("samples: 20", "samples: 60"))
+
+
+def wait_for(run: Path, count: int, process: subprocess.Popen[str], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while len(finished(run)) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "no progress"
+        time.sleep(0.01)
+
+
+def test_sigint_keeps_what_is_finished_and_says_how_to_go_on(tiny: Tiny) -> None:
+    suite = slow_suite(tiny)
+    run = suite.parent / "run"
+    process = start(suite)
+    wait_for(run, 2, process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error.strip() == "interrupted; run the same command again to go on"
+    before = finished(run)
+    assert 2 <= len(before) < 9
+    again = start(suite)
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+    after = finished(run)
+    assert len(after) == 9
+    assert {name: after[name] for name in before} == before
+
+
+def kill_until_done(tiny: Tiny, kills: int, seed: int) -> None:
+    suite = slow_suite(tiny)
+    run = suite.parent / "run"
+    dice = random.Random(seed)
+    for _ in range(kills):
+        process = start(suite)
+        try:
+            wait_for(run, len(finished(run)) + 1, process)
+        except AssertionError:
+            if process.returncode == 0:
+                break  # everything is done already
+            raise
+        time.sleep(dice.uniform(0, 0.4))
+        process.kill()
+        process.communicate()
+    last = start(suite)
+    out, error = last.communicate(timeout=120)
+    assert last.returncode == 0, out + error
+    assert not list(run.rglob("*.part"))
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "run", str(suite), "--out", "elsewhere/run", "--quiet"],
+        cwd=suite.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(suite.parent), *sys.path])},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert rows(run) == rows(suite.parent / "elsewhere" / "run")
+
+
+def test_killed_runs_end_with_the_same_tables(tiny: Tiny) -> None:
+    kill_until_done(tiny, kills=2, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_many_times(tiny: Tiny, seed: int) -> None:
+    kill_until_done(tiny, kills=7, seed=seed)
+
+
+def test_two_workers_give_the_numbers_of_one(tiny: Tiny) -> None:
+    suite = tiny(("[0]", "[0, 1]"))
+    one = start(suite)
+    assert one.wait(120) == 0
+    expected = rows(suite.parent / "run")
+    two = start(suite, "--workers", "2", "--fresh")
+    out, error = two.communicate(timeout=180)
+    assert two.returncode == 0, out + error
+    assert rows(suite.parent / "run") == expected

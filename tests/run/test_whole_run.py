@@ -1,0 +1,254 @@
+"""A run from suite to leaderboard, through the command line, with the real parts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+Tiny = Callable[..., Path]
+
+
+def cells(run: Path) -> dict[str, tuple[str, float]]:
+    with sqlite3.connect(run / "results.sqlite") as db:
+        rows = db.execute(
+            "SELECT p.name, status, started FROM planned p JOIN cells USING (identity)"
+        ).fetchall()
+    return {name: (status, started) for name, status, started in rows}
+
+
+def tidy(run: Path) -> dict[tuple[str, ...], float]:
+    with sqlite3.connect(run / "results.sqlite") as db:
+        rows = db.execute("SELECT * FROM tidy").fetchall()
+    return {tuple(str(part) for part in row[:6]): row[6] for row in rows}
+
+
+def test_run_trains_measures_and_renders(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(tiny())]) == 0
+    run = Path("runs/tiny")
+    assert {name: status for name, (status, _) in cells(run).items()} == {
+        "blobs/linear/bu/seed0/train": "done",
+        "blobs/linear/bu/seed0/accuracy": "done",
+        "blobs/linear/bu/seed0/robustness/gaussian_blur": "done",
+    }
+    assert tidy(run)["blobs", "linear", "bu", "0", "accuracy", "top1"] == 100.0
+    page = (run / "leaderboard.md").read_text(encoding="utf-8")
+    assert "| linear | bu |" in page
+    assert "100.0" in page
+    assert list((run / "figures").glob("*.png"))
+    printed = capsys.readouterr().out
+    assert "[3/3]" in printed
+    assert str(run / "leaderboard.md") in printed
+
+
+def test_second_run_does_nothing_again(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = str(tiny())
+    assert main(["run", suite]) == 0
+    before = cells(Path("runs/tiny"))
+    page = Path("runs/tiny/leaderboard.md").read_bytes()
+    capsys.readouterr()
+    assert main(["run", suite]) == 0
+    assert cells(Path("runs/tiny")) == before
+    assert Path("runs/tiny/leaderboard.md").read_bytes() == page
+    assert "[1/" not in capsys.readouterr().out
+
+
+def test_only_what_a_change_touches_is_done_again(tiny: Tiny) -> None:
+    main(["run", str(tiny())])
+    before = cells(Path("runs/tiny"))
+    main(["run", str(tiny(("samples: 20", "samples: 24")))])
+    after = cells(Path("runs/tiny"))
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"blobs/linear/bu/seed0/robustness/gaussian_blur"}
+
+
+def test_edited_backbone_is_trained_again(tiny: Tiny) -> None:
+    from bench import identity
+
+    suite = str(tiny())
+    main(["run", suite])
+    before = cells(Path("runs/tiny"))
+    with open("tiny_nets.py", "a", encoding="utf-8") as stream:
+        stream.write("# a new idea\n")
+    identity.code_fingerprint.cache_clear()
+    main(["run", suite])
+    assert all(cells(Path("runs/tiny"))[name] != before[name] for name in before)
+
+
+def test_only_takes_a_glob_and_what_it_needs(tiny: Tiny) -> None:
+    assert main(["run", str(tiny(("[0]", "[0, 1]"))), "--only", "*/seed1/accuracy"]) == 0
+    assert set(cells(Path("runs/tiny"))) == {
+        "blobs/linear/bu/seed1/train",
+        "blobs/linear/bu/seed1/accuracy",
+    }
+
+
+def test_only_that_fits_nothing_is_an_error(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(tiny()), "--only", "nothing*"]) == 2
+    assert "--only 'nothing*' fits no cell" in capsys.readouterr().err
+
+
+def test_fresh_discards_and_guards_other_folders(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = str(tiny())
+    main(["run", suite])
+    before = cells(Path("runs/tiny"))
+    assert main(["run", suite, "--fresh"]) == 0
+    assert all(cells(Path("runs/tiny"))[name] != before[name] for name in before)
+    Path("precious").mkdir()
+    Path("precious/thesis.tex").write_text("years of work", encoding="utf-8")
+    assert main(["run", suite, "--fresh", "--out", "precious"]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+    assert Path("precious/thesis.tex").exists()
+
+
+def test_failing_cells_stay_and_the_others_go_on(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tiny(("[tiny_nets:linear]", "[tiny_nets:broken, tiny_nets:linear]"))
+    assert main(["run", str(suite)]) == 1
+    found = {name: status for name, (status, _) in cells(Path("runs/tiny")).items()}
+    assert found["blobs/broken/bu/seed0/train"] == "failed"
+    assert found["blobs/broken/bu/seed0/accuracy"] == "failed"
+    assert found["blobs/linear/bu/seed0/accuracy"] == "done"
+    error = capsys.readouterr().err
+    assert "RuntimeError: no such layer" in error
+    assert "Traceback" not in error
+    assert "no such layer" in Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_failed_cells_are_left_alone_unless_retried(tiny: Tiny) -> None:
+    suite = str(tiny(("tiny_nets:linear", "tiny_nets:broken")))
+    assert main(["run", suite]) == 1
+    before = cells(Path("runs/tiny"))
+    assert main(["run", suite]) == 1
+    assert cells(Path("runs/tiny")) == before
+    assert main(["run", suite, "--retry", "failed"]) == 1
+    assert cells(Path("runs/tiny")) != before
+
+
+def test_divergence_is_a_failed_cell_with_its_epoch(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(tiny(("tiny_nets:linear", "tiny_nets:Diverging")))]) == 1
+    assert "the training loss is nan in epoch 1 of 2" in capsys.readouterr().err
+    assert not any("accuracy" in key for key in tidy(Path("runs/tiny")))
+
+
+def test_identical_training_of_a_neighbour_is_taken_over(tiny: Tiny) -> None:
+    main(["run", str(tiny())])
+    other = tiny(("name: tiny", "name: other"), ("samples: 20", "samples: 10"), name="other.yaml")
+    assert main(["run", str(other)]) == 0
+    name = "blobs/linear/bu/seed0/train"
+    assert cells(Path("runs/other"))[name] == cells(Path("runs/tiny"))[name]
+    with sqlite3.connect("runs/other/results.sqlite") as db:
+        (facts,) = db.execute("SELECT facts FROM cells WHERE name = ?", (name,)).fetchone()
+    assert json.loads(facts)["taken_from"].endswith("tiny")
+
+
+def test_damaged_weights_are_trained_again(tiny: Tiny) -> None:
+    main(["run", str(tiny()), "--only", "*/train"])
+    (weights,) = Path("runs/tiny/weights").iterdir()
+    weights.write_bytes(weights.read_bytes()[:-7])
+    before = cells(Path("runs/tiny"))
+    assert main(["run", str(tiny())]) == 0
+    name = "blobs/linear/bu/seed0/train"
+    assert cells(Path("runs/tiny"))[name] != before[name]
+
+
+def test_own_weights_are_measured_without_training(tiny: Tiny) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    main(["run", str(tiny())])
+    trained = next(Path("runs/tiny/weights").iterdir())
+    state = {k.removeprefix("backbone."): v for k, v in load_file(trained).items() if "1." in k}
+    save_file(state, "mine.safetensors")
+    torch.save(state, "mine.pt")
+    for file in ("mine.safetensors", "mine.pt"):
+        own = tiny(
+            ("name: tiny\n", f"name: own-{file[5:]}\n"),
+            ("[tiny_nets:linear]", f"[{{name: 'tiny_nets:linear', weights: {file}}}]"),
+        )
+        assert main(["run", str(own)]) == 0
+        run = Path(f"runs/own-{file[5:]}")
+        assert not any("train" in name for name in cells(run))
+        for key, value in tidy(run).items():
+            assert tidy(Path("runs/tiny"))[key] == value
+
+
+def test_weights_that_do_not_fit_are_named(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"1.weight": torch.zeros(4, 9)}, "bad.safetensors")
+    own = tiny(("[tiny_nets:linear]", "[{name: 'tiny_nets:linear', weights: bad.safetensors}]"))
+    assert main(["run", str(own)]) == 1
+    error = capsys.readouterr().err
+    assert "missing: 1.bias" in error
+    assert "of another shape: 1.weight" in error
+
+
+def test_a_run_directory_belongs_to_one_suite(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["run", str(tiny()), "--out", "here"])
+    other = tiny(("name: tiny", "name: other"))
+    assert main(["run", str(other), "--out", "here"]) == 2
+    assert "belongs to suite 'tiny', not 'other'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--device", "tpu"], "use auto, cpu, cuda or cuda:N"),
+        (["--device", "cuda:99"], "CUDA devices"),
+        (["--workers", "0"], "--workers 0: must be 1 or more"),
+    ],
+)
+def test_bad_flags_are_one_line(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main(["run", str(tiny()), *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_missing_data_stop_the_run_before_anything_is_trained(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tiny(("[tiny_sets:blobs]", "[mnist, tiny_sets:blobs]"))
+    assert main(["run", str(suite), "--data", "nowhere"]) == 2
+    error = capsys.readouterr().err
+    assert "nowhere" in error
+    assert "--download" in error
+    assert cells(Path("runs/tiny")) == {}
+
+
+@pytest.mark.parametrize("kind", ["md", "csv", "json", "html"])
+def test_reports(tiny: Tiny, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    main(["run", str(tiny()), "--quiet"])
+    capsys.readouterr()
+    out = Path("page") if kind == "md" else Path(f"board.{kind}")
+    assert main(["report", "runs/tiny", "--format", kind, "--out", str(out)]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    text = path.read_text(encoding="utf-8")
+    assert "robustness/gaussian_blur" in text or kind in ("md", "html")
+    assert "100.0" in text
+
+
+def test_report_of_nothing_is_one_line(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny()
+    assert main(["report", "runs/nothing"]) == 2
+    assert "no run there" in capsys.readouterr().err
+    Path("runs/junk").mkdir(parents=True)
+    Path("runs/junk/results.sqlite").write_bytes(b"not a database" * 100)
+    assert main(["report", "runs/junk"]) == 2
+    assert "not a results file" in capsys.readouterr().err
