@@ -1,0 +1,76 @@
+"""Bottom-up networks and their top-down counterparts, all from one rule.
+
+``arches.create("nin_light", "td")`` builds a network; :func:`names` and :data:`VARIANTS` list what
+there is. Importing the package and listing names loads no torch; the rest is loaded on first use.
+
+Source: Lelekas, Tomen, Pintea, van Gemert, "Top-Down Networks: A coarse-to-fine reimagination of
+CNNs" (2020).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arches.backbones import BACKBONES, VARIANTS, names
+    from arches.declaration import Backbone
+    from arches.description import Description, describe
+    from arches.effective_field import EffectiveField, effective_fields
+    from arches.factory import create
+    from arches.network import Network
+    from arches.options import Options
+    from arches.receptive_field import Field, receptive_fields
+    from arches.weights import keras_weights, load_keras_weights, load_weights, save_weights
+
+_HOMES = {
+    "BACKBONES": "arches.backbones",
+    "VARIANTS": "arches.backbones",
+    "names": "arches.backbones",
+    "Backbone": "arches.declaration",
+    "Description": "arches.description",
+    "describe": "arches.description",
+    "EffectiveField": "arches.effective_field",
+    "effective_fields": "arches.effective_field",
+    "create": "arches.factory",
+    "Network": "arches.network",
+    "Options": "arches.options",
+    "Field": "arches.receptive_field",
+    "receptive_fields": "arches.receptive_field",
+    "keras_weights": "arches.weights",
+    "load_keras_weights": "arches.weights",
+    "load_weights": "arches.weights",
+    "save_weights": "arches.weights",
+}
+
+__all__ = [
+    "BACKBONES",
+    "VARIANTS",
+    "Backbone",
+    "Description",
+    "EffectiveField",
+    "Field",
+    "Network",
+    "Options",
+    "create",
+    "describe",
+    "effective_fields",
+    "keras_weights",
+    "load_keras_weights",
+    "load_weights",
+    "names",
+    "receptive_fields",
+    "save_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

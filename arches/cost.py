@@ -1,0 +1,174 @@
+"""Cost of a module without running it: FLOPs and activation memory, on the meta device.
+
+Nothing is computed, only shapes are followed, so no weights are needed and a large network takes
+fractions of a second.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True, slots=True)
+class PartCost:
+    """Cost of one part of a module in one forward pass.
+
+    Attributes:
+        resolution: height and width of the output; (1, 1) for a vector.
+        flops: twice the multiply-accumulates of convolutions and matrix products.
+        output_bytes: size of the output.
+        saved_bytes: what the part keeps for the backward pass and no earlier part kept.
+    """
+
+    resolution: tuple[int, int]
+    flops: int
+    output_bytes: int
+    saved_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cost of a module for one batch.
+
+    Attributes:
+        parts: of the parts that were asked for, in their order.
+        flops: of one forward pass; convolutions and matrix products, 2 x multiply-accumulates.
+        saved_bytes: activations that training keeps from the forward for the backward pass.
+        peak_bytes: most that inference holds at once: input, maps and temporary copies.
+    """
+
+    parts: tuple[PartCost, ...]
+    flops: int
+    saved_bytes: int
+    peak_bytes: int
+
+
+def measure_cost(module: nn.Module, images: Tensor, parts: Sequence[nn.Module] = ()) -> Cost:
+    """Cost of a module on a batch of images.
+
+    Args:
+        module: on the meta device, or on any other if it may really run. Its mode is left as it
+            was, its gradients too; moving statistics change if it is not on the meta device.
+        images: N x C x H x W on the same device.
+        parts: modules inside whose shares are wanted; none may contain another.
+
+    Returns:
+        The cost; sizes in bytes for the whole batch.
+    """
+    training = module.training
+    try:
+        parts_cost, flops, saved = _training_pass(module.train(), images, parts)
+        peak = _inference_peak(module.eval(), images)
+    finally:
+        module.train(training)
+    return Cost(parts_cost, flops, saved, peak)
+
+
+def _training_pass(
+    module: nn.Module, images: Tensor, parts: Sequence[nn.Module]
+) -> tuple[tuple[PartCost, ...], int, int]:
+    counter = FlopCounterMode(display=False)
+    saved = _Saved(module)
+    found: dict[int, PartCost] = {}
+    starts: dict[int, tuple[int, int]] = {}
+
+    def begin(part: nn.Module, _inputs: Any) -> None:
+        starts[id(part)] = (counter.get_total_flops(), saved.total)
+
+    def end(part: nn.Module, _inputs: Any, output: Tensor) -> None:
+        flops, kept = starts[id(part)]
+        height, width = output.shape[2:] if output.dim() == 4 else (1, 1)
+        found[id(part)] = PartCost(
+            resolution=(int(height), int(width)),
+            flops=counter.get_total_flops() - flops,
+            output_bytes=output.numel() * output.element_size(),
+            saved_bytes=saved.total - kept,
+        )
+
+    handles = [part.register_forward_pre_hook(begin) for part in parts]
+    handles += [part.register_forward_hook(end) for part in parts]
+    try:
+        with torch.enable_grad(), counter, saved_tensors_hooks(saved.keep, _unchanged):
+            module(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(found[id(part)] for part in parts), counter.get_total_flops(), saved.total
+
+
+def _unchanged(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+class _Saved:
+    """Adds up storages that autograd keeps, each once, without the module's own."""
+
+    def __init__(self, module: nn.Module) -> None:
+        own = [*module.parameters(), *module.buffers()]
+        self._seen = {tensor.untyped_storage()._cdata: tensor for tensor in own}
+        self.total = 0
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            # Holding the tensor keeps the address from being given to another storage.
+            self._seen[storage._cdata] = tensor
+            self.total += storage.nbytes()
+        return tensor
+
+
+def _inference_peak(module: nn.Module, images: Tensor) -> int:
+    live = _Live(images.untyped_storage().nbytes())
+    with torch.no_grad(), live:
+        module(images)
+    return live.peak
+
+
+class _Live(TorchDispatchMode):
+    """Follows the storages that operations make, from their making until nobody holds them."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = start
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        # Storages of arguments are not new, even where an operation hands a view of one back.
+        known = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and _storage(leaf) not in known | self._alive:
+                self._follow(leaf)
+        return result
+
+    def _follow(self, tensor: Tensor) -> None:
+        storage, address = tensor.untyped_storage(), _storage(tensor)
+        size = storage.nbytes()
+        self._alive.add(address)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._release, address, size)
+
+    def _release(self, address: int, size: int) -> None:
+        self._alive.discard(address)
+        self.now -= size
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

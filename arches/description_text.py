@@ -1,0 +1,138 @@
+"""The description of a network as text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arches.description import Description, Row
+
+_HEADINGS = (
+    "depth",
+    "size",
+    "unit",
+    "operation",
+    "widths",
+    "params",
+    "FLOPs",
+    "out, B",
+    "kept, B",
+    "field",
+)
+
+
+def render(description: Description, width: int) -> str:
+    """Lines no longer than ``width`` columns (at least 80); operations are cut if need be."""
+    lines = [
+        *textwrap.wrap(_title(description), max(width, 80)),
+        "",
+        *_table(description, max(width, 80)),
+        "",
+        *_totals(description),
+    ]
+    if description.features:
+        lines += ["", *_features(description)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _title(description: Description) -> str:
+    d = description
+    scales = ", ".join(f"1/{factor}" if factor > 1 else "1" for factor in d.scales)
+    note = "" if d.from_paper else " (by the rule; the paper has no such network)"
+    return (
+        f"{d.name}@{d.variant}{note}: {d.in_chans} x {d.image_size} x {d.image_size} to "
+        f"{d.num_classes} classes, scales {scales}"
+    )
+
+
+def _table(description: Description, width: int) -> list[str]:
+    cells = [_HEADINGS, *_rows_with_depth(description)]
+    flops, kept = description.other
+    if flops or kept:
+        cells.append(
+            ("", "", "", "downsampling, dropout", "", "", _short(flops), "", _short(kept), "")
+        )
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
+    spare = width - 2 * (len(widths) - 1) - sum(widths)
+    widths[3] = max(min(widths[3], widths[3] + spare), 8)
+    left = {2, 3}
+    return [
+        "  ".join(
+            _cut(cell, size) if column in left else cell.rjust(size)
+            for column, (cell, size) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+
+
+def _rows_with_depth(description: Description) -> list[tuple[str, ...]]:
+    """Depth is written where it changes, so that positions stand out."""
+    cells = []
+    depth = 0
+    for row in description.rows:
+        cells.append(_cells(row, str(row.depth) if row.depth != depth else ""))
+        depth = row.depth
+    return cells
+
+
+def _cells(row: Row, depth: str) -> tuple[str, ...]:
+    small, large = row.field_smallest, row.field_largest
+    return (
+        depth,
+        f"{row.resolution[0]}x{row.resolution[1]}",
+        row.name,
+        row.operation,
+        f"{row.in_width}>{row.width}",
+        f"{row.parameters:,}",
+        _short(row.flops),
+        _short(row.output_bytes),
+        _short(row.activation_bytes),
+        f"{small}" if small == large else f"{small}..{large}",
+    )
+
+
+def _cut(text: str, size: int) -> str:
+    return text.ljust(size) if len(text) <= size else text[: size - 1] + "~"
+
+
+def _short(number: int) -> str:
+    """Three digits and a decimal prefix: 1234567 is 1.23M."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= factor:
+            scaled = number / factor
+            return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f}{prefix}"
+    return str(number)
+
+
+def _totals(description: Description) -> list[str]:
+    own, base, ratios = description.totals, description.baseline, description.ratios
+    lines = [f"{'per image, single precision':52}{'this':>14}{'bottom-up':>14}{'ratio':>9}"]
+    for key, label, scale in _lines():
+        mine, other = getattr(own, key) / scale, getattr(base, key) / scale
+        number = "{:,.0f}" if scale == 1 else "{:,.2f}"
+        ratio = f"{ratios[key]:.2f}" if key in ratios else "-"
+        lines.append(f"{label:52}{number.format(mine):>14}{number.format(other):>14}{ratio:>9}")
+    return lines
+
+
+def _lines() -> tuple[tuple[str, str, float], ...]:
+    return (
+        ("parameters", "trainable parameters", 1),
+        ("statistics", "moving statistics", 1),
+        ("flops", "forward pass, MFLOPs (2 x multiply-accumulate)", 1e6),
+        ("activation_bytes", "training: activations kept for backward, MiB", 2**20),
+        ("training_bytes", "training: with weights, gradients, momentum, MiB", 2**20),
+        ("inference_activation_bytes", "inference: most maps held at once, MiB", 2**20),
+        ("inference_bytes", "inference: with weights, MiB", 2**20),
+    )
+
+
+def _features(description: Description) -> list[str]:
+    lines = ["feature map       size    effective field, px (untrained): side, extent"]
+    for field in description.features:
+        size = f"{field.resolution[0]}x{field.resolution[1]}x{field.width}"
+        lines.append(
+            f"{field.name:11}{size:>11}    {field.measured_side:.1f}, {field.measured_extent}"
+        )
+    return lines
