@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bench.errors import BenchError
 
     try:
-        return int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
+        code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
+        sys.stdout.flush()
+        return code
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2
     except BrokenPipeError:
-        sys.stderr.close()  # `bench list ... | head`: nobody reads any more
+        # `bench list ... | head`: nobody reads any more, and Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)

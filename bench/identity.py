@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.registry import Entry
+from bench.registry import Entry, look_here_too
 
 VERSION = 1
 
@@ -39,23 +39,42 @@ def reference_key(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def code_fingerprint(target: str) -> str:
-    """`name==version` of an installed distribution, else a hash of the source files.
+    """`name==version` of a distribution from a package index, else a hash of the source files.
 
-    A researcher edits a backbone and runs again: that must not be taken for the same network.
-    Every `.py` file of the target's top-level package counts (of a single module, that file).
+    A researcher edits a backbone and runs again: that must not be taken for the same network,
+    installed or not, for few raise a version on every edit. Every `.py` file of the target's
+    top-level package counts (of a single module, that file).
 
     Raises:
         BenchError: there is no such module.
     """
     top = target.partition(":")[0].partition(".")[0]
-    for name in metadata.packages_distributions().get(top, ()):
-        dist = metadata.distribution(name)
-        if "editable" not in (dist.read_text("direct_url.json") or ""):
-            return f"{name}=={dist.version}"
-    spec = importlib.util.find_spec(top)
+    look_here_too()
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module made by hand, without a specification
+        spec = None
     if spec is None:
         raise BenchError(f"'{target}': there is no module '{top}' (looked in sys.path)")
-    return source_hash(spec.origin, tuple(spec.submodule_search_locations or ()))
+    places = tuple(spec.submodule_search_locations or ())
+    return _release(top, [*places, spec.origin or ""]) or source_hash(spec.origin, places)
+
+
+def _release(top: str, places: Iterable[str]) -> str | None:
+    """Versions of the distributions that own a module; None if its code may change under them:
+    installed from a folder or repository, only linked to, or not where the module is found."""
+    found = []
+    for name in sorted(set(metadata.packages_distributions().get(top, ()))):
+        dist = metadata.distribution(name)
+        root = Path(str(dist.locate_file(""))).resolve()
+        if (
+            dist.read_text("RECORD") is None
+            or dist.read_text("direct_url.json") is not None
+            or not all(Path(place).resolve().is_relative_to(root) for place in places if place)
+        ):
+            return None
+        found.append(f"{name}=={dist.version}")
+    return ", ".join(found) or None
 
 
 def source_hash(origin: str | None, folders: tuple[str, ...]) -> str:

@@ -56,7 +56,8 @@ class Registry:
         found = dict(self._builtin)
         for point in metadata.entry_points(group=self.group):
             source = point.dist.name if point.dist else "entry point"
-            found.setdefault(point.name, Entry(point.name, point.value, source=source))
+            target = point.value.partition("[")[0].strip()  # `[extras]` are for installers
+            found.setdefault(point.name, Entry(point.name, target, source=source))
         return found
 
     def find(self, name: str) -> Entry:
@@ -84,9 +85,9 @@ class Registry:
         try:
             return load_target(entry.target)
         except (Exception, SystemExit) as error:
-            raise BenchError(
-                f"{self.kind} '{name}' ({entry.target}) does not import: {one_line(error)}"
-            ) from error
+            where = "" if entry.target == name else f" ({entry.target})"
+            text = f"{self.kind} '{name}'{where} does not import: {one_line(error)}"
+            raise BenchError(text) from error
 
     def rows(self) -> Iterator[Row]:
         """Yield every plugin, sorted; third-party ones are imported to see whether they can be."""
@@ -99,8 +100,7 @@ class Registry:
             except BenchError as error:
                 yield Row(entry, "", str(error))
             else:
-                doc = (getattr(plugin, "__doc__", None) or "").strip()
-                yield Row(entry, doc.splitlines()[0] if doc else "")
+                yield Row(entry, _summary(plugin))
 
 
 def is_target(name: str) -> bool:
@@ -110,16 +110,31 @@ def is_target(name: str) -> bool:
     return bool(colon) and all(part.isidentifier() for part in parts)
 
 
-def load_target(target: str) -> object:
-    """Import `module:attribute`; modules in the current directory are found too."""
-    module_name, _, attribute = target.partition(":")
+def look_here_too() -> None:
+    """Have modules in the current directory found, as `python -m bench` does and `bench` not."""
     cwd = os.getcwd()
     if cwd not in sys.path and "" not in sys.path:
         sys.path.insert(0, cwd)
+
+
+def load_target(target: str) -> object:
+    """Import `module:attribute`; modules in the current directory are found too."""
+    module_name, _, attribute = target.partition(":")
+    look_here_too()
     found: object = importlib.import_module(module_name)
     for part in attribute.split(".") if attribute else ():
         found = getattr(found, part)
     return found
+
+
+def _summary(plugin: object) -> str:
+    """The first line of a plugin's own docstring; of a declaration, that of what it declares."""
+    if not (isinstance(plugin, type) or hasattr(plugin, "__name__")):
+        # An instance shows its class's docstring, which says nothing about this one.
+        plugin = getattr(plugin, "run", None) or getattr(plugin, "load", None)
+    doc = getattr(plugin, "__doc__", None)
+    lines = doc.strip().splitlines() if isinstance(doc, str) else []
+    return lines[0] if lines else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -6,15 +6,18 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 from bench import identity
 from bench.data import catalog
+from bench.data.sources import REGISTRY as DATASETS
+from bench.data.sources import OwnData, find
 from bench.errors import BenchError
 from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
-from bench.registry import Registry
+from bench.registry import Entry, Registry
 from bench.store.database import NAME, Store
 
 
@@ -113,7 +116,7 @@ def run_cells(
     preflight.check(left, place)
     session = store.begin(
         provenance.collect(
-            plan.suite, plan.text, device, plugin_distributions(), workers=args.workers
+            plan.suite, plan.text, device, plugins=plugin_code(plan), workers=args.workers
         )
     )
     left = executor.borrow_trainings(left, store, session, device)
@@ -126,19 +129,33 @@ def run_cells(
     store.end(session)
 
 
-def plugin_distributions() -> list[str]:
-    """Distributions that registered plugins of any kind."""
+def plugin_code(plan: Plan) -> dict[str, str]:
+    """Version or source hash of every plugin that the plan uses."""
     from bench.attacks.base import REGISTRY as ATTACKS
     from bench.measures.base import REGISTRY as MEASURES
     from bench.models.backbones import REGISTRY as BACKBONES
 
-    registries: tuple[Registry, ...] = (ATTACKS, MEASURES, BACKBONES, catalog.REGISTRY)
-    return [
-        entry.source
-        for registry in registries
-        for entry in registry.entries.values()
-        if entry.source not in ("built in", "entry point")
-    ]
+    used: set[tuple[Registry, str]] = set()
+    for cell in plan.cells:
+        used.add((BACKBONES, cell.training.backbone.name))
+        if not isinstance(find(cell.training.dataset.name, plan.base), OwnData):
+            used.add((DATASETS, cell.training.dataset.name))
+        if cell.measure is not None:
+            used.add((MEASURES, cell.measure))
+        attack = getattr(cell.options, "attack", None)
+        if attack is not None:
+            used.add((ATTACKS, attack.name))
+    entries = [registry.find(name) for registry, name in used]
+    return {entry.name: _code(entry) for entry in entries if entry.source != "built in"}
+
+
+def _code(entry: Entry) -> str:
+    """`my-nets 1.0, source:1f2e...`: the distribution that registered a plugin, and its code."""
+    code = identity.code_fingerprint(entry.target)
+    try:
+        return f"{entry.source} {metadata.version(entry.source)}, {code}"
+    except metadata.PackageNotFoundError:
+        return code
 
 
 def finish(store: Store, chosen: Iterable[Cell], quiet: bool) -> int:

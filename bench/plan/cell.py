@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.suite.recipe import Recipe
 from bench.suite.schema import BackboneRef, DatasetRef
+
+
+def weights_path(name: str, base: Path) -> Path:
+    """A weights file as a suite in the folder `base` names it."""
+    return base / os.path.expanduser(name)
 
 
 @dataclass(frozen=True, slots=True)

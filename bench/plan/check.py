@@ -6,25 +6,42 @@ hide an unknown name in another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+import arches
 from bench.attacks import base as attacks
 from bench.data import catalog
+from bench.data.table import FORMATS
 from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones
+from bench.plan.cell import weights_path
+from bench.registry import Registry, is_target
 from bench.suite.load import find, load, shape_problems
-from bench.suite.schema import AttackRef, BackboneRef, DatasetRef, MeasureRef, Override, Suite
-from bench.suite.yaml_tree import Problem, SuiteError, Tree
+from bench.suite.recipe import Recipe
+from bench.suite.schema import (
+    AttackRef,
+    BackboneRef,
+    DatasetRef,
+    MeasureRef,
+    Override,
+    Suite,
+    Variant,
+)
+from bench.suite.words import shown
+from bench.suite.yaml_tree import Problem, Step, SuiteError, Tree
 
 M = TypeVar("M", bound=BaseModel)
 Placed = list[tuple[int, M]]
+Where = tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +79,15 @@ class _Checker:
         self.backbones = self._items("backbones", BackboneRef)
         self.measures = self._items("measures", MeasureRef)
         self.overrides = self._items("overrides", Override)
+        self.variants = [v for v in self._list("variants", ["bu"]) if v in get_args(Variant)]
+
+    def _list(self, key: str, default: list[Any] | None = None) -> list[Any]:
+        raw = self.data.get(key, default)
+        return raw if isinstance(raw, list) else []
 
     def _items(self, key: str, model: type[M]) -> Placed[M]:
         found: Placed[M] = []
-        raw = self.data.get(key)
-        for index, item in enumerate(raw if isinstance(raw, list) else []):
+        for index, item in enumerate(self._list(key)):
             try:
                 found.append((index, model.model_validate(item)))
             except ValidationError:
@@ -76,59 +97,86 @@ class _Checker:
     def problems(self) -> Iterator[Problem]:
         """Yield every problem."""
         for index, dataset in self.datasets:
-            reason = catalog.validate(dataset.name, dataset.options, self.base)
-            if reason:
-                yield self.tree.problem(("datasets", index), reason)
-        yield from self._check_backbones()
+            yield from self._check_dataset(("datasets", index), dataset)
+        for index, backbone in self.backbones:
+            yield from self._check_backbone(("backbones", index), backbone)
         for index, measure in self.measures:
-            yield from self._check_measure(index, measure)
+            yield from self._check_measure(("measures", index), measure)
+        yield from self._check_twins()
         yield from self._check_overrides()
 
-    def _check_backbones(self) -> Iterator[Problem]:
+    def _named(self, where: Where) -> Where:
+        """The place of a reference's name: the item itself, or its key `name`."""
+        return (*where, "name") if isinstance(self._at(where), dict) else where
+
+    def _at(self, where: Where) -> object:
+        item: Any = self.data
+        for step in where:
+            item = item[step]
+        return item
+
+    def _check_dataset(self, where: Where, ref: DatasetRef) -> Iterator[Problem]:
+        own = catalog.validate(ref.name, {}, self.base)
+        if not own and ref.name.partition(":")[0] not in FORMATS:
+            own = _refusal(lambda: _import_plugin(catalog.REGISTRY, ref.name))
+        if own:
+            yield self.tree.problem(self._named(where), own + _scheme_hint(ref.name))
+        for key, value in ref.options.items():
+            reason = catalog.validate(ref.name, {key: value}, self.base)
+            if reason and reason != own:
+                yield self.tree.problem((*where, key), reason)
+
+    def _check_backbone(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
+        reason = _refusal(lambda: _import_plugin(backbones.REGISTRY, ref.name))
+        if reason:
+            yield self.tree.problem(self._named(where), reason)
+        else:
+            for variant in self.variants:
+                reason = backbones.unsupported(ref.name, variant)
+                if reason:
+                    yield self.tree.problem(self._named(where), reason)
+            if backbones.is_declared(ref.name):
+                yield from self._check_network_options(where, ref)
         labels = [dataset.label for _, dataset in self.datasets]
-        complete = len(labels) == len(self.data.get("datasets") or ())
-        for index, backbone in self.backbones:
-            where = ("backbones", index)
-            reason = _refusal(lambda ref=backbone: _importable(ref))  # type: ignore[misc]
-            if reason:
-                yield self.tree.problem(where, reason)
-            else:
-                yield from self._check_variants(index, backbone)
-            for number, label in enumerate(backbone.datasets or ()):
-                if complete and label not in labels:
+        if len(labels) == len(self._list("datasets")):
+            for number, label in enumerate(ref.datasets or ()):
+                if label not in labels:
                     text = f"no data set '{label}' in this suite{did_you_mean(label, labels)}"
                     yield self.tree.problem((*where, "datasets", number), text)
-            yield from self._check_weights(index, backbone)
+        yield from self._check_weights(where, ref)
 
-    def _check_variants(self, index: int, backbone: BackboneRef) -> Iterator[Problem]:
-        variants = self.data.get("variants", ["bu"])
-        for variant in variants if isinstance(variants, list) else ():
-            if variant in ("bu", "td", "td_uni", "td_rev"):
-                reason = backbones.unsupported(backbone.name, variant)
-                if reason:
-                    yield self.tree.problem(("backbones", index), reason)
+    def _check_network_options(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
+        known = [field.name for field in fields(arches.Options)]
+        for key, value in ref.options.items():
+            if key not in known:
+                near = did_you_mean(key, [*known, *BackboneRef.model_fields.keys() - {"options"}])
+                yield self.tree.problem((*where, key), f"unknown option '{key}'{near}")
+                continue
+            try:
+                arches.Options.parse({key: value})
+            except (TypeError, ValueError) as error:
+                text = str(error) if isinstance(error, ValueError) else f"cannot be {shown(value)}"
+                yield self.tree.problem((*where, key), text.rstrip("."))
 
-    def _check_weights(self, index: int, backbone: BackboneRef) -> Iterator[Problem]:
-        if backbone.weights is None:
+    def _check_weights(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
+        if ref.weights is None:
             return
-        where = ("backbones", index, "weights")
-        seeds, variants = self.data.get("seeds"), self.data.get("variants", ["bu"])
-        if isinstance(seeds, list) and len(backbone.weights) not in (1, len(seeds)):
-            text = f"{len(backbone.weights)} files for {len(seeds)} seeds; give one, or one a seed"
+        where = (*where, "weights")
+        seeds = self._list("seeds")
+        if seeds and len(ref.weights) not in (1, len(seeds)):
+            text = f"{len(ref.weights)} files for {len(seeds)} seeds; give one, or one a seed"
             yield self.tree.problem(where, text)
-        if isinstance(variants, list) and len(variants) > 1:
+        if len(self.variants) > 1:
             yield self.tree.problem(where, "weights fit one variant; name just that in `variants`")
-        for number, name in enumerate(backbone.weights):
-            path = self.base / Path(name).expanduser()
-            if not path.is_file():
-                step = (*where, number) if isinstance(self._raw_weights(index), list) else where
-                yield self.tree.problem(step, f"no such weights file: {path}")
+        for number, name in enumerate(ref.weights):
+            path = weights_path(name, self.base)
+            if not os.path.isfile(path):
+                folder = os.path.isdir(path)
+                text = f"{path} is a folder, not a file" if folder else f"no weights file {path}"
+                listed = isinstance(self._at(where), list)
+                yield self.tree.problem((*where, number) if listed else where, text)
 
-    def _raw_weights(self, index: int) -> object:
-        return self.data["backbones"][index].get("weights")
-
-    def _check_measure(self, index: int, ref: MeasureRef) -> Iterator[Problem]:
-        where = ("measures", index)
+    def _check_measure(self, where: Where, ref: MeasureRef) -> Iterator[Problem]:
         try:
             measure = measures.load(ref.name)
         except BenchError as error:
@@ -140,64 +188,111 @@ class _Checker:
         except ValidationError as error:
             yield from shape_problems(self.tree, inside, error, measure.options)
             options = None
-        yield from self._check_attacks(inside, ref.options.get("attacks"))
+        yield from self._check_attacks((*inside, "attacks"), ref.options.get("attacks"))
         if options is not None and not ref.options.get("attacks"):
             reason = _refusal(lambda: measure.items(options))
             if reason:
                 yield self.tree.problem(inside, reason)
 
-    def _check_attacks(self, where: tuple[str | int, ...], raw: object) -> Iterator[Problem]:
-        seen: set[str] = set()
+    def _check_attacks(self, where: Where, raw: object) -> Iterator[Problem]:
+        labels: list[tuple[Where, str]] = []
         for index, item in enumerate(raw if isinstance(raw, list) else []):
             try:
                 ref = AttackRef.model_validate(item)
             except ValidationError:
                 continue
-            place = (*where, "attacks", index)
-            reason = _refusal(lambda ref=ref: attacks.key(ref.name, ref.options))  # type: ignore[misc]
+            place = (*where, index)
+            labels.append((place, ref.label))
+            yield from self._check_attack(place, ref)
+        yield from self._twins(labels, "; give one of them a label")
+
+    def _check_attack(self, where: Where, ref: AttackRef) -> Iterator[Problem]:
+        try:
+            attack = attacks.load(ref.name)
+        except BenchError as error:
+            yield self.tree.problem(self._named(where), str(error))
+            return
+        for key, value in ref.options.items():
+            if key in attack.defaults:
+                reason = _refusal(lambda key=key, value=value: attack.options({key: value}))  # type: ignore[misc]
+            else:
+                near = did_you_mean(key, [*attack.defaults, "label"])
+                reason = f"unknown option '{key}'{near}"
             if reason:
-                yield self.tree.problem(place, reason)
-            if ref.label in seen:
-                text = f"'{ref.label}' is there twice; give one of them a label"
-                yield self.tree.problem(place, text)
-            seen.add(ref.label)
+                yield self.tree.problem((*where, key), reason)
+
+    def _check_twins(self) -> Iterator[Problem]:
+        for key in ("seeds", "variants"):
+            plain = [(i, v) for i, v in enumerate(self._list(key)) if type(v) in (int, str)]
+            yield from self._twins([((key, index), value) for index, value in plain])
+        for key, refs in (("datasets", self.datasets), ("backbones", self.backbones)):
+            labels = [((key, index), ref.label) for index, ref in refs]
+            yield from self._twins(labels, "; give one of them a label")
+        titles: list[tuple[Where, str]] = [((), "train")]
+        for index, ref in self.measures:
+            try:
+                titles.append((("measures", index), measures.load(ref.name).name))
+            except BenchError:
+                continue
+        yield from self._twins(titles)
+
+    def _twins(self, names: Iterable[tuple[Where, object]], hint: str = "") -> Iterator[Problem]:
+        seen: set[object] = set()
+        for where, name in names:
+            if name in seen:
+                yield self.tree.problem(where, f"{shown(name)} is there twice{hint}")
+            seen.add(name)
 
     def _check_overrides(self) -> Iterator[Problem]:
-        recipe = self.data.get("recipe")
-        base = _recipe(recipe) if recipe is not None else _recipe({})
+        pairs = list(self._combinations())
+        complete = all(
+            len(found) == len(self._list(key))
+            for key, found in (("datasets", self.datasets), ("backbones", self.backbones))
+        )
         for index, override in self.overrides:
-            if not any(fnmatchcase(name, override.match) for name in self._combinations()):
-                text = f"'{override.match}' fits no dataset/backbone/variant of this suite"
+            if pairs and complete and not any(fnmatchcase(pair, override.match) for pair in pairs):
+                text = (
+                    f"'{override.match}' fits no dataset/backbone/variant of this suite, "
+                    f"such as '{pairs[0]}'"
+                )
                 yield self.tree.problem(("overrides", index, "match"), text)
-            if base is not None:
+        try:
+            base = Recipe.model_validate(self.data.get("recipe", {}))
+        except ValidationError:
+            return
+        for pair in pairs or [""]:
+            yield from self._check_recipe(base, pair)
+
+    def _check_recipe(self, recipe: Recipe, pair: str) -> Iterator[Problem]:
+        """Apply the overrides of one combination in turn, as `expand` will."""
+        for index, override in self.overrides:
+            if fnmatchcase(pair, override.match):
                 try:
-                    base.overridden(override.recipe)
+                    recipe = recipe.overridden(override.recipe)
                 except ValidationError as error:
-                    text = str(error.errors()[0]["msg"])
-                    yield self.tree.problem(("overrides", index, "recipe"), text)
+                    where = ("overrides", index, "recipe")
+                    yield from shape_problems(self.tree, where, error, Recipe)
+                    return
 
     def _combinations(self) -> Iterator[str]:
-        raw = self.data.get("variants", ["bu"])
         for _, dataset in self.datasets:
             for _, backbone in self.backbones:
-                for variant in raw if isinstance(raw, list) else ():
-                    yield f"{dataset.label}/{backbone.label}/{variant}"
+                if backbone.datasets is None or dataset.label in backbone.datasets:
+                    for variant in self.variants:
+                        yield f"{dataset.label}/{backbone.label}/{variant}"
 
 
-def _recipe(raw: object) -> Any:
-    from bench.suite.recipe import Recipe
-
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError:
-        return None
+def _import_plugin(registry: Registry, name: str) -> None:
+    """Import what is not ours, so that a typing mistake shows before anything is trained."""
+    if registry.find(name).source != "built in":
+        registry.load(name)
 
 
-def _importable(backbone: BackboneRef) -> None:
-    """Import a third-party backbone, so that a typing mistake shows before anything is trained."""
-    entry = backbones.REGISTRY.find(backbone.name)
-    if entry.source != "built in":
-        backbones.REGISTRY.load(backbone.name)
+def _scheme_hint(name: str) -> str:
+    """A hint for a misspelt `imagefolder:data`, which looks like a `module:attribute`."""
+    scheme, _, path = name.partition(":")
+    near = get_close_matches(scheme, FORMATS, n=1) if is_target(name) else []
+    return f"; did you mean '{near[0]}:{path}'?" if near and near[0] != scheme else ""
 
 
 def _refusal(action: Callable[[], object]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from bench.data.sources import REGISTRY as DATASETS
 from bench.data.sources import OwnData, find
 from bench.measures import base as measures
 from bench.models.backbones import REGISTRY as BACKBONES
-from bench.plan.cell import Cell, Plan, Training
+from bench.plan.cell import Cell, Plan, Training, weights_path
 from bench.plan.check import CheckedSuite
 from bench.suite.recipe import Recipe
 from bench.suite.schema import BackboneRef, DatasetRef, Suite
 
 # Raise when training changes what comes out of the same recipe.
 TRAINING_VERSION = 1
+# Normalisation and numerics of a network that comes with its own weights.
+USED_WITH_WEIGHTS = ("mean", "test_mean", "std", "deterministic")
 
 Part = tuple[str, measures.Measure, measures.Item, str]
 
@@ -71,9 +73,10 @@ def _trainings(checked: CheckedSuite) -> Iterator[Training]:
             for variant in suite.variants:
                 pair = f"{dataset.label}/{backbone.label}/{variant}"
                 recipe = _recipe(suite, pair)
+                recipe_key = recipe.model_dump(mode="json")
                 for number, seed in enumerate(suite.seeds):
                     weights = _weights(backbone, number, checked.base)
-                    how = _file_key(weights) if weights else recipe.model_dump(mode="json")
+                    how = _file_key(weights, recipe_key) if weights else recipe_key
                     yield Training(
                         identity=identity.digest(
                             identity.VERSION,
@@ -115,12 +118,14 @@ def _weights(backbone: BackboneRef, number: int, base: Path) -> Path | None:
     if backbone.weights is None:
         return None
     files = backbone.weights
-    return base / Path(files[number if len(files) > 1 else 0]).expanduser()
+    return weights_path(files[number if len(files) > 1 else 0], base)
 
 
-def _file_key(path: Path) -> dict[str, str]:
+def _file_key(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies a network that is loaded: the file, and the keys that still count then."""
     stat = path.stat()
-    return {"weights": identity.file_hash(path, (stat.st_size, stat.st_mtime_ns))}
+    content = identity.file_hash(path, (stat.st_size, stat.st_mtime_ns))
+    return {"weights": content, **{key: recipe[key] for key in USED_WITH_WEIGHTS}}
 
 
 def select(plan: Plan, pattern: str) -> tuple[Cell, ...]:

@@ -27,7 +27,8 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
 
     A training whose weights are needed but missing or damaged is taken back and done again.
     """
-    cells = list(cells)
+    # Two labels for the same thing have cells of one identity: once is enough.
+    cells = list({cell.identity: cell for cell in reversed(list(cells))}.values())[::-1]
     _take_back_damaged(cells, store)
     statuses = store.statuses()
     over = {"done"} if retry_failed else {"done", "failed"}

@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,14 @@ from typing import Any
 PACKAGES = ("topdown-bench", "torch", "torchvision", "numpy", "safetensors", "pydantic")
 
 
-def collect(
-    suite: str, text: str, device: str, plugins: Iterable[str], **more: Any
-) -> dict[str, Any]:
-    """Collect the provenance of one invocation; `plugins` are distribution names beside ours."""
+def collect(suite: str, text: str, device: str, **more: Any) -> dict[str, Any]:
+    """Collect the provenance of one invocation."""
     return {
         "suite": suite,
         "suite_text": text,
         "command": command_line(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in (*PACKAGES, *sorted(set(plugins)))},
+        "versions": {name: _version(name) for name in PACKAGES},
         "git_commit": git_commit(),
         "hardware": hardware(device),
         "system": f"{platform.system()} {platform.release()}",

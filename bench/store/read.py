@@ -87,6 +87,8 @@ def _shown(provenance: dict[str, Any], sessions: list[Any]) -> dict[str, str]:
         "sessions": str(len(sessions)),
         "suite": provenance["suite_text"],
     }
+    if provenance.get("plugins"):
+        shown["plugins"] = ", ".join(f"{n} ({c})" for n, c in sorted(provenance["plugins"].items()))
     hosts = {json.loads(row["provenance"])["hardware"] for row in sessions}
     if len(hosts) > 1:
         shown["hardware"] += f" (the run used {len(hosts)} different machines)"

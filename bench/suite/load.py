@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from bench.errors import BenchError, did_you_mean
 from bench.suite.recipe import Augment, Recipe
 from bench.suite.schema import Override, Suite
+from bench.suite.words import shown
 from bench.suite.yaml_tree import Problem, Step, Tree, read
 
 
@@ -21,13 +23,15 @@ def find(name: str) -> Path:
         BenchError: there is no such file or suite.
     """
     path = Path(name)
-    if path.exists():
+    if os.path.isfile(name):
         return path
     shipped = shipped_suites()
     if name in shipped:
         return shipped[name]
-    if path.name in {p.name for p in shipped.values()} and path.parent == Path("suites"):
+    if path.parent == Path("suites") and path.suffix == ".yaml" and path.stem in shipped:
         return shipped[path.stem]
+    if os.path.lexists(name):
+        return path  # a folder, a pipe, a broken link: reading it tells
     raise BenchError(f"{name}: no such suite file{did_you_mean(name, shipped)}")
 
 
@@ -62,14 +66,18 @@ def load(path: Path) -> tuple[Tree, Suite | None, list[Problem]]:
 def shape_problems(
     tree: Tree, prefix: Sequence[Step], error: ValidationError, model: type[BaseModel]
 ) -> Iterator[Problem]:
-    """Turn pydantic's errors into problems with a line; `prefix` is where `model` starts."""
+    """Turn pydantic's errors into problems with a line; `prefix` is where `model` starts.
+
+    What stands where YAML itself could not be read has been reported already.
+    """
     for item in error.errors(include_url=False):
-        path = (*prefix, *(step for step in item["loc"] if not str(step).startswith("function-")))
-        yield tree.problem(path, _say(item, model))
+        path = (*prefix, *item["loc"])
+        if not tree.is_unread(path):
+            yield tree.problem(path, _say(item, model))
 
 
 def _say(item: Any, model: type[BaseModel]) -> str:
-    kind, context = item["type"], item.get("ctx", {})
+    kind, context, value = item["type"], item.get("ctx", {}), item["input"]
     if kind == "extra_forbidden":
         unknown = str(item["loc"][-1])
         return f"unknown key '{unknown}'{did_you_mean(unknown, _keys(item['loc'], model))}"
@@ -79,14 +87,29 @@ def _say(item: Any, model: type[BaseModel]) -> str:
         return str(context.get("error", item["msg"]))
     if kind == "literal_error":
         choices = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
-        return (
-            f"{item['input']!r} is not one of {', '.join(choices)}"
-            + (
-                did_you_mean(item["input"], choices) if isinstance(item["input"], str) else ""
-            ).partition("; known")[0]
-        )
-    text = item["msg"][:1].lower() + item["msg"][1:]
-    return f"{text.replace('input should', 'should')}, not {_short(item['input'])}"
+        near = did_you_mean(value, choices) if isinstance(value, str) else ""
+        return f"{shown(value)} is not one of {', '.join(choices)}{near.partition('; known')[0]}"
+    if kind == "too_short":
+        return "is empty; name at least one"
+    if kind in _MUST_BE:
+        return f"must be {_MUST_BE[kind].format(**context)}, not {shown(value)}"
+    return f"{item['msg'][:1].lower()}{item['msg'][1:]}, not {shown(value)}"
+
+
+_MUST_BE = {
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "above {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "below {lt}",
+}
+"""Pydantic's kinds of errors in the words of a suite."""
 
 
 def _keys(loc: Sequence[Step], model: type[BaseModel]) -> list[str]:
@@ -100,10 +123,3 @@ def _keys(loc: Sequence[Step], model: type[BaseModel]) -> list[str]:
     for step in loc[:-1]:
         owner = inner.get(str(step), owner)
     return list(owner.model_fields)
-
-
-def _short(value: object) -> str:
-    shown = "a mapping" if isinstance(value, Mapping) else repr(value)
-    if isinstance(value, list):
-        shown = "a list"
-    return shown if len(shown) <= 60 else shown[:57] + "..."

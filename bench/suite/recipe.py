@@ -6,21 +6,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
+from bench.suite.words import quoted_number, shown
+
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool | str):
-        raise ValueError("must be a number")
-    return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, not {shown(value)}{quoted_number(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("is too large a number") from None
 
 
 def _whole(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("must be a whole number")
+        raise ValueError(f"must be a whole number, not {shown(value)}{quoted_number(value)}")
     return value
 
 
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(_whole)]
+# No count is near this limit: what is beyond it is a slip of the finger.
+Whole = Annotated[int, BeforeValidator(_whole), Field(lt=2**31)]
 
 
 class Strict(BaseModel):
@@ -45,7 +51,7 @@ class Augment(Strict):
     pca_jitter: Annotated[Number, Field(ge=0)] = 0.0
 
 
-class Recipe(Strict):
+class RecipeKeys(Strict):
     """How a network is trained; the defaults are the paper's (section 4 and its released code).
 
     `weight_decay` is PyTorch's (gradient += weight_decay * w), on kernels only; the paper's
@@ -76,13 +82,17 @@ class Recipe(Strict):
     channels_last: StrictBool = False
     deterministic: StrictBool | None = None
 
+
+class Recipe(RecipeKeys):
+    """A recipe to train with: its keys fit together, which those of an override alone need not."""
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.nesterov and self.momentum == 0:
             raise ValueError("Nesterov needs momentum above 0; set nesterov: false")
         return self
 
-    def overridden(self, other: Recipe) -> Recipe:
+    def overridden(self, other: RecipeKeys) -> Recipe:
         """This recipe with the keys that `other` states explicitly (`augment` key by key).
 
         Raises:

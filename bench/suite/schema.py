@@ -6,12 +6,27 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from bench.suite.recipe import Recipe, Strict, Whole
+from bench.suite.recipe import Recipe, RecipeKeys, Strict, Whole
+from bench.suite.words import shown
 
 Variant = Literal["bu", "td", "td_uni", "td_rev"]
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:/=-]*")
+_PART = r"[A-Za-z0-9][A-Za-z0-9._+:=-]*"
+_LABEL = re.compile(rf"{_PART}(/{_PART})*")
+# Names and labels become names of files and folders.
+LONGEST = 100
+
+
+def as_label(name: str) -> str:
+    """The nearest text to `name` that can be a part of a label."""
+    return re.sub(r"[^A-Za-z0-9._+=-]", "-", name).lstrip("._+=-")[:LONGEST] or "unnamed"
+
+
+def _short_enough(value: str) -> str:
+    if len(value) > LONGEST:
+        raise ValueError(f"is longer than {LONGEST} characters")
+    return value
 
 
 class Reference(Strict):
@@ -30,9 +45,13 @@ class Reference(Strict):
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, dict):
-            raise ValueError("must be a name, or a mapping with a name and options")
-        if not isinstance(value.get("name"), str) or not value["name"].strip():
-            raise ValueError("needs a name")
+            raise ValueError(
+                f"must be a name, or a mapping with a name and options, not {shown(value)}"
+            )
+        name = value.get("name")
+        if not isinstance(name, str) or not name.strip():
+            what = f", not {shown(name)}" if "name" in value else ""
+            raise ValueError(f"needs a `name:` that is text{what}")
         known = {"name", "label", *cls.model_fields} - {"options"}
         found = {key: item for key, item in value.items() if key in known}
         found.setdefault("label", cls.default_label(value["name"]))
@@ -42,17 +61,19 @@ class Reference(Strict):
     @classmethod
     def default_label(cls, name: str) -> str:
         """The label where the suite gives none: the name itself, `module:attr` as `attr`."""
-        return re.sub(r"[^A-Za-z0-9._+:/=-]", "-", name.rpartition(":")[2] or name)
+        tail = name.rpartition(":")[2]
+        return tail if _LABEL.fullmatch(tail) else as_label(tail)
 
     @field_validator("label")
     @classmethod
     def _safe(cls, value: str) -> str:
         # Labels become cell names and file names; they must not be able to leave a folder.
-        if not _LABEL.fullmatch(value) or ".." in value or "//" in value:
+        if not _LABEL.fullmatch(value):
             raise ValueError(
-                f"'{value}' cannot be a label: use letters, digits and . _ + : / = - only"
+                f"{shown(value)} cannot be a label: use letters, digits and . _ + : / = - only, "
+                "with a letter or digit first, also behind each /"
             )
-        return value
+        return _short_enough(value)
 
 
 class DatasetRef(Reference):
@@ -63,7 +84,7 @@ class DatasetRef(Reference):
         """`parquet:/x/cifar10` becomes `parquet:cifar10`, for nobody should take it for the set."""
         scheme, colon, rest = name.partition(":")
         if colon and scheme in ("imagefolder", "parquet"):
-            return f"{scheme}:{re.sub(r'[^A-Za-z0-9._+=-]', '-', Path(rest).name)}"
+            return f"{scheme}:{as_label(Path(rest).name)}"
         return super().default_label(name)
 
 
@@ -108,7 +129,10 @@ class MeasureRef(Strict):
             ((name, options),) = value.items()
             if options is None or isinstance(options, dict):
                 return {"name": name, "options": options or {}}
-            raise ValueError("its options must be a mapping, as in `robustness: {samples: 200}`")
+            raise ValueError(
+                f"the options of '{name}' must be a mapping, as in `robustness: {{samples: 200}}`, "
+                f"not {shown(options)}"
+            )
         raise ValueError("must be a name, or one name with options, as in `robustness: {...}`")
 
 
@@ -116,7 +140,7 @@ class Override(Strict):
     """Recipe values for the `dataset/backbone/variant` combinations that `match` (a glob) fits."""
 
     match: str
-    recipe: Recipe
+    recipe: RecipeKeys
 
 
 class Suite(Strict):
@@ -124,7 +148,7 @@ class Suite(Strict):
 
     name: str
     description: str = ""
-    seeds: tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...]
+    seeds: tuple[Annotated[Whole, Field(ge=0)], ...]
     datasets: tuple[DatasetRef, ...]
     backbones: tuple[BackboneRef, ...]
     variants: tuple[Variant, ...] = ("bu",)
@@ -137,26 +161,18 @@ class Suite(Strict):
     def _file_name(cls, value: str) -> str:
         # The name is also the default run directory.
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-            raise ValueError(f"'{value}' cannot be a name: use letters, digits and . _ - only")
-        return value
+            raise ValueError(
+                f"{shown(value)} cannot be a name: use letters, digits and . _ - only, "
+                "with a letter or digit first"
+            )
+        return _short_enough(value)
 
     @field_validator("seeds", "datasets", "backbones", "variants", "measures", mode="before")
     @classmethod
-    def _a_list(cls, value: Any, info: ValidationInfo) -> Any:
+    def _a_list(cls, value: Any) -> Any:
         if not isinstance(value, list):
-            raise ValueError("must be a list")
+            hint = "" if isinstance(value, dict) or value is None else f"; write [{value}]"
+            raise ValueError(f"must be a list, not {shown(value)}{hint}")
         if not value:
             raise ValueError("is empty; name at least one")
-        return value
-
-    @field_validator("seeds", "datasets", "backbones", "variants", "measures")
-    @classmethod
-    def _no_twins(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        seen: set[Any] = set()
-        for item in value:
-            key = getattr(item, "label", None) or getattr(item, "name", item)
-            if key in seen:
-                hint = "; give one of them a label" if hasattr(item, "label") else ""
-                raise ValueError(f"'{key}' is there twice{hint}")
-            seen.add(key)
         return value

@@ -72,7 +72,7 @@ def test_the_readmes_plugin_is_built_installed_and_run(environment: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     page = (environment.parent / "runs/with-plugin/leaderboard.md").read_text(encoding="utf-8")
     assert "| two_convs | bu |" in page
-    assert "my-nets 1.0" in page
+    assert "two_convs (my-nets 1.0, source:" in page
 
 
 def test_a_broken_plugin_is_a_row_not_a_crash(environment: Path) -> None:

@@ -67,6 +67,16 @@ def test_only_what_a_change_touches_is_done_again(tiny: Tiny) -> None:
     assert changed == {"blobs/linear/bu/seed0/robustness/gaussian_blur"}
 
 
+def test_the_same_thing_under_two_labels_is_done_once(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = "['tiny_nets:linear', {name: 'tiny_nets:linear', label: twin}]"
+    assert main(["run", str(tiny(("[tiny_nets:linear]", twice)))]) == 0
+    assert "[3/3]" in capsys.readouterr().out
+    page = Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+    assert "| twin | bu |" in page
+
+
 def test_edited_backbone_is_trained_again(tiny: Tiny) -> None:
     from bench import identity
 

@@ -1,0 +1,199 @@
+"""The command line: verbs, exit codes, and what starting it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import __version__
+from bench.cli import LISTS, main
+
+ROOT = Path(__file__).parents[1]
+VERBS = ("run", "plan", "list", "report", "describe", "check", "compare")
+HEAVY = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "pydantic", "scipy", "pyarrow")
+ALLOWED = 0.150
+
+Out = pytest.CaptureFixture[str]
+
+
+def exit_code(*words: str) -> int:
+    """What the shell sees, whether argparse or a verb ends it."""
+    try:
+        return main(words)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+
+
+def cpu_seconds(*words: str) -> float:
+    """User and system time of one `python -m bench`."""
+    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    argv = [sys.executable, "-m", "bench", *words]
+    process = os.posix_spawn(sys.executable, argv, os.environ, file_actions=silent)
+    _, status, usage = os.wait4(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize("words", [("--help",), ("list", "suites")], ids=" ".join)
+def test_help_and_suites_start_at_once(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    spent = min(cpu_seconds(*words) for _ in range(5))
+    assert spent <= ALLOWED, f"{spent:.3f} s of CPU time; at most {ALLOWED} s allowed"
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("list", "suites"), ("run", "--help")], ids=" ".join
+)
+def test_help_and_suites_import_nothing_heavy(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bench", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
+    assert "bench" in imported or "argparse" in imported
+    assert not imported & set(HEAVY)
+    assert done.stdout
+
+
+def test_version(capsys: Out) -> None:
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"topdown-bench {__version__}\n"
+
+
+def test_help_names_every_verb(capsys: Out) -> None:
+    assert exit_code("--help") == 0
+    out = capsys.readouterr().out
+    assert all(f"\n    {verb} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str, capsys: Out) -> None:
+    assert exit_code(verb, "--help") == 0
+    assert capsys.readouterr().out.startswith(f"usage: bench {verb} ")
+
+
+@pytest.mark.parametrize("verb", ["check", "compare"])
+def test_what_is_not_there_yet_says_so(verb: str, capsys: Out) -> None:
+    assert exit_code(verb) == 2
+    assert exit_code(verb, "runs/a", "runs/b") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"bench {verb}: not there yet in version {__version__}\n" * 2
+    assert exit_code(verb, "--help") == 0
+    assert "not there yet: exits with 2" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "required: VERB"),
+        (("runn", "quickstart"), "invalid choice: 'runn'"),
+        (("list", "networks"), "invalid choice: 'networks'"),
+        (("list",), "required: what"),
+        (("plan",), "required: SUITE"),
+        (("plan", "quickstart", "--quick"), "unrecognized arguments: --quick"),
+        (("run", "quickstart", "--workers", "many"), "invalid int value: 'many'"),
+        (("run", "quickstart", "--workers", "0"), "--workers 0: must be 1 or more"),
+        (("plan", "quickstrat"), "no such suite file; did you mean 'quickstart'?"),
+        (("plan", "quickstart", "--only", "x*"), "--only 'x*' fits no cell"),
+        (("describe", "lenetfc"), "unknown backbone 'lenetfc'; did you mean 'lenet_fc'?"),
+        (("describe", "lenet_fc@up"), "'lenet_fc' has no variant 'up'; it has bu, td,"),
+        (("describe", "lenet_fc", "--image-size", "0"), "describe lenet_fc: "),
+        (("describe", "json:loads"), "'json:loads' is a plugin"),
+        (("report", "no/such/run"), "no/such/run: no run there"),
+    ],
+)
+def test_wrong_usage_exits_with_two_and_a_reason(
+    words: tuple[str, ...], said: str, capsys: Out
+) -> None:
+    assert exit_code(*words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("backbones", "lenet_fc"),
+        ("variants", "td_rev"),
+        ("datasets", "fashion-mnist-mini"),
+        ("datasets", "imagefolder:PATH"),
+        ("attacks", "gaussian_blur"),
+        ("measures", "robustness"),
+        ("suites", "quickstart"),
+    ],
+)
+def test_list(what: str, name: str, capsys: Out) -> None:
+    assert what in LISTS
+    assert exit_code("list", what) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    rows = {line.split()[0]: line.split(None, 1)[1] for line in out.splitlines()}
+    assert len(rows[name]) > 20  # every row says what it is
+    assert not any("ERROR" in text for text in rows.values())
+
+
+def test_describe(capsys: Out) -> None:
+    words = ("describe", "lenet_fc@td", "--image-size", "28", "--in-chans", "1")
+    assert exit_code(*words) == 0
+    assert capsys.readouterr().out.startswith("lenet_fc@td: 1 x 28 x 28 to 10 classes")
+    assert exit_code(*words, "--json") == 0
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+def test_plan_of_a_shipped_suite(
+    capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exit_code("plan", "quickstart", "--no-cost") == 0
+    *cells, last = capsys.readouterr().out.splitlines()
+    assert len(cells) == 20
+    assert all(line.startswith("to do   fashion-mnist-mini/lenet_fc/") for line in cells)
+    assert last == "20 cells: 0 done, 0 failed, 20 to do; results in runs/quickstart"
+    assert list(tmp_path.iterdir()) == []  # planning writes nothing
+
+
+def test_plan_of_a_part(capsys: Out) -> None:
+    assert exit_code("plan", "quickstart", "--no-cost", "--only", "*/td/seed1/acc*") == 0
+    *cells, last = capsys.readouterr().out.splitlines()
+    assert [line.rpartition("/")[2] for line in cells] == ["train", "accuracy"]
+    assert last.startswith("2 cells: ")
+
+
+def test_plan_estimates_the_cost(capsys: Out) -> None:
+    assert exit_code("plan", "quickstart", "--only", "*/bu/seed0/accuracy") == 0
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first.startswith("estimate for this machine's CPU, one worker: ")
+    assert second.startswith("  fashion-mnist-mini/lenet_fc/bu: ")
+
+
+@pytest.mark.parametrize("words", ["list backbones", "plan quickstart --no-cost"])
+def test_a_reader_that_goes_away_is_no_error(words: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words.split()],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
