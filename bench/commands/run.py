@@ -107,7 +107,7 @@ def run_cells(
     from bench.run.unit import Place
     from bench.store import provenance
 
-    chosen = list(chosen)
+    chosen = executor.distinct(chosen)
     left = executor.to_do(chosen, store, retry_failed=args.retry == "failed")
     if not left:
         return

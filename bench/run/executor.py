@@ -22,13 +22,20 @@ if TYPE_CHECKING:
 Watch = Callable[[Event], None]
 
 
+def distinct(cells: Iterable[Cell]) -> list[Cell]:
+    """One cell of each identity: two labels for the same thing are measured once."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        found.setdefault(cell.identity, cell)
+    return list(found.values())
+
+
 def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> list[Cell]:
     """The cells without a result, in order; failed ones too if they are to be tried again.
 
     A training whose weights are needed but missing or damaged is taken back and done again.
     """
-    # Two labels for the same thing have cells of one identity: once is enough.
-    cells = list({cell.identity: cell for cell in reversed(list(cells))}.values())[::-1]
+    cells = distinct(cells)
     _take_back_damaged(cells, store)
     statuses = store.statuses()
     over = {"done"} if retry_failed else {"done", "failed"}
