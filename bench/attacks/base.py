@@ -7,6 +7,8 @@ by a fresh prediction.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -85,8 +87,11 @@ class Attack:
             if key not in self.defaults:
                 known = ", ".join(sorted(self.defaults)) or "it has none"
                 raise BenchError(f"unknown option '{key}'; known: {known}")
-            if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-                raise BenchError(f"option '{key}' must be a positive number, not {value!r}")
+            whole = isinstance(self.defaults[key], int)
+            kind = int if whole else int | float
+            if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
+                what = "whole number" if whole else "number"
+                raise BenchError(f"option '{key}' must be a positive {what}, not {value!r}")
         return {**self.defaults, **given}
 
 
@@ -105,13 +110,14 @@ def load(name: str) -> Attack:
 
 
 def stream(seed: int, attack: str, repeat: int, sample: int) -> np.random.Generator:
-    """The random numbers of one sample: a counter-based stream keyed by what it is for.
+    """The random numbers of one sample: a counter-based stream keyed by what it is for (the
+    attack's registered name, not its label, which changes no result).
 
     It is drawn from step by step, so a result depends neither on the batch an image is in nor
     on the number of workers.
     """
-    name = int.from_bytes(attack.encode()[:32].ljust(32, b"\0"), "little")
-    words = [seed, repeat, sample, *((name >> (32 * i)) & 0xFFFFFFFF for i in range(8))]
+    name = np.frombuffer(hashlib.sha256(attack.encode()).digest(), dtype="<u4").tolist()
+    words = [*name, seed, repeat, sample]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 

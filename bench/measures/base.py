@@ -51,8 +51,8 @@ class Context:
     """What a measure gets: a trained network (in eval mode), the data, and where to work.
 
     `item` is the part of the measure that this cell is (an attack's label), or None;
-    `options` are the validated options of that item as plain data. `progress(done, total)`
-    may be called now and then.
+    `options` are the validated options of that item as plain data. `progress(share)` may be
+    called now and then with the share that is done, 0 to 1.
     """
 
     network: Network

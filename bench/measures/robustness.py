@@ -123,13 +123,14 @@ def _attack_batch(
     spent = np.zeros(len(images), dtype=np.int64)
     lost = 0
     for repeat in range(task.repeats):
-        streams = [attacks.stream(context.seed, task.attack.label, repeat, int(i)) for i in index]
+        streams = [attacks.stream(context.seed, task.attack.name, repeat, int(i)) for i in index]
         problem = attacks.Problem(images, labels, context.network, streams)
         with torch.no_grad():
-            found = attack.run(problem, **options)
+            found = attack.run(problem, **options).clamp(0, 1)
         distance = (found - images).double().flatten(1).norm(dim=1)
-        fooled = _fresh_check(context, found, labels)
-        lost += int(((distance > 0) & ~fooled).sum())
+        moved = distance > 0  # an attack that found nothing returns the image itself
+        fooled = _fresh_check(context, found, labels) & moved
+        lost += int((moved & ~fooled).sum())
         distance[~fooled] = torch.inf
         best = np.minimum(best, distance.cpu().numpy())
         spent += problem.evaluations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import arches
 from bench.errors import BenchError
-from bench.registry import Registry
+from bench.registry import Registry, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +47,7 @@ def build(
     """
     from torch import nn
 
+    REGISTRY.find(name)
     reason = unsupported(name, variant)
     if reason:
         raise BenchError(reason)
@@ -60,7 +61,10 @@ def build(
     factory = cast(Callable[..., object], REGISTRY.load(name))
     if not callable(factory):
         raise BenchError(f"backbone '{name}' is not callable; a plugin is a function or class")
-    module = factory(in_chans, num_classes, **options)
+    try:
+        module = factory(in_chans, num_classes, **options)
+    except Exception as error:  # a plugin may raise anything
+        raise BenchError(f"backbone '{name}' cannot be built: {one_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise BenchError(
             f"backbone '{name}' returned {type(module).__name__}, not a torch.nn.Module"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.dataset import Dataset
+from bench.errors import BenchError
 from bench.suite.recipe import Recipe
 
 
@@ -28,8 +29,9 @@ class Normalization(nn.Module):
 class Network(nn.Module):
     """What is trained, attacked and stored: images in [0, 1] in, logits out.
 
-    `normalize` serves validation, test and attacked images; `normalize_train` training images,
-    where the two differ (test images with a mean of their own, facts of the paper's Imagenette).
+    `normalize` serves test and attacked images; `normalize_train` those of the training set, held
+    out for validation or not. They differ where test images have a mean of their own (facts of
+    the paper's Imagenette).
     """
 
     def __init__(
@@ -54,12 +56,22 @@ class Network(nn.Module):
 
 def wrap(backbone: nn.Module, dataset: Dataset, recipe: Recipe) -> Network:
     """Wrap a backbone with the normalisation that the recipe asks for (section 5 of the facts:
-    means over the WHOLE official training set, after scaling to [0, 1])."""
+    means over the WHOLE official training set, after scaling to [0, 1]).
+
+    Raises:
+        BenchError: the per-pixel mean of the training images cannot serve the test images.
+    """
     train = _normalization(dataset, recipe, dataset.train.images)
-    test = train
     if recipe.test_mean == "own" and recipe.mean != "none":
-        test = _normalization(dataset, recipe, dataset.test.images)
-    return Network(backbone, test, train)
+        return Network(backbone, _normalization(dataset, recipe, dataset.test.images), train)
+    sizes = [tuple(part.images.shape[2:]) for part in (dataset.train, dataset.test)]
+    if recipe.mean == "per_pixel" and sizes[0] != sizes[1]:
+        raise BenchError(
+            f"{dataset.name}: the per-pixel mean of {sizes[0][1]} x {sizes[0][0]} training images "
+            f"does not fit {sizes[1][1]} x {sizes[1][0]} test images; set `test_mean: own` or "
+            "`mean: per_channel`"
+        )
+    return Network(backbone, train, train)
 
 
 def _normalization(dataset: Dataset, recipe: Recipe, images: Tensor) -> Normalization:

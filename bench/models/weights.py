@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 
+_PARALLEL = "module."
+
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a `torch.save` checkpoint (weights only).
@@ -25,8 +27,10 @@ def read(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BenchError(f"{path}: no such weights file") from None
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise BenchError(f"{path}: not a readable safetensors file: {error}") from None
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # torch.load raises nearly anything on a corrupt file
         first = (str(error).splitlines() or [""])[0]
         raise BenchError(
@@ -44,16 +48,19 @@ def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
         raise BenchError(f"{path}: holds no state dict")
     if any(not isinstance(value, Tensor) for value in found.values()):
         raise BenchError(f"{path}: holds other things than tensors")
-    return {str(name).removeprefix("module."): value for name, value in found.items()}
+    return {str(name): value for name, value in found.items()}
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load tensors into a module exactly.
+    """Load tensors into a module exactly; the `module.` that DataParallel puts before every name
+    is taken off.
 
     Raises:
         BenchError: missing, superfluous or misshapen entries, all named (at most five each).
     """
     own = module.state_dict()
+    if tensors.keys() != own.keys() and all(name.startswith(_PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
     problems = []
     for title, names in (
         ("missing", sorted(own.keys() - tensors.keys())),

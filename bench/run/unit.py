@@ -137,7 +137,8 @@ def _loaded(unit: Unit, dataset: Dataset, device: torch.device) -> Network:
         raise BenchError("its training has no weights in this run")
     network = build_network(training, dataset)
     tensors = weights.read(unit.trained)
-    target = network.backbone if training.weights is not None else network
+    # Files of a run hold the normalisation too; files of others hold the backbone alone.
+    target = network if "normalize.mean" in tensors else network.backbone
     weights.load_into(target, tensors, str(unit.trained))
     return network.to(device).eval()
 

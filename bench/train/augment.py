@@ -16,7 +16,8 @@ from bench.suite.recipe import Augment
 def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
     """Augment images N x C x H x W (float); crops change H and W.
 
-    The random numbers are drawn on the CPU, so they are the same on every device.
+    The random numbers are drawn on the CPU, so they are the same on every device; they travel
+    there without the host waiting.
     """
     if settings.pca_jitter:
         images = pca_jitter(images, settings.pca_jitter, generator)
@@ -26,7 +27,8 @@ def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Te
         images = crop(images, settings.crop, settings.crop_padding, generator)
     if settings.flip:
         flips = torch.rand(len(images), generator=generator) < settings.flip
-        images = torch.where(flips.to(images.device)[:, None, None, None], images.flip(3), images)
+        flips = flips.to(images.device, non_blocking=True)[:, None, None, None]
+        images = torch.where(flips, images.flip(3), images)
     return images
 
 
@@ -37,7 +39,8 @@ def shift(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = 1
     theta[:, :, 2] = 2 * offset  # grid coordinates span 2 per side
-    grid = F.affine_grid(theta.to(images), [count, 1, height, width], align_corners=False)
+    theta = theta.to(images, non_blocking=True)
+    grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
     moved: Tensor = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     return moved
 
@@ -56,8 +59,8 @@ def crop(images: Tensor, size: int, padding: int, generator: torch.Generator) ->
     top = torch.randint(0, height - size + 1, (count,), generator=generator)
     left = torch.randint(0, width - size + 1, (count,), generator=generator)
     span = torch.arange(size)
-    rows = (top[:, None] + span).to(images.device)[:, None, :, None]
-    columns = (left[:, None] + span).to(images.device)[:, None, None, :]
+    rows = (top[:, None] + span).to(images.device, non_blocking=True)[:, None, :, None]
+    columns = (left[:, None] + span).to(images.device, non_blocking=True)[:, None, None, :]
     which = torch.arange(count, device=images.device)[:, None, None, None]
     channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
     return images[which, channel, rows, columns]
@@ -68,7 +71,7 @@ def pca_jitter(images: Tensor, deviation: float, generator: torch.Generator) -> 
 
     As released: the image's colours are standardised, their C x C covariance decomposed, and
     the image moved by sum(alpha_i * lambda_i * v_i) scaled by its own standard deviation, with
-    alpha ~ N(0, deviation).
+    alpha ~ N(0, deviation). On CUDA the decomposition waits for the device.
     """
     count, channels = images.shape[:2]
     colours = images.flatten(2)
@@ -76,7 +79,10 @@ def pca_jitter(images: Tensor, deviation: float, generator: torch.Generator) -> 
     standard = (colours - colours.mean(2, keepdim=True)) / std
     covariance = standard @ standard.transpose(1, 2) / colours.shape[2]
     values, vectors = torch.linalg.eigh(covariance)
-    alpha = (torch.randn(count, channels, generator=generator) * deviation).to(images)
+    # Eigenvectors have no sign of their own: libraries differ, so the sum decides.
+    vectors = torch.where(vectors.sum(1, keepdim=True) < 0, -vectors, vectors)
+    alpha = torch.randn(count, channels, generator=generator) * deviation
+    alpha = alpha.to(images, non_blocking=True)
     moved = (vectors * (alpha * values)[:, None, :]).sum(2, keepdim=True) * std
     jittered: Tensor = images + moved[..., None]
     return jittered

@@ -37,6 +37,22 @@ def numerics(deterministic: bool, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
+def reproducible_threads(deterministic: bool, device: torch.device) -> Iterator[None]:
+    """One CPU thread where results must not depend on how many there are.
+
+    Sums are split among threads, so their number (a matter of `--workers`) shows in the last
+    bits of what is trained.
+    """
+    before = torch.get_num_threads()
+    if deterministic and device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global generators (initialisation, dropout) and restore them afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []

@@ -16,11 +16,12 @@ from bench.errors import BenchError
 from bench.models.network import Network
 from bench.suite.recipe import Recipe
 from bench.train.augment import augment
+from bench.train.determinism import is_deterministic, reproducible_threads
 from bench.train.schedule import learning_rate
 
 
 class TrainingDivergedError(BenchError):
-    """The loss became NaN or infinite; the message says in which epoch."""
+    """The loss or the weights became NaN or infinite; the message says in which epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Epoch:
 
 Report = Callable[[Epoch], None]
 
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
 
 def train(
     network: Network,
@@ -43,13 +46,13 @@ def train(
     device: torch.device,
     report: Report = lambda epoch: None,
 ) -> list[Epoch]:
-    """Train `network` in place and leave it in eval mode; return its epochs.
+    """Train `network` in place and leave it in eval mode, contiguous; return its epochs.
 
     The split, the order of images and the augmentation come from generators keyed by `seed`.
     The last epoch's network is the result: no early stopping, no best-of (as in the paper).
 
     Raises:
-        TrainingDivergedError: the loss is no longer finite.
+        TrainingDivergedError: the loss or the weights are no longer finite.
         BenchError: too few images for a batch and a validation split.
     """
     if dataset.train.labels is None:
@@ -67,29 +70,40 @@ def train(
     images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
     order = torch.Generator().manual_seed(_stream(seed, 2))
     epochs: list[Epoch] = []
-    for number in range(1, recipe.epochs + 1):
-        network.train()
-        shuffled = train_index[torch.randperm(len(train_index), generator=order)].to(device)
-        batches = _batches(shuffled, recipe.batch_size)
-        losses = [
-            step(
-                images[batch],
-                labels[batch],
-                learning_rate(recipe, (number - 1) * len(batches) + i, len(batches)),
-            )
-            for i, batch in enumerate(batches)
-        ]
-        loss = float(torch.stack(losses).mean())
-        if not math.isfinite(loss):
-            raise TrainingDivergedError(
-                f"diverged: the training loss is {loss} in epoch {number} of {recipe.epochs}; "
-                "lower the learning rate"
-            )
-        network.eval()
-        score = _score(network, images, labels, validation_index, device, recipe)
-        epochs.append(Epoch(number, loss, score))
-        report(epochs[-1])
+    with reproducible_threads(is_deterministic(recipe, device), device):
+        for number in range(1, recipe.epochs + 1):
+            network.train()
+            shuffled = train_index[torch.randperm(len(train_index), generator=order)].to(device)
+            loss = _epoch(step, images, labels, _batches(shuffled, recipe.batch_size), number)
+            network.eval()
+            score = _score(network, images, labels, validation_index, device, recipe)
+            epochs.append(Epoch(number, loss, score))
+            report(epochs[-1])
+    # Weights read back from a file are contiguous: measures must not tell the two apart.
+    network.to(memory_format=torch.contiguous_format)
     return epochs
+
+
+def _epoch(
+    step: _Step, images: Tensor, labels: Tensor, batches: list[Tensor], number: int
+) -> float:
+    """Do one epoch (from 1) and return the mean loss of its batches; only then the host waits."""
+    recipe, first = step.recipe, (number - 1) * len(batches)
+    losses = [
+        step(images[batch], labels[batch], learning_rate(recipe, first + i, len(batches)))
+        for i, batch in enumerate(batches)
+    ]
+    loss = float(torch.stack(losses).mean())
+    finite = torch.stack([weight.isfinite().all() for weight in step.network.parameters()]).all()
+    if not math.isfinite(loss):
+        what = f"the training loss is {loss}"
+    elif not finite:  # the last update shows in no loss
+        what = "the weights are not finite"
+    else:
+        return loss
+    raise TrainingDivergedError(
+        f"diverged: {what} in epoch {number} of {recipe.epochs}; lower the learning rate"
+    )
 
 
 class _Step:
@@ -97,14 +111,16 @@ class _Step:
 
     def __init__(self, network: Network, recipe: Recipe, seed: int, device: torch.device) -> None:
         self.network, self.recipe, self.device = network, recipe, device
+        half = recipe.precision == "fp16"
         self.optimizer = torch.optim.SGD(
             parameter_groups(network, recipe.weight_decay),
             lr=recipe.lr,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
+            # The fused step skips an overflow by itself; others ask the host at every step.
+            fused=True if half else None,
         )
         self.random = torch.Generator().manual_seed(_stream(seed, 3))
-        half = recipe.precision == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
 
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> Tensor:
@@ -136,16 +152,18 @@ def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContext
 
 def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay on kernels only (tensors of two or more dimensions), never on biases or
-    normalisation, nor on what the backbone names in `no_weight_decay()`."""
-    exempt: set[str] = set()
+    normalisation (of any shape), nor on what the backbone names in `no_weight_decay()`."""
     names = getattr(network.backbone, "no_weight_decay", None)
-    if callable(names):
-        exempt = set(names())
+    exempt = set(names()) if callable(names) else set()
+    for path, module in network.backbone.named_modules():
+        if isinstance(module, _NORMS):
+            exempt |= {name for name, _ in module.named_parameters(path, recurse=False)}
     kernels: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.backbone.named_parameters():
         if parameter.requires_grad:
-            (kernels if parameter.ndim >= 2 and name not in exempt else others).append(parameter)
+            kernel = parameter.ndim >= 2 and not name.endswith("bias") and name not in exempt
+            (kernels if kernel else others).append(parameter)
     return [
         {"params": kernels, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},

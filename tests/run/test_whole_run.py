@@ -181,13 +181,13 @@ def test_own_weights_are_measured_without_training(tiny: Tiny) -> None:
     state = {k.removeprefix("backbone."): v for k, v in load_file(trained).items() if "1." in k}
     save_file(state, "mine.safetensors")
     torch.save(state, "mine.pt")
-    for file in ("mine.safetensors", "mine.pt"):
+    for number, file in enumerate(["mine.safetensors", "mine.pt", str(trained)]):
         own = tiny(
-            ("name: tiny\n", f"name: own-{file[5:]}\n"),
+            ("name: tiny\n", f"name: own-{number}\n"),
             ("[tiny_nets:linear]", f"[{{name: 'tiny_nets:linear', weights: {file}}}]"),
         )
         assert main(["run", str(own)]) == 0
-        run = Path(f"runs/own-{file[5:]}")
+        run = Path(f"runs/own-{number}")
         assert not any("train" in name for name in cells(run))
         for key, value in tidy(run).items():
             assert tidy(Path("runs/tiny"))[key] == value

@@ -1,0 +1,117 @@
+"""Networks whose answers are known, attacks that do as they are told, and contexts of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.attacks.base import Attack, Problem
+from bench.data.dataset import Dataset, Split
+from bench.measures import base, robustness
+from bench.measures.base import Context, Found
+from bench.models.network import Network, wrap
+from bench.suite.recipe import Recipe
+
+CPU = torch.device("cpu")
+CLASSES = ("dark", "bright", "nothing")
+
+
+def first_pixels(test: list[int], labels: list[int] | None, side: int = 4) -> Dataset:
+    """Test images that are black but for their first pixel."""
+    images = torch.zeros(len(test), 1, side, side, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.tensor(test, dtype=torch.uint8)
+    known = None if labels is None else torch.tensor(labels)
+    train = Split(torch.zeros(2, 1, side, side, dtype=torch.uint8), torch.tensor([0, 1]))
+    return Dataset("pixels", train, Split(images, known), CLASSES, (0.0,), (1.0,))
+
+
+class Bright(nn.Module):
+    """Class 1 where the first pixel is above a half, else class 0."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        value = images[:, 0, 0, 0].double()
+        return torch.stack([torch.full_like(value, 0.5), value, torch.zeros_like(value)], 1)
+
+
+class Moody(Bright):
+    """Answers the opposite in batches of the given sizes."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.sizes = sizes
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits[:, [1, 0, 2]] if len(images) in self.sizes else logits
+
+
+def context(
+    dataset: Dataset, backbone: nn.Module, options: Any = None, seed: int = 0, **more: Any
+) -> Context:
+    network: Network = wrap(backbone, dataset, Recipe())
+    return Context(network.eval(), dataset, CPU, seed, None, options, **more)
+
+
+def tasks(attack: Any, **options: Any) -> list[base.Item]:
+    """The cells of the measure in a suite that names these attacks."""
+    several = attack if isinstance(attack, list) else [attack]
+    given = {"attacks": several, "samples": 0, **options}
+    return robustness.items(robustness.Options.model_validate(given))
+
+
+def attacked(
+    dataset: Dataset, backbone: nn.Module, attack: Any, seed: int = 0, **options: Any
+) -> Found:
+    (item,) = tasks(attack, **options)
+    return robustness.run(context(dataset, backbone, item.options, seed))
+
+
+def moved(problem: Problem, first: Any) -> Tensor:
+    """The images with another first pixel, where that fools; each is asked about once."""
+    changed = problem.images.clone()
+    changed[:, 0, 0, 0] = torch.as_tensor(np.asarray(first), dtype=changed.dtype)
+    hit = problem.fooled(changed, torch.arange(len(changed)))
+    return torch.where(hit[:, None, None, None], changed, problem.images)
+
+
+def to_white(problem: Problem) -> Tensor:
+    """First pixel to 1: fools those that are dark."""
+    return moved(problem, 1.0)
+
+
+def to_random(problem: Problem) -> Tensor:
+    """First pixel to a random value: fools those whose stream says so."""
+    return moved(problem, [source.random() for source in problem.streams])
+
+
+def returns_the_images(problem: Problem) -> Tensor:
+    """Finds nothing."""
+    return problem.images
+
+
+def claims(problem: Problem) -> Tensor:
+    """Changes images a little and takes that for enough."""
+    return problem.images + 0.01
+
+
+def oversteps(problem: Problem) -> Tensor:
+    """First pixel to 3, far outside the bounds."""
+    return moved(problem, 3.0)
+
+
+def breaks(problem: Problem) -> Tensor:
+    """NaN, as of a division by zero."""
+    return problem.images * float("nan")
+
+
+def _needs_gradients(problem: Problem) -> Tensor:
+    """Fails if gradients are recorded during the attack."""
+    assert not torch.is_grad_enabled()
+    return problem.images
+
+
+no_gradients = Attack(_needs_gradients, deterministic=True)
+steady = Attack(to_random, deterministic=True)
