@@ -124,7 +124,7 @@ class ResidualBlock(PreActivated):
 
     def __init__(self, plan: BlockPlan) -> None:
         stride = f", stride {plan.stride}" if plan.stride > 1 else ""
-        super().__init__(plan, f"block 2 x {plan.kernel}x{plan.kernel}{stride}")
+        super().__init__(plan, f"2 convs {plan.kernel}x{plan.kernel}{stride}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N x in_width x H x W to N x width x ceil(H / stride) x ceil(W / stride)."""

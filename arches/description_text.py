@@ -46,8 +46,9 @@ def _title(description: Description) -> str:
     )
 
 
-def _table(description: Description, width: int) -> list[str]:
-    cells = [_HEADINGS, *_rows_with_depth(description)]
+def _table(description: Description, width: int, short: bool = False) -> list[str]:
+    """Lines of the table; `short` writes 1.18M for 1,180,160 where room is scarce."""
+    cells = [_HEADINGS, *_rows_with_depth(description, short)]
     flops, kept = description.other
     if flops or kept:
         cells.append(
@@ -55,6 +56,8 @@ def _table(description: Description, width: int) -> list[str]:
         )
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
     spare = width - 2 * (len(widths) - 1) - sum(widths)
+    if spare < 0 and not short:
+        return _table(description, width, short=True)
     widths[3] = max(min(widths[3], widths[3] + spare), 8)
     left = {2, 3}
     return [
@@ -66,17 +69,17 @@ def _table(description: Description, width: int) -> list[str]:
     ]
 
 
-def _rows_with_depth(description: Description) -> list[tuple[str, ...]]:
+def _rows_with_depth(description: Description, short: bool) -> list[tuple[str, ...]]:
     """Depth is written where it changes, so that positions stand out."""
     cells = []
     depth = 0
     for row in description.rows:
-        cells.append(_cells(row, str(row.depth) if row.depth != depth else ""))
+        cells.append(_cells(row, str(row.depth) if row.depth != depth else "", short))
         depth = row.depth
     return cells
 
 
-def _cells(row: Row, depth: str) -> tuple[str, ...]:
+def _cells(row: Row, depth: str, short: bool) -> tuple[str, ...]:
     small, large = row.field_smallest, row.field_largest
     return (
         depth,
@@ -84,7 +87,7 @@ def _cells(row: Row, depth: str) -> tuple[str, ...]:
         row.name,
         row.operation,
         f"{row.in_width}>{row.width}",
-        f"{row.parameters:,}",
+        _short(row.parameters) if short else f"{row.parameters:,}",
         _short(row.flops),
         _short(row.output_bytes),
         _short(row.activation_bytes),

@@ -26,7 +26,8 @@ class ScoreHead(Unit):
     """
 
     def __init__(self, plan: ScorePlan) -> None:
-        super().__init__("head", "average", plan.score.width, plan.score.width)
+        operation = f"conv {plan.score.kernel}x{plan.score.kernel}, BN, ReLU, mean"
+        super().__init__("head", operation, plan.score.in_width, plan.score.width)
         self.score = ConvNormReLU(plan.score)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ class DenseHead(Unit):
     """BN, ReLU, average over the image, dense layer."""
 
     def __init__(self, plan: DensePlan) -> None:
-        super().__init__("head", "BN, ReLU, average, dense", plan.in_width, plan.num_classes)
+        super().__init__("head", "BN, ReLU, mean, dense", plan.in_width, plan.num_classes)
         self.bn = NormReLU(plan.in_width, plan.norm)
         self.dense = nn.Linear(plan.in_width, plan.num_classes)
 

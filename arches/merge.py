@@ -40,7 +40,7 @@ class RisingBlock(PreActivated):
     """A residual block that upsamples between its first activation and its convolutions."""
 
     def __init__(self, plan: BlockPlan, mode: str) -> None:
-        super().__init__(plan, f"up, block 2 x {plan.kernel}x{plan.kernel}, add")
+        super().__init__(plan, f"up, 2 convs {plan.kernel}x{plan.kernel}, add")
         self.mode = mode
 
     def forward(self, x: Tensor, finer: Tensor) -> Tensor:

@@ -66,21 +66,27 @@ def load_keras_weights(model: Network, arrays: Mapping[str, Array]) -> None:
             of the model.
 
     Raises:
-        ValueError: when arrays are missing, superfluous or of another shape. The message names
-            every one of them, and the model is left as it was.
+        ValueError: when arrays are missing, superfluous, of another shape or not real numbers. The
+            message names every one of them, and the model is left as it was.
     """
     tensors = exchange_tensors(model)
     problems = [f"missing: {name}" for name in tensors if name not in arrays]
     problems += [f"superfluous: {name}" for name in arrays if name not in tensors]
-    for name, tensor in tensors.items():
-        if name in arrays and tuple(np.shape(arrays[name])) != tuple(tensor.shape):
-            wanted, given = tuple(tensor.shape), tuple(np.shape(arrays[name]))
-            problems.append(f"shape of {name}: {given}, the model has {wanted}")
+    found: dict[str, Array] = {}
+    for name in tensors.keys() & arrays.keys():
+        values = np.asarray(arrays[name])
+        if values.dtype.kind not in "fiu":
+            problems.append(f"type of {name}: {values.dtype}, not real numbers")
+        else:  # in the byte order of this machine, which torch needs
+            found[name] = values.astype(values.dtype.newbyteorder("="))
+        if values.shape != tuple(tensors[name].shape):
+            wanted = tuple(tensors[name].shape)
+            problems.append(f"shape of {name}: {values.shape}, the model has {wanted}")
     if problems:
-        raise ValueError(f"{len(problems)} wrong weights: " + "; ".join(problems))
+        raise ValueError(f"{len(problems)} wrong weights: " + "; ".join(sorted(problems)))
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(torch.as_tensor(np.array(arrays[name])))
+            tensor.copy_(torch.as_tensor(found[name]))
 
 
 def keras_weights(model: Network) -> dict[str, Array]:

@@ -51,22 +51,37 @@ def terminal_table(results: Results) -> TerminalTable:
 def _grids(section: Section, table: Table, width: int) -> Iterator[Grid]:
     """The table, cut between columns where the console is too narrow: numbers never wrap."""
     names = [_names(line) for line in table.lines]
-    fixed = 1 + sum(map(_width, zip(_HEADS, *names, strict=True)))
+    fixed = 1 + sum(_width(texts) + _GAP for texts in zip(_HEADS, *names, strict=True))
+    whole, least = _widths(table, words=False), _widths(table, words=True)
+    # Headings wrap only where that saves cutting the table.
+    widths = whole if fixed + sum(whole) + _GAP * len(whole) <= width else least
     start, used = 0, fixed
-    for index, column in enumerate(table.columns):
-        need = _width((*column.heading.split(), *(line.cells[index].text for line in table.lines)))
-        if used + need > width and index > start:
-            yield _grid(section, table, range(start, index))
+    for index, need in enumerate(widths):
+        if used + need + _GAP > width and index > start:
+            yield _grid(section, table, range(start, index), widths)
             start, used = index, fixed
-        used += need
-    yield _grid(section, table, range(start, len(table.columns)))
+        used += need + _GAP
+    yield _grid(section, table, range(start, len(widths)), widths)
+
+
+def _widths(table: Table, words: bool) -> list[int]:
+    """Characters that each column needs for its cells and for its heading, whole or by words."""
+    return [
+        _width(
+            (
+                *(column.heading.split() if words else [column.heading]),
+                *(line.cells[index].text for line in table.lines),
+            )
+        )
+        for index, column in enumerate(table.columns)
+    ]
 
 
 def _width(texts: tuple[str, ...]) -> int:
-    return max(map(cell_len, texts)) + _GAP
+    return max(map(cell_len, texts))
 
 
-def _grid(section: Section, table: Table, picked: range) -> Grid:
+def _grid(section: Section, table: Table, picked: range, widths: list[int]) -> Grid:
     # `Text` throughout: in a plain string, rich would obey brackets in somebody's name.
     title = " · ".join(part for part in (one_line(section.dataset), table.title) if part)
     grid = Grid(
@@ -78,8 +93,7 @@ def _grid(section: Section, table: Table, picked: range) -> Grid:
         grid.add_column(name, justify="right" if name == _HEADS[-1] else "left", no_wrap=True)
     for index in picked:
         heading = Text(table.columns[index].heading)
-        longest = max(cell_len(line.cells[index].text) for line in table.lines)
-        grid.add_column(heading, justify="right", min_width=longest)
+        grid.add_column(heading, justify="right", width=widths[index])
     for line in table.lines:
         grid.add_row(*map(Text, _names(line)), *(_cell(line.cells[index]) for index in picked))
     return grid

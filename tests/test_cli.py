@@ -176,7 +176,10 @@ def test_plan_of_a_part(capsys: Out) -> None:
     assert last.startswith("2 cells: ")
 
 
-def test_plan_estimates_the_cost(capsys: Out) -> None:
+def test_plan_estimates_the_cost(
+    capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no run is done yet
     assert exit_code("plan", "quickstart", "--only", "*/bu/seed0/accuracy") == 0
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.startswith("estimate for this machine's CPU, one worker: ")

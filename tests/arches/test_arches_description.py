@@ -161,3 +161,17 @@ def test_description_refuses_what_create_refuses() -> None:
         arches.describe("nin", "td", image_size=3)
     with pytest.raises(ValueError, match="image_size"):
         arches.describe("nin", "td", image_size=0)
+
+
+@pytest.mark.parametrize("name", arches.names())
+@pytest.mark.parametrize("variant", ["bu", "td"])
+def test_no_operation_is_cut_at_a_hundred_columns(name: str, variant: str) -> None:
+    text = arches.describe(name, variant, measured=False).text(100)
+    assert "~" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_row_of_the_scores_has_their_layer() -> None:
+    head = arches.describe("nin_light", "td", in_chans=1, image_size=28, measured=False).rows[-1]
+    assert (head.in_width, head.width, head.parameters) == (24, 10, 270)
+    assert head.operation.startswith("conv 1x1")

@@ -113,3 +113,24 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
         arches.save_weights(shaken("lenet_fc", "bu"), path, {"bad": 1})  # type: ignore[dict-item]
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("bad", [np.zeros(6, complex), np.array(["x"] * 6), np.zeros(6, object)])
+def test_what_is_no_real_number_is_refused_by_name_and_changes_nothing(bad: np.ndarray) -> None:
+    model = arches.create("lenet_fc", "td", in_chans=1)
+    before = arches.keras_weights(model)
+    arrays = {name: array + 1 for name, array in before.items()} | {"in1/bias": bad}
+    with pytest.raises(ValueError, match=r"type of in1/bias"):
+        arches.load_keras_weights(model, arrays)
+    after = arches.keras_weights(model)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+def test_arrays_of_the_other_byte_order_load() -> None:
+    model = arches.create("lenet_fc", "bu", in_chans=1)
+    arrays = {
+        name: (array + 1).astype(">f4") for name, array in arches.keras_weights(model).items()
+    }
+    arches.load_keras_weights(model, arrays)
+    for name, array in arches.keras_weights(model).items():
+        assert np.array_equal(array, arrays[name])

@@ -1,6 +1,7 @@
 """The Markdown and HTML pages, read back by parsers that this package knows nothing of."""
 
 import csv
+import io
 import json
 import math
 import subprocess
@@ -22,7 +23,10 @@ from leaderboard import Failure, MetricInfo, Results, Row
 
 TOP1 = {("accuracy", "top1"): MetricInfo("accuracy", "%", "higher", 1, headline=True)}
 nasty = st.text(
-    st.one_of(st.characters(), st.sampled_from("|<>&`*_[]()#~$\\\"'-+=.!:/\n\r\t 1😀\u202e\u2028")),
+    st.one_of(
+        st.characters(codec="utf-8"),
+        st.sampled_from("|<>&`*_[]()#~$\\\"'-+=.!:/\n\r\t 1😀\u202e\u2028"),
+    ),
     min_size=1,
     max_size=30,
 ).map(lambda text: f"x{text}" if not text.strip() else text)
@@ -280,3 +284,32 @@ def test_every_public_name_is_there() -> None:
     assert all(getattr(leaderboard, name) for name in leaderboard.__all__)
     with pytest.raises(AttributeError, match="render_pdf"):
         leaderboard.render_pdf  # noqa: B018
+
+
+@pytest.mark.parametrize("width", range(50, 130, 7))
+def test_terminal_never_cuts_a_number(width: int) -> None:
+    """With headings longer than their numbers, as the quickstart has them."""
+    infos = {
+        ("robustness/gaussian_blur", "median_l2"): MetricInfo(
+            "median L2", "", "higher", headline=True
+        ),
+        ("efficiency", "flops"): MetricInfo(
+            "FLOPs", "per image", "lower", headline=True, scale="si"
+        ),
+        ("efficiency", "memory"): MetricInfo("memory", "", "lower", headline=True, scale="bytes"),
+        ("efficiency", "speed"): MetricInfo("images/s", "", "higher", headline=True, scale="si"),
+    }
+    values = {"median_l2": 4.5, "flops": 1.7e6, "memory": 14 * 2**20, "speed": 21_300.0}
+    rows = [
+        Row("fashion-mnist-mini", "lenet_fc", variant, seed, measure, metric,
+            values[metric] * (1 + 0.2 * seed), "")
+        for variant in ("bu", "td")
+        for seed in (0, 1)
+        for measure, metric in infos
+    ]  # fmt: skip
+    stream = io.StringIO()
+    results = Results("t", tuple(rows), infos)
+    Console(width=width, file=stream).print(leaderboard.terminal_table(results))
+    printed = stream.getvalue()
+    for text in ("4.95 ± 0.64", "1.9 ± 0.2 M", "15.4 ± 2.0 MiB", "23.4 ± 3.0 k"):
+        assert printed.count(text + "  ") == 2, printed
