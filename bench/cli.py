@@ -20,10 +20,12 @@ LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code: 0 done, 1 cells failed, 2 bad usage or input."""
-    args = build_parser().parse_args(argv)
-    if args.verb in NOT_YET:
+    args, unknown = build_parser().parse_known_args(argv)
+    if args.verb in NOT_YET:  # whatever its flags will be
         print(f"bench {args.verb}: not there yet in version {__version__}", file=sys.stderr)
         return 2
+    if unknown:
+        build_parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     from bench.errors import BenchError
 
     try:
