@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from leaderboard.html import render_html
     from leaderboard.markdown import render_markdown
-    from leaderboard.results import Failure, MetricInfo, Results, Row, Sample
+    from leaderboard.results import Failure, MetricInfo, Missing, Results, Row, Sample
     from leaderboard.summary import Summary, aggregate, summarize
     from leaderboard.tables import render_csv, render_json
     from leaderboard.terminal import terminal_table
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Failure",
     "MetricInfo",
+    "Missing",
     "Results",
     "Row",
     "Sample",
@@ -36,6 +37,7 @@ __all__ = [
 _HOMES = {
     "Failure": "results",
     "MetricInfo": "results",
+    "Missing": "results",
     "Results": "results",
     "Row": "results",
     "Sample": "results",

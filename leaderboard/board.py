@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ _OTHER = 2
 _WIDEST = 9  # columns of numbers that a page shows without scrolling
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 _TRAIN = "train"  # the cell that all others of a net stand on
-_CELL_NAME = re.compile(r"(.+)/([^/]+)/([^/]*)/seed(\d+)/(.+)", re.DOTALL)
 
 
 class Net(NamedTuple):
@@ -123,10 +121,9 @@ class _Ledger:
         for bad in results.failures:
             net = Net(bad.dataset, bad.backbone, bad.variant)
             self.failed.setdefault((net, bad.measure), set()).add(bad.seed)
-        for name in results.missing:
-            if found := _CELL_NAME.fullmatch(name):
-                net = Net(found[1], found[2], found[3])
-                self.missing.setdefault((net, found[5]), set()).add(int(found[4]))
+        for gone in results.missing:
+            net = Net(gone.dataset, gone.backbone, gone.variant)
+            self.missing.setdefault((net, gone.measure), set()).add(gone.seed)
         self.got: dict[Net, set[int]] = {}
         self.planned: dict[Net, set[int]] = {}
         for book in (self.measured, self.failed, self.missing):
@@ -134,7 +131,8 @@ class _Ledger:
                 self.planned.setdefault(net, set()).update(found_seeds)
                 if book is self.measured:
                     self.got.setdefault(net, set()).update(found_seeds)
-        self.nets = list(self.planned)
+        place = {Net(*net): number for number, net in enumerate(results.nets)}
+        self.nets = sorted(self.planned, key=lambda net: place.get(net, len(place)))
 
     def concerns(self, nets: Iterable[Net], measure: str, metric: str) -> bool:
         """Whether the metric was measured, or its measure should have been, on one of `nets`."""

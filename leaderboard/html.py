@@ -110,7 +110,7 @@ def _gaps(results: Results) -> Iterator[str]:
         yield f"<p>Failed ({len(results.failures)}):</p>"
         yield from _list([f"{bad.cell}: {one_line(bad.error, 300)}" for bad in results.failures])
     if results.missing:
-        names, rest = listed(results.missing)
+        names, rest = listed([gone.cell for gone in results.missing])
         yield f"<p>Never reached ({len(results.missing)}):</p>"
         yield from _list([*names, *([rest] if rest else [])])
     yield "</section>"

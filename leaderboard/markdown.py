@@ -83,7 +83,7 @@ def _gaps(results: Results) -> Iterator[str]:
             for bad in results.failures
         )
     if results.missing:
-        names, rest = listed(results.missing)
+        names, rest = listed([gone.cell for gone in results.missing])
         yield f"Never reached ({len(results.missing)}):"
         yield "\n".join(f"- {line}" for line in [*map(markdown, names), *([rest] if rest else [])])
 

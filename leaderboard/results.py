@@ -70,6 +70,18 @@ class Failure:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A cell that was planned but never reached."""
+
+    cell: str
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    measure: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """Per-sample result of one attack on one trained network: float64 N minimal L2 distances,
@@ -90,11 +102,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything a leaderboard shows. Order of data sets and nets is the order of `rows`.
+    """Everything a leaderboard shows.
 
     `metrics` is keyed by (measure, metric); for attacks the measure is the full
-    "robustness/gaussian_blur". `missing` names cells planned but never reached
-    ("fashion-mnist-mini/lenet_fc/td/seed0/accuracy"). `provenance` maps a heading ("command",
+    "robustness/gaussian_blur". `missing` are cells planned but never reached.
+    `nets` is the order (data set, backbone, variant) of the boards' lines; others come last, in
+    the order of `rows`. `provenance` maps a heading ("command",
     "hardware", "date", "versions", ...) to text, which may have several lines.
     """
 
@@ -102,7 +115,8 @@ class Results:
     rows: tuple[Row, ...]
     metrics: Mapping[tuple[str, str], MetricInfo]
     failures: tuple[Failure, ...] = ()
-    missing: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    nets: tuple[tuple[str, str, str], ...] = ()
     samples: tuple[Sample, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ def render_json(results: Results, path: Path) -> Path:
             for (measure, metric), info in results.metrics.items()
         ],
         "failures": [asdict(failure) for failure in results.failures],
-        "missing": list(results.missing),
+        "missing": [asdict(gone) for gone in results.missing],
         "notes": list(results.notes),
         "provenance": dict(results.provenance),
     }

@@ -111,9 +111,9 @@ def test_what_is_not_there_yet_says_so(verb: str, capsys: Out) -> None:
         (("plan", "quickstrat"), "no such suite file; did you mean 'quickstart'?"),
         (("plan", "quickstart", "--only", "x*"), "--only 'x*' fits no cell"),
         (("describe", "lenetfc"), "unknown backbone 'lenetfc'; did you mean 'lenet_fc'?"),
-        (("describe", "lenet_fc@up"), "'lenet_fc' has no variant 'up'; it has bu, td,"),
+        (("describe", "lenet_fc@up"), "unknown variant 'up'"),
         (("describe", "lenet_fc", "--image-size", "0"), "describe lenet_fc: "),
-        (("describe", "json:loads"), "'json:loads' is a plugin"),
+        (("describe", "json:loads"), "'json:loads': only the paper's networks"),
         (("report", "no/such/run"), "no/such/run: no run there"),
     ],
 )

@@ -14,11 +14,8 @@ def main(args: argparse.Namespace) -> int:
     """Print the description as text or JSON."""
     name, _, variant = args.backbone.partition("@")
     backbones.REGISTRY.find(name)
-    reason = backbones.unsupported(name, variant or "bu")
-    if reason:
-        raise BenchError(reason)
     if not backbones.is_declared(name):
-        raise BenchError(f"'{name}' is a plugin; only declared networks can be described so far")
+        raise BenchError(f"'{name}': only the paper's networks can be described so far")
     try:
         description = arches.describe(
             name,
@@ -27,7 +24,8 @@ def main(args: argparse.Namespace) -> int:
             num_classes=args.num_classes,
             image_size=args.image_size,
         )
-    except ValueError as error:
-        raise BenchError(f"describe {args.backbone}: {error}") from None
+    except (ValueError, RuntimeError, MemoryError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BenchError(f"describe {args.backbone}: {first}") from None
     print(json.dumps(description.as_dict(), indent=2) if args.json else description.text())
     return 0

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.registry import Registry
 
 Rows = Iterator[tuple[str, str, str | None]]
 
@@ -45,13 +50,13 @@ def _others(what: str) -> Rows:
         yield row.entry.name, summary, row.error
 
 
-def _registry(what: str):  # type: ignore[no-untyped-def]
-    if what == "backbones":
-        from bench.models.backbones import REGISTRY
-    elif what == "datasets":
-        from bench.data.catalog import REGISTRY
-    elif what == "attacks":
-        from bench.attacks.base import REGISTRY
-    else:
-        from bench.measures.base import REGISTRY
-    return REGISTRY
+def _registry(what: str) -> Registry:
+    """The registry of a kind; only that kind's module is imported."""
+    homes = {
+        "backbones": "bench.models.backbones",
+        "datasets": "bench.data.catalog",
+        "attacks": "bench.attacks.base",
+        "measures": "bench.measures.base",
+    }
+    found: Registry = importlib.import_module(homes[what]).REGISTRY
+    return found

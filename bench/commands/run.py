@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import identity
 from bench.data import catalog
@@ -18,7 +18,12 @@ from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.registry import Entry, Registry
-from bench.store.database import NAME, Store
+from bench.store.database import Store
+from bench.store.files import write_whole
+from bench.store.outcome import error_text
+
+if TYPE_CHECKING:
+    from bench.run.unit import Place
 
 
 def main(args: argparse.Namespace) -> int:
@@ -31,10 +36,12 @@ def main(args: argparse.Namespace) -> int:
         raise BenchError(f"--only '{args.only}' fits no cell; `bench plan` lists them")
     device = resolve_device(args.device)
     folder: Path = args.out or Path("runs") / plan.suite
-    if args.fresh:
-        discard(folder)
     store = Store.create_or_open(folder)
     try:
+        if args.fresh:
+            # Only when the new run can start, and nobody else is at work there.
+            check_start(chosen, place_of(args, plan, device))
+            store.clear()
         claim(store, plan, device)
         run_cells(args, plan, chosen, store, device)
         return finish(store, chosen, quiet=args.quiet)
@@ -53,7 +60,7 @@ def resolve_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = wanted.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdigit())):
         raise BenchError(f"--device {wanted}: use auto, cpu, cuda or cuda:N")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -62,17 +69,23 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
-def discard(folder: Path) -> None:
-    """Remove a run directory, and only that.
+def place_of(args: argparse.Namespace, plan: Plan, device: str) -> Place:
+    """Where the cells will work."""
+    from bench.run.unit import Place
+
+    root = (args.data or catalog.default_root()).expanduser()
+    return Place(root, plan.base, device, args.download)
+
+
+def check_start(cells: Iterable[Cell], place: Place) -> list[str]:
+    """Look at data and networks before anything is trained; return what is worth a note.
 
     Raises:
-        BenchError: the folder holds something else.
+        BenchError: all that is missing or cannot be built.
     """
-    if not folder.exists():
-        return
-    if not (folder / NAME).is_file() and any(folder.iterdir()):
-        raise BenchError(f"--fresh: {folder} is not a run directory; it is left alone")
-    shutil.rmtree(folder)
+    from bench.run import preflight
+
+    return preflight.check(cells, place)
 
 
 def claim(store: Store, plan: Plan, device: str) -> None:
@@ -89,7 +102,7 @@ def claim(store: Store, plan: Plan, device: str) -> None:
                 f"{store.folder}: belongs to {key} '{facts[key]}', not '{mine}'; "
                 "choose another --out, or --fresh to discard it"
             )
-    store.set_facts({"suite": plan.suite, "device": kind})
+    store.set_facts({"suite": plan.suite, "device": kind, "suite_text": plan.text})
     rows = [
         (cell.identity, cell.name, t.dataset.label, t.backbone.label, t.variant, t.seed, cell.title)
         for cell in plan.cells
@@ -102,25 +115,33 @@ def run_cells(
     args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
 ) -> None:
     """Do what is left to do, if anything."""
-    from bench.run import executor, preflight
+    from bench.run import executor
     from bench.run.progress import display
-    from bench.run.unit import Place
     from bench.store import provenance
 
     chosen = executor.distinct(chosen)
     left = executor.to_do(chosen, store, retry_failed=args.retry == "failed")
     if not left:
+        if not args.quiet:
+            print(f"{plan.suite}: all {len(chosen)} cells are there; nothing to do")
         return
-    root = (args.data or catalog.default_root()).expanduser()
-    place = Place(root, plan.base, device, args.download)
-    preflight.check(left, place)
+    place = place_of(args, plan, device)
+    notes = check_start(left, place)
+    code = plugin_code(plan)
     session = store.begin(
         provenance.collect(
-            plan.suite, plan.text, device, plugins=plugin_code(plan), workers=args.workers
+            plan.suite,
+            device,
+            suite_text=plan.text,
+            plugins=code,
+            workers=args.workers,
+            notes=notes,
         )
     )
     left = executor.borrow_trainings(left, store, session, device)
     if not args.quiet:
+        for note in notes:
+            print(f"note: {note}")
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
@@ -170,13 +191,28 @@ def finish(store: Store, chosen: Iterable[Cell], quiet: bool) -> int:
 
         Console().print(leaderboard.terminal_table(found))
         print(f"leaderboard: {page}")
-    statuses = store.statuses()
-    failed = [cell.name for cell in chosen if statuses.get(cell.identity) == "failed"]
+    failed = [cell.name for cell in chosen if store.statuses().get(cell.identity) == "failed"]
+    log = write_failures(store)
     if failed:
         reasons = {failure.cell: failure.error for failure in found.failures}
         print(f"{len(failed)} cells failed:", file=sys.stderr)
         for name in failed:
             print(f"  {name}: {reasons.get(name, '?')}", file=sys.stderr)
-        print("mend the cause and run again with --retry failed", file=sys.stderr)
+        print(f"tracebacks: {log}; mend the cause and add --retry failed", file=sys.stderr)
         return 1
     return 0
+
+
+def write_failures(store: Store) -> Path:
+    """Write the tracebacks of all failed cells to one file, or remove it if there are none."""
+    path = store.folder / "failures.log"
+    rows = store.rows("SELECT * FROM cells WHERE status = 'failed' ORDER BY name")
+    texts = [
+        f"{row['name']}: {error_text(row['error_kind'], row['error'])}\n{row['traceback']}"
+        for row in rows
+    ]
+    if texts:
+        write_whole(path, "\n".join(texts).encode())
+    else:
+        path.unlink(missing_ok=True)
+    return path

@@ -6,11 +6,12 @@ imports what it needs. The simplest plugin is a function `(context) -> {"metric"
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 
 from bench.errors import BenchError
 from bench.registry import Registry
@@ -117,5 +118,25 @@ def load(name: str) -> Measure:
     if isinstance(found, Measure):
         return found
     if callable(found):
-        return Measure(name.rpartition(":")[2], found)
+        return from_function(name.rpartition(":")[2], found)
     raise BenchError(f"measure '{name}' is neither a Measure nor a function")
+
+
+def from_function(name: str, function: Callable[..., Found | Mapping[str, float]]) -> Measure:
+    """A measure from `function(context, **options)`; its further parameters are the options."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    given: dict[str, Any] = {
+        p.name: (Any, ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    model = create_model(f"{name} options", __base__=NoOptions, **given)
+
+    def items(options: BaseModel) -> list[Item]:
+        # Plain data, for a class made here cannot travel to a worker.
+        return [Item(None, options.model_dump(mode="json"), options.model_dump())]
+
+    def run(context: Context) -> Found | Mapping[str, float]:
+        return function(context, **(context.options or {}))
+
+    return Measure(name, run, options=model, items=items)

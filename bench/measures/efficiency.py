@@ -109,7 +109,9 @@ MEASURE = Measure(
     metrics={
         "parameters": MetricInfo("parameters", "", "lower", headline=True, scale="si"),
         "flops": MetricInfo("FLOPs", "per image", "lower", headline=True, scale="si"),
-        "images_per_second": MetricInfo("images/s", "", "higher", headline=True, scale="si"),
-        "train_memory": MetricInfo("training memory", "", "lower", headline=True, scale="bytes"),
+        "images_per_second": MetricInfo(
+            "images/s", "images/s", "higher", headline=True, scale="si"
+        ),
+        "train_memory": MetricInfo("training memory", "B", "lower", headline=True, scale="bytes"),
     },
 )

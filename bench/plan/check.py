@@ -127,16 +127,11 @@ class _Checker:
                 yield self.tree.problem((*where, key), reason)
 
     def _check_backbone(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
-        reason = _refusal(lambda: _import_plugin(backbones.REGISTRY, ref.name))
+        reason = _refusal(lambda: _import_backbone(ref.name))
         if reason:
             yield self.tree.problem(self._named(where), reason)
         else:
-            for variant in self.variants:
-                reason = backbones.unsupported(ref.name, variant)
-                if reason:
-                    yield self.tree.problem(self._named(where), reason)
-            if backbones.is_declared(ref.name):
-                yield from self._check_network_options(where, ref)
+            yield from self._check_network_options(where, ref)
         labels = [dataset.label for _, dataset in self.datasets]
         if len(labels) == len(self._list("datasets")):
             for number, label in enumerate(ref.datasets or ()):
@@ -146,14 +141,20 @@ class _Checker:
         yield from self._check_weights(where, ref)
 
     def _check_network_options(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
-        known = [field.name for field in fields(arches.Options)]
+        if backbones.is_declared(ref.name):
+            options: type[arches.Options | arches.InvertOptions] = arches.Options
+        elif backbones.is_foreign(ref.name):
+            options = arches.InvertOptions
+        else:
+            return  # a plugin's own options show when it is built
+        known = [field.name for field in fields(options)]
         for key, value in ref.options.items():
             if key not in known:
                 near = did_you_mean(key, [*known, *BackboneRef.model_fields.keys() - {"options"}])
                 yield self.tree.problem((*where, key), f"unknown option '{key}'{near}")
                 continue
             try:
-                arches.Options.parse({key: value})
+                options.parse({key: value})
             except (TypeError, ValueError) as error:
                 text = str(error) if isinstance(error, ValueError) else f"cannot be {shown(value)}"
                 yield self.tree.problem((*where, key), text.rstrip("."))
@@ -166,8 +167,10 @@ class _Checker:
         if seeds and len(ref.weights) not in (1, len(seeds)):
             text = f"{len(ref.weights)} files for {len(seeds)} seeds; give one, or one a seed"
             yield self.tree.problem(where, text)
-        if len(self.variants) > 1:
-            yield self.tree.problem(where, "weights fit one variant; name just that in `variants`")
+        if len(ref.variants or self.variants) > 1:
+            yield self.tree.problem(
+                where, "weights fit one variant; name just that in the `variants` of this backbone"
+            )
         for number, name in enumerate(ref.weights):
             path = weights_path(name, self.base)
             if not os.path.isfile(path):
@@ -278,7 +281,7 @@ class _Checker:
         for _, dataset in self.datasets:
             for _, backbone in self.backbones:
                 if backbone.datasets is None or dataset.label in backbone.datasets:
-                    for variant in self.variants:
+                    for variant in backbone.variants or self.variants:
                         yield f"{dataset.label}/{backbone.label}/{variant}"
 
 
@@ -286,6 +289,13 @@ def _import_plugin(registry: Registry, name: str) -> None:
     """Import what is not ours, so that a typing mistake shows before anything is trained."""
     if registry.find(name).source != "built in":
         registry.load(name)
+
+
+def _import_backbone(name: str) -> None:
+    if backbones.is_foreign(name):
+        backbones.require_model(name)
+    else:
+        _import_plugin(backbones.REGISTRY, name)
 
 
 def _scheme_hint(name: str) -> str:

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from bench.data import catalog
 from bench.data.dataset import DatasetInfo
-from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones
 from bench.plan.cell import Cell, Training
@@ -77,9 +76,14 @@ def _pace(training: Training, base: Path) -> Pace | None:
             info.channels,
             info.num_classes,
             training.backbone.options,
+            info.image_size,
         )
-    except (BenchError, ValueError, RuntimeError):
+        return _timed(training, network, info)
+    except Exception:  # whatever a plugin raises; running it will tell
         return None
+
+
+def _timed(training: Training, network: torch.nn.Module, info: DatasetInfo) -> Pace:
     size = training.recipe.batch_size
     side = training.recipe.augment.crop or info.image_size
     images = torch.rand(size, info.channels, side, side)

@@ -70,7 +70,7 @@ def _trainings(checked: CheckedSuite) -> Iterator[Training]:
             if backbone.datasets is not None and dataset.label not in backbone.datasets:
                 continue
             net_key = identity.reference_key(BACKBONES.find(backbone.name), backbone.options)
-            for variant in suite.variants:
+            for variant in backbone.variants or suite.variants:
                 pair = f"{dataset.label}/{backbone.label}/{variant}"
                 recipe = _recipe(suite, pair)
                 recipe_key = recipe.model_dump(mode="json")

@@ -36,6 +36,7 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     A training whose weights are needed but missing or damaged is taken back and done again.
     """
     cells = distinct(cells)
+    store.forget_lost_files()
     _take_back_damaged(cells, store)
     statuses = store.statuses()
     over = {"done"} if retry_failed else {"done", "failed"}

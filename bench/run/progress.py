@@ -13,7 +13,6 @@ from bench.run.events import CellFinished, CellProgress, CellStarted, Event
 from bench.store.outcome import Outcome
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
 
@@ -46,7 +45,7 @@ class Quiet:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, CellFinished) and event.outcome.error is not None:
-            print(f"failed: {event.cell.name}: {event.outcome.error.message}", file=sys.stderr)
+            print(f"failed: {event.cell.name}: {event.outcome.error.text}", file=sys.stderr)
 
     def __enter__(self) -> Quiet:
         return self
@@ -109,7 +108,7 @@ def clock(seconds: float | None) -> str:
 def headline(outcome: Outcome) -> str:
     """The one or two numbers of a cell that fit on a line, or why it failed."""
     if outcome.error is not None:
-        return f"FAILED: {outcome.error.message}"
+        return f"FAILED: {outcome.error.text}"
     order = sorted(
         (name for name in outcome.metrics if name in outcome.infos),
         key=lambda name: not outcome.infos[name].headline,
@@ -148,6 +147,8 @@ class Live:
     """Cells done and left, what is being done, epoch and loss, time left."""
 
     def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
+        from rich.console import Group
+        from rich.live import Live as RichLive
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -155,22 +156,30 @@ class Live:
             TextColumn,
             TimeElapsedColumn,
         )
+        from rich.table import Column
+
+        def text(field: str, ratio: int | None = None) -> TextColumn:
+            column = Column(no_wrap=True, overflow="ellipsis", ratio=ratio)
+            return TextColumn(f"{{task.{field}}}", markup=False, table_column=column)
 
         self._estimate = Estimate(cells)
         self._tasks: dict[str, TaskID] = {}
-        self._bar: RichProgress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+        self._all = Progress(
+            text("description"),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            text("fields[note]"),
         )
-        self._all = self._bar.add_task(
-            "cells", total=len(cells) + done_before, completed=done_before, note="left: ?"
+        # A table of its own, lest long cell names push the counts off the screen.
+        self._now = Progress(text("description", ratio=1), text("fields[note]"), expand=True)
+        self._cells = self._all.add_task(
+            "cells", total=len(cells) + done_before, completed=done_before, note=""
         )
+        self._live = RichLive(Group(self._all, self._now), refresh_per_second=8)
 
     def __enter__(self) -> Live:
-        self._bar.start()
+        self._live.start()
         return self
 
     def __exit__(
@@ -180,26 +189,27 @@ class Live:
         trace: TracebackType | None,
     ) -> None:
         for task in self._tasks.values():
-            self._bar.remove_task(task)
-        self._bar.stop()
+            self._now.remove_task(task)
+        self._live.stop()
 
     def __call__(self, event: Event) -> None:
         identity = event.cell.identity
         if isinstance(event, CellStarted):
-            self._tasks[identity] = self._bar.add_task(event.cell.name, total=100, note="")
+            self._tasks[identity] = self._now.add_task(event.cell.name, total=100, note="")
         elif isinstance(event, CellProgress) and identity in self._tasks:
-            self._bar.update(self._tasks[identity], completed=100 * event.share, note=event.text)
+            note = event.text or f"{event.share:.0%}"
+            self._now.update(self._tasks[identity], note=note)
         elif isinstance(event, CellFinished):
             self._finish(event)
 
     def _finish(self, event: CellFinished) -> None:
         task = self._tasks.pop(event.cell.identity, None)
         if task is not None:
-            self._bar.remove_task(task)
+            self._now.remove_task(task)
         mark = "✗" if event.outcome.error else "✓"
-        self._bar.console.print(
+        self._live.console.print(
             f"{mark} {event.cell.name}  {headline(event.outcome)}", markup=False, highlight=False
         )
         self._estimate.finished(event.cell, event.outcome.seconds)
         left = clock(self._estimate.seconds_left())
-        self._bar.update(self._all, advance=1, note=f"about {left} left")
+        self._all.update(self._cells, advance=1, note=f"about {left} left")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from bench.measures import base as measures
 from bench.models import backbones, weights
 from bench.models.network import Network, wrap
 from bench.plan.cell import Cell, Training
-from bench.registry import one_line
 from bench.run.events import CellFinished, CellProgress, CellStarted, Event
 from bench.store import transfer
 from bench.store.outcome import Failed, Outcome
@@ -35,6 +34,9 @@ TRAIN_METRICS = {
     "train_loss": MetricInfo("training loss", "", "lower", decimals=3),
     "epochs": MetricInfo("epochs", "", "neither", decimals=0),
 }
+
+# Columns for a measure that declares no metrics: its first numbers.
+UNDECLARED_SHOWN = 3
 
 Emit = Callable[[Event], None]
 
@@ -71,7 +73,7 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     device = torch.device(place.device)
     if place.threads:
         torch.set_num_threads(place.threads)
-    dataset = network = None
+    dataset = network = pristine = None
     with numerics(is_deterministic(unit.training.recipe, device), device):
         if unit.train is not None:
             cell = unit.train
@@ -87,8 +89,13 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
             try:
                 dataset = dataset or load_dataset(cell.training, place)
                 network = network or _loaded(unit, dataset, device)
+                pristine = pristine or copy_of(network)
                 outcome = _measured(cell, network, dataset, device, watch, emit)
-            except Exception as error:
+                if restore(network, pristine):
+                    raise BenchError(
+                        "the measure changed the network; measures must leave it alone"
+                    )
+            except (Exception, SystemExit) as error:
                 outcome = watch.failed(error)
             emit(CellFinished(cell, outcome))
 
@@ -107,6 +114,7 @@ def _trained(
         dataset = load_dataset(training, place)
         with seeded(training.seed):
             network = build_network(training, dataset)
+            check_logits(network, dataset)
             epochs = train(
                 network,
                 dataset,
@@ -115,7 +123,7 @@ def _trained(
                 device,
                 report=lambda epoch: emit(_epoch_event(cell, epoch)),
             )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return watch.failed(error), None
     last = epochs[-1]
     metrics = {"train_loss": last.loss, "epochs": float(last.number)}
@@ -140,6 +148,7 @@ def _loaded(unit: Unit, dataset: Dataset, device: torch.device) -> Network:
     # Files of a run hold the normalisation too; files of others hold the backbone alone.
     target = network if "normalize.mean" in tensors else network.backbone
     weights.load_into(target, tensors, str(unit.trained))
+    check_logits(network, dataset)
     return network.to(device).eval()
 
 
@@ -151,8 +160,45 @@ def build_network(training: Training, dataset: Dataset) -> Network:
         dataset.channels,
         dataset.num_classes,
         training.backbone.options,
+        dataset.image_size,
     )
     return wrap(backbone, dataset, training.recipe)
+
+
+def check_logits(network: Network, dataset: Dataset) -> None:
+    """Ask for the logits of two images, so that a wrong backbone is told before it is trained.
+
+    Raises:
+        BenchError: they are no tensor N x num_classes.
+    """
+    network.eval()
+    with torch.no_grad():
+        logits: object = network(dataset.test.images[:2].float().div(255))
+    if not isinstance(logits, torch.Tensor):
+        raise BenchError(f"the backbone returns a {type(logits).__name__}, not a tensor of logits")
+    wanted = (min(2, len(dataset.test)), dataset.num_classes)
+    if tuple(logits.shape) != wanted:
+        raise BenchError(
+            f"the backbone returns logits of shape {tuple(logits.shape)} for {wanted[0]} images "
+            f"of {wanted[1]} classes; it must be {wanted}"
+        )
+
+
+def copy_of(network: Network) -> dict[str, torch.Tensor]:
+    """All weights and statistics, to compare with later."""
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def restore(network: Network, pristine: dict[str, torch.Tensor]) -> bool:
+    """Undo what a measure did to the network; return whether it had changed weights."""
+    network.zero_grad(set_to_none=True)
+    state = network.state_dict()
+    changed = state.keys() != pristine.keys() or any(
+        not torch.equal(state[name], tensor) for name, tensor in pristine.items()
+    )
+    if changed:
+        network.load_state_dict(pristine)
+    return changed
 
 
 def _measured(
@@ -171,12 +217,20 @@ def _measured(
     with seeded(cell.training.seed):
         found = measure.run(context)
     if not isinstance(found, measures.Found):
+        if not isinstance(found, Mapping):
+            raise BenchError(
+                f"the measure returned {type(found).__name__}, not a mapping of names to numbers"
+            )
         found = measures.Found(found)
     metrics = {name: float(value) for name, value in found.metrics.items()}
     undefined = [name for name, value in metrics.items() if value != value]
     if undefined:
         raise BenchError(f"the measure returned NaN for {', '.join(undefined)}")
-    return watch.done(metrics, measure.metrics, arrays=found.arrays)
+    infos = measure.metrics or {
+        name: MetricInfo(name, headline=number < UNDECLARED_SHOWN)
+        for number, name in enumerate(metrics)
+    }
+    return watch.done(metrics, infos, arrays=found.arrays)
 
 
 def _epoch_event(cell: Cell, epoch: Epoch) -> CellProgress:
@@ -212,6 +266,16 @@ def load_dataset(training: Training, place: Place) -> Dataset:
     return _datasets[key]
 
 
+def _where(error: BaseException) -> str:
+    """` (nets.py:12)`: the innermost line of the user's own code, if the error came by there."""
+    ours = Path(__file__).parents[1]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if "site-packages" not in path.parts and ours not in path.parents and path.is_file():
+            return f" ({path.name}:{frame.lineno})"
+    return ""
+
+
 class _Watch:
     """Wall and CPU time of a cell, and the outcome made from it."""
 
@@ -222,9 +286,8 @@ class _Watch:
     def done(self, metrics: dict[str, float], infos: Any, **more: Any) -> Outcome:
         return Outcome(*self._times(), metrics=metrics, infos=infos, **more)
 
-    def failed(self, error: Exception) -> Outcome:
-        # The user's mistakes read well by themselves; of other errors the class matters.
-        text = str(error).splitlines()[0] if isinstance(error, BenchError) else one_line(error)
+    def failed(self, error: BaseException) -> Outcome:
+        text = (str(error).strip().splitlines() or ["no message"])[0] + _where(error)
         failed = Failed(type(error).__name__, text, traceback.format_exc())
         return Outcome(*self._times(), error=failed)
 

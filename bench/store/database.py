@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,33 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from bench.errors import BenchError
 from bench.store import files
+from bench.store.connect import SCHEMA, connect, connect_to_read, locked, strangers
 from bench.store.outcome import Outcome
 
 FORMAT = 1
 NAME = "results.sqlite"
-
-SCHEMA = """
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE sessions (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL,
-    provenance TEXT NOT NULL);
-CREATE TABLE planned (position INTEGER PRIMARY KEY, identity TEXT NOT NULL, name TEXT NOT NULL,
-    dataset TEXT NOT NULL, backbone TEXT NOT NULL, variant TEXT NOT NULL, seed INTEGER NOT NULL,
-    measure TEXT NOT NULL);
-CREATE TABLE cells (identity TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL
-    CHECK (status IN ('done', 'failed')), session INTEGER NOT NULL REFERENCES sessions(id),
-    started REAL NOT NULL, seconds REAL NOT NULL, cpu_seconds REAL NOT NULL,
-    error_kind TEXT, error TEXT, traceback TEXT,
-    file TEXT, sha256 TEXT, facts TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE metrics (identity TEXT NOT NULL REFERENCES cells(identity) ON DELETE CASCADE,
-    position INTEGER NOT NULL, metric TEXT NOT NULL, value REAL NOT NULL, unit TEXT NOT NULL,
-    info TEXT NOT NULL, PRIMARY KEY (identity, metric)) WITHOUT ROWID;
-CREATE VIEW tidy AS SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value,
-    m.unit FROM planned p JOIN metrics m USING (identity) ORDER BY p.position, m.position;
-"""
 
 
 class Store:
@@ -60,14 +41,14 @@ class Store:
         """
         path = folder / NAME
         try:
-            if folder.exists() and not path.exists() and any(_strangers(folder)):
+            if folder.exists() and not path.exists() and any(strangers(folder)):
                 raise BenchError(
                     f"{folder}: is not empty and not a run directory; choose another --out"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _locked(folder)
+            lock = locked(folder)
             files.sweep(folder)
-            store = cls(folder, _connect(path), lock)
+            store = cls(folder, connect(path), lock)
             store._prepare()
         except (OSError, sqlite3.OperationalError) as error:
             raise BenchError(f"{folder}: cannot be used as a run directory: {error}") from None
@@ -83,7 +64,7 @@ class Store:
         path = folder / NAME
         if not path.is_file():
             raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
-        store = cls(folder, _connect(path))
+        store = cls(folder, connect_to_read(path))
         store._check_format()
         return store
 
@@ -225,6 +206,24 @@ class Store:
                 ),
             )
 
+    def clear(self) -> None:
+        """Take back everything that was measured; files that are not ours stay."""
+        with self.transaction():
+            for table in ("metrics", "cells", "planned", "sessions"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608
+            self._db.execute("DELETE FROM facts WHERE key != 'format'")
+        for kind in ("weights", "arrays"):
+            for path in (self.folder / kind).glob("*.safetensors"):
+                path.unlink()
+
+    def forget_lost_files(self) -> None:
+        """Take back the cells whose arrays are gone, so that they are done again."""
+        there = {f"arrays/{path.name}" for path in (self.folder / "arrays").glob("*.safetensors")}
+        rows = self._query("SELECT identity, file FROM cells WHERE file LIKE 'arrays/%'")
+        for row in rows:
+            if row["file"] not in there:
+                self.forget(row["identity"])
+
     def forget(self, identity: str) -> None:
         """Take a cell's result back (its file was found damaged), so that it is done again."""
         with self.transaction():
@@ -256,36 +255,3 @@ def _metric_row(
         fields = {name: getattr(info, name) for name in info.__dataclass_fields__}
         unit, shown = info.unit, json.dumps(fields, sort_keys=True)
     return identity, position, metric, outcome.metrics[metric], unit, shown
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-    connection.row_factory = sqlite3.Row
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-    except sqlite3.OperationalError:
-        connection.close()
-        raise
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise BenchError(f"{path}: not a results file: {error}") from None
-    return connection
-
-
-def _locked(folder: Path) -> FileLock:
-    """Take the run directory for this process; the system lets go of it when the process ends."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BenchError(
-            f"{folder}: another run is at work there; wait for it or choose another --out"
-        ) from None
-    return lock
-
-
-def _strangers(folder: Path) -> Iterator[str]:
-    """What is in the folder that no run directory has before its database."""
-    return (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))

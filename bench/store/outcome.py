@@ -22,6 +22,19 @@ class Failed:
     message: str
     traceback: str
 
+    @property
+    def text(self) -> str:
+        """The error on one line."""
+        return error_text(self.kind, self.message)
+
+
+def error_text(kind: str, message: str) -> str:
+    """What a person reads of an error: of ours the message, of others the class too."""
+    return message if kind in _OURS else f"{kind}: {message}"
+
+
+_OURS = ("BenchError", "DataError", "UnknownNameError", "TrainingDivergedError", "InversionError")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -13,11 +14,10 @@ from typing import Any
 PACKAGES = ("topdown-bench", "torch", "torchvision", "numpy", "safetensors", "pydantic")
 
 
-def collect(suite: str, text: str, device: str, **more: Any) -> dict[str, Any]:
+def collect(suite: str, device: str, **more: Any) -> dict[str, Any]:
     """Collect the provenance of one invocation."""
     return {
         "suite": suite,
-        "suite_text": text,
         "command": command_line(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
@@ -32,7 +32,7 @@ def command_line() -> str:
     """The command as a person would type it."""
     first = Path(sys.argv[0]).name
     start = "python -m bench" if first == "__main__.py" else first
-    return " ".join([start, *sys.argv[1:]])
+    return f"{start} {shlex.join(sys.argv[1:])}"
 
 
 def hardware(device: str) -> str:
@@ -85,6 +85,7 @@ def git_commit() -> str:
                 check=True,
             ).stdout.strip()
 
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # else it is somebody else's
         commit = git("rev-parse", "--short=12", "HEAD")
         return commit + ("+changes" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):

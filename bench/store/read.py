@@ -11,14 +11,18 @@ import numpy as np
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import Store
-from leaderboard.results import Failure, MetricInfo, Results, Row, Sample
+from bench.store.outcome import error_text
+from leaderboard.results import Failure, MetricInfo, Missing, Results, Row, Sample
 
 TIDY = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value, m.unit,
     m.info FROM planned p JOIN metrics m USING (identity) ORDER BY p.position, m.position"""
 FAILED = """SELECT p.*, c.error_kind, c.error FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'failed' ORDER BY p.position"""
-MISSING = """SELECT p.name FROM planned p LEFT JOIN cells c USING (identity)
+MISSING = """SELECT p.name, p.dataset, p.backbone, p.variant, p.seed, p.measure
+    FROM planned p LEFT JOIN cells c USING (identity)
     WHERE c.identity IS NULL ORDER BY p.position"""
+NETS = """SELECT dataset, backbone, variant FROM planned
+    GROUP BY dataset, backbone, variant ORDER BY min(position)"""
 ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND p.measure LIKE 'robustness/%' ORDER BY p.position"""
 
@@ -40,27 +44,36 @@ def results(store: Store) -> Results:
         if info != "{}":
             metrics[row.measure, row.metric] = MetricInfo(**json.loads(info))
     provenance = json.loads(sessions[-1]["provenance"])
+    samples, damaged = _samples(store)
     return Results(
         title=provenance["suite"],
         rows=tuple(rows),
         metrics=metrics,
         failures=tuple(_failure(row) for row in store.rows(FAILED)),
-        missing=tuple(row["name"] for row in store.rows(MISSING)),
-        samples=tuple(_samples(store)),
-        provenance=_shown(provenance, sessions),
-        notes=_notes(store, provenance),
+        missing=tuple(Missing(*row) for row in store.rows(MISSING)),
+        nets=tuple((row["dataset"], row["backbone"], row["variant"]) for row in store.rows(NETS)),
+        samples=tuple(samples),
+        provenance=_shown(provenance, sessions, store.facts().get("suite_text", "")),
+        notes=(*provenance.get("notes", ()), *damaged),
     )
 
 
 def _failure(row: Any) -> Failure:
     place = (row["name"], row["dataset"], row["backbone"], row["variant"], row["seed"])
-    return Failure(*place, row["measure"], f"{row['error_kind']}: {row['error']}")
+    return Failure(*place, row["measure"], error_text(row["error_kind"], row["error"]))
 
 
-def _samples(store: Store) -> list[Sample]:
-    found = []
+def _samples(store: Store) -> tuple[list[Sample], list[str]]:
+    """Per-sample results of the attacks, and a note for each file that is lost or damaged."""
+    found, damaged = [], []
     for row in store.rows(ARRAYS):
-        arrays = files.read_arrays(store.folder / row["file"], row["sha256"])
+        try:
+            arrays = files.read_arrays(store.folder / row["file"], row["sha256"])
+        except BenchError as error:
+            damaged.append(
+                f"{row['name']} is not in the figure: {error}; delete that file and run again"
+            )
+            continue
         found.append(
             Sample(
                 row["dataset"],
@@ -71,10 +84,10 @@ def _samples(store: Store) -> list[Sample]:
                 arrays["l2"].astype(np.float64),
             )
         )
-    return found
+    return found, damaged
 
 
-def _shown(provenance: dict[str, Any], sessions: list[Any]) -> dict[str, str]:
+def _shown(provenance: dict[str, Any], sessions: list[Any], suite: str) -> dict[str, str]:
     """The provenance as the leaderboard shows it, from the last session."""
     started = datetime.fromtimestamp(sessions[-1]["started"], UTC)
     versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
@@ -85,15 +98,11 @@ def _shown(provenance: dict[str, Any], sessions: list[Any]) -> dict[str, str]:
         "versions": f"Python {provenance['python']}, {versions}",
         "commit": provenance["git_commit"],
         "sessions": str(len(sessions)),
-        "suite": provenance["suite_text"],
     }
     if provenance.get("plugins"):
         shown["plugins"] = ", ".join(f"{n} ({c})" for n, c in sorted(provenance["plugins"].items()))
+    shown["suite"] = suite
     hosts = {json.loads(row["provenance"])["hardware"] for row in sessions}
     if len(hosts) > 1:
         shown["hardware"] += f" (the run used {len(hosts)} different machines)"
     return shown
-
-
-def _notes(store: Store, provenance: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(provenance.get("notes", ()))

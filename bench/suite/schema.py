@@ -91,10 +91,11 @@ class DatasetRef(Reference):
 class BackboneRef(Reference):
     """A backbone, perhaps for some data sets only, perhaps with weights of its own.
 
-    `weights` is a file, or one file per seed; then nothing is trained.
+    `variants` narrows the suite's. `weights` is a file, or one per seed; then nothing is trained.
     """
 
     datasets: tuple[str, ...] | None = None
+    variants: tuple[Variant, ...] | None = None
     weights: tuple[str, ...] | None = None
 
     @field_validator("weights", mode="before")
@@ -102,7 +103,7 @@ class BackboneRef(Reference):
     def _one_or_more(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("datasets", "weights")
+    @field_validator("datasets", "variants", "weights")
     @classmethod
     def _not_empty(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and not value:

@@ -33,6 +33,9 @@ class Epoch:
     validation: float | None
 
 
+# Chance is the logarithm of the number of classes, 7 for a thousand; from here nothing returns.
+HOPELESS = 1e6
+
 Report = Callable[[Epoch], None]
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -95,8 +98,8 @@ def _epoch(
     ]
     loss = float(torch.stack(losses).mean())
     finite = torch.stack([weight.isfinite().all() for weight in step.network.parameters()]).all()
-    if not math.isfinite(loss):
-        what = f"the training loss is {loss}"
+    if not math.isfinite(loss) or loss > HOPELESS:
+        what = f"the training loss is {loss:.3g}"
     elif not finite:  # the last update shows in no loss
         what = "the weights are not finite"
     else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leaderboard import Failure, MetricInfo, Results, Row, Sample
+from leaderboard import Failure, MetricInfo, Missing, Results, Row, Sample
 
 ATTACKS = (
     "single_pixel", "salt_and_pepper", "pointwise", "additive_gaussian", "additive_uniform",
@@ -92,3 +92,14 @@ def failure(
     row = results.rows[0]
     cell = f"{row.dataset}/{row.backbone}/{variant}/seed{seed}/{measure}"
     return Failure(cell, row.dataset, row.backbone, variant, seed, measure, error)
+
+
+def missing(
+    measure: str,
+    seed: int = 0,
+    dataset: str = "fashion-mnist-mini",
+    backbone: str = "lenet_fc",
+    variant: str = "bu",
+) -> Missing:
+    name = f"{dataset}/{backbone}/{variant}/seed{seed}/{measure}"
+    return Missing(name, dataset, backbone, variant, seed, measure)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_results import ATTACKS, failure, results
+from synthetic_results import ATTACKS, failure, missing, results
 
 from leaderboard import MetricInfo, Results, Row
 from leaderboard.board import Cell, Section, sections
@@ -111,7 +111,7 @@ def test_failed_missing_and_partial_cells() -> None:
                 failure(base, "accuracy", "boom", seed=1),
                 failure(base, "robustness/single_pixel", "boom"),
             ),
-            missing=("fashion-mnist-mini/lenet_fc/td_uni/seed0/accuracy",),
+            missing=(missing("accuracy", variant="td_uni"),),
         )
     )
     (table,) = section.tables
@@ -137,7 +137,7 @@ def test_a_measure_that_never_gave_a_number_still_has_a_column() -> None:
         replace(
             base,
             failures=(failure(base, "robustness/gaussian_blur", "boom"),),
-            missing=("fashion-mnist-mini/lenet_fc/bu/seed0/localization", "not a cell name"),
+            missing=(missing("localization"),),
         )
     )
     titles = headings(section)
@@ -151,9 +151,17 @@ def test_data_sets_and_nets_keep_the_order_of_the_rows() -> None:
     assert [line.net.variant for line in found[0].tables[0].lines] == ["td", "bu"]
 
 
-def test_a_data_set_with_a_slash_in_its_name_is_understood_in_missing_cells() -> None:
-    missing = ("imagefolder:a/b/net/td/seed3/accuracy",)
-    first, second = sections(replace(results(), missing=missing))
+def test_slashes_in_names_are_understood_in_missing_cells() -> None:
+    gone = missing("accuracy", 3, "imagefolder:a/b", "timm/resnet18", "td")
+    first, second = sections(replace(results(), missing=(gone,)))
     assert first.dataset == "fashion-mnist-mini"
-    assert second.tables[0].lines[0].net == ("imagefolder:a/b", "net", "td")
+    assert second.tables[0].lines[0].net == ("imagefolder:a/b", "timm/resnet18", "td")
     assert [cell.state for cell in column(second)] == ["missing"]
+
+
+def test_lines_follow_the_suite_even_where_nothing_was_measured() -> None:
+    base = results()
+    gone = missing("accuracy", variant="td_uni")
+    order = tuple(("fashion-mnist-mini", "lenet_fc", v) for v in ("td_uni", "td", "bu"))
+    (section,) = sections(replace(base, missing=(gone,), nets=order))
+    assert [line.net.variant for line in section.tables[0].lines] == ["td_uni", "td", "bu"]

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
-from synthetic_results import ATTACKS, failure, metrics, results
+from synthetic_results import ATTACKS, failure, metrics, missing, results
 
 import leaderboard
-from leaderboard import Failure, MetricInfo, Results, Row
+from leaderboard import Failure, MetricInfo, Missing, Results, Row
 
 TOP1 = {("accuracy", "top1"): MetricInfo("accuracy", "%", "higher", 1, headline=True)}
 nasty = st.text(
@@ -52,7 +52,7 @@ def hostile(name: str) -> Results:
         rows=tuple(rows),
         metrics={("accuracy", "top1"): MetricInfo(name, name, "higher", 1, headline=True)},
         failures=(Failure(name, name, name, name, 0, name, name),),
-        missing=(name,),
+        missing=(Missing(name, name, name, name, 0, name),),
         provenance={name: name, "suite": f"a: b\n{name}\n{name}"},
         notes=(name,),
     )
@@ -209,7 +209,7 @@ def test_failures_are_explained_and_long_lists_cut(tmp_path: Path) -> None:
     data = replace(
         base,
         failures=(failure(base, "accuracy", "OSError: <disk> `full`\n" + "x" * 1000),),
-        missing=tuple(f"fashion-mnist-mini/lenet_fc/td/seed{n}/accuracy" for n in range(90)),
+        missing=tuple(missing("accuracy", n, variant="td") for n in range(90)),
     )
     text = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
     assert "OSError: &lt;disk&gt; \\`full\\` xxx" in text
@@ -239,7 +239,9 @@ def test_csv_is_tidy_and_exact(tmp_path: Path) -> None:
 
 def test_json_is_strict_and_complete(tmp_path: Path) -> None:
     base = results()
-    data = replace(base, failures=(failure(base, "accuracy", "boom"),), missing=("a/b",))
+    data = replace(
+        base, failures=(failure(base, "accuracy", "boom"),), missing=(missing("accuracy", 7),)
+    )
     data = replace(data, rows=(Row("d", "b", "v", 3, "m", "x", math.inf, ""), *data.rows))
 
     def refuse(constant: str) -> None:
@@ -250,14 +252,14 @@ def test_json_is_strict_and_complete(tmp_path: Path) -> None:
     assert document["rows"][0]["value"] == "inf"
     assert len(document["rows"]) == len(data.rows)
     assert document["failures"][0]["error"] == "boom"
-    assert document["missing"] == ["a/b"]
+    assert document["missing"][0]["cell"].endswith("seed7/accuracy")
     assert document["provenance"] == data.provenance
     assert {(m["measure"], m["metric"]) for m in document["metrics"]} == set(metrics())
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_terminal_never_wraps_a_number(width: int, tmp_path: Path) -> None:
-    data = replace(results(attacks=ATTACKS, images=20), missing=("a",))
+    data = replace(results(attacks=ATTACKS, images=20), missing=(missing("accuracy", 7),))
     with (tmp_path / "out").open("w+", encoding="utf-8") as stream:
         Console(width=width, file=stream).print(leaderboard.terminal_table(data))
         stream.seek(0)

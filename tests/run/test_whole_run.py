@@ -114,7 +114,7 @@ def test_fresh_discards_and_guards_other_folders(
     Path("precious").mkdir()
     Path("precious/thesis.tex").write_text("years of work", encoding="utf-8")
     assert main(["run", suite, "--fresh", "--out", "precious"]) == 2
-    assert "is not a run directory" in capsys.readouterr().err
+    assert "is not empty and not a run directory" in capsys.readouterr().err
     assert Path("precious/thesis.tex").exists()
 
 
@@ -262,3 +262,143 @@ def test_report_of_nothing_is_one_line(tiny: Tiny, capsys: pytest.CaptureFixture
     Path("runs/junk/results.sqlite").write_bytes(b"not a database" * 100)
     assert main(["report", "runs/junk"]) == 2
     assert "not a results file" in capsys.readouterr().err
+
+
+def test_fresh_discards_nothing_before_the_new_run_can_start(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["run", str(tiny())])
+    before = cells(Path("runs/tiny"))
+    Path("runs/tiny/notes.txt").write_text("mine", encoding="utf-8")
+    worse = tiny(("[tiny_sets:blobs]", "[tiny_sets:blobs, mnist]"))
+    assert main(["run", str(worse), "--fresh", "--data", "nowhere"]) == 2
+    assert cells(Path("runs/tiny")) == before
+    assert main(["run", str(tiny()), "--fresh"]) == 0
+    assert cells(Path("runs/tiny")) != before
+    assert Path("runs/tiny/notes.txt").exists()
+
+
+def test_fresh_waits_for_nobody_and_takes_nothing_from_a_run_at_work(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.store.database import Store
+
+    main(["run", str(tiny())])
+    before = cells(Path("runs/tiny"))
+    at_work = Store.create_or_open(Path("runs/tiny"))
+    assert main(["run", str(tiny()), "--fresh"]) == 2
+    assert "another run is at work there" in capsys.readouterr().err
+    at_work.close()
+    assert cells(Path("runs/tiny")) == before
+
+
+MEASURES = """
+import torch
+
+def spoiling(context):
+    with torch.no_grad():
+        for parameter in context.network.parameters():
+            parameter.zero_()
+    return {"value": 1.0}
+
+def nothing(context):
+    return None
+
+def scaled(context, factor=2):
+    return {"double": 21.0 * factor}
+
+def leaving(context):
+    raise SystemExit(7)
+
+def wrong(context):
+    return {"value": undefined_name}
+"""
+
+
+def with_measure(tiny: Tiny, measure: str) -> str:
+    Path("tiny_measures.py").write_text(MEASURES, encoding="utf-8")
+    return str(tiny(("  - accuracy\n", f"  - {measure}\n  - accuracy\n")))
+
+
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        ("spoiling", "the measure changed the network"),
+        ("nothing", "returned NoneType, not a mapping"),
+        ("leaving", "SystemExit: 7 (tiny_measures.py:"),
+        ("wrong", "NameError: name 'undefined_name' is not defined (tiny_measures.py:"),
+    ],
+)
+def test_a_bad_measure_fails_alone(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], measure: str, said: str
+) -> None:
+    assert main(["run", with_measure(tiny, f"tiny_measures:{measure}")]) == 1
+    assert said in capsys.readouterr().err
+    assert tidy(Path("runs/tiny"))["blobs", "linear", "bu", "0", "accuracy", "top1"] == 100.0
+    assert "Traceback" in Path("runs/tiny/failures.log").read_text(encoding="utf-8")
+
+
+def test_own_measures_take_options_and_have_columns(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = with_measure(tiny, "tiny_measures:scaled: {factor: 4}")
+    assert main(["run", suite]) == 0
+    assert "double 84.00" in capsys.readouterr().out
+    assert "84.00" in Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+    wrong = Path(suite).read_text(encoding="utf-8").replace("factor", "facto")
+    Path(suite).write_text(wrong, encoding="utf-8")
+    assert main(["run", suite]) == 2
+    assert "unknown key 'facto'; did you mean 'factor'?" in capsys.readouterr().err
+
+
+def test_a_network_with_other_logits_is_refused_before_it_is_trained(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("tiny_nets.py", "a", encoding="utf-8") as stream:
+        stream.write("def more(in_chans, num_classes):\n    return linear(1, num_classes + 1)\n")
+    assert main(["run", str(tiny(("tiny_nets:linear", "tiny_nets:more")))]) == 1
+    assert "logits of shape (2, 5) for 2 images of 4 classes" in capsys.readouterr().err
+
+
+def test_lost_and_damaged_arrays(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = str(tiny())
+    main(["run", suite])
+    before = cells(Path("runs/tiny"))
+    attack = "blobs/linear/bu/seed0/robustness/gaussian_blur"
+    for array in Path("runs/tiny/arrays").iterdir():
+        array.write_bytes(b"junk")
+    assert main(["report", "runs/tiny"]) == 0
+    page = Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+    assert f"{attack} is not in the figure" in page
+    for array in Path("runs/tiny/arrays").iterdir():
+        array.unlink()
+    assert main(["run", suite]) == 0
+    assert cells(Path("runs/tiny"))[attack] != before[attack]
+
+
+def test_variants_of_one_backbone_and_nothing_to_do(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrowed = "[{name: 'tiny_nets:linear', variants: [bu]}]"
+    suite = str(tiny(("variants: [bu]", "variants: [td]"), ("[tiny_nets:linear]", narrowed)))
+    assert main(["run", suite]) == 0
+    capsys.readouterr()
+    assert main(["run", suite]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_recipe_too_short_for_its_statistics_is_noted(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tiny(("[tiny_nets:linear]", "[lenet_fc]"), ("epochs: 2", "epochs: 1"))
+    assert main(["run", str(suite), "--only", "*/train"]) == 0
+    assert "note: blobs/lenet_fc: batch normalisation averages" in capsys.readouterr().out
+    assert "set bn_momentum" in Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_a_crop_larger_than_the_images_stops_the_run(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tiny(("lr: 0.05}", "lr: 0.05, augment: {crop: 99}}"))
+    assert main(["run", str(suite)]) == 2
+    assert "crop: 99 is larger than the training images (12 pixels)" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_a_result_comes_back_as_it_was_measured(store: Store) -> None:
     ]
     assert found.metrics["accuracy", "top1"] == INFO
     assert not found.metrics["accuracy", "top1[shirt]"].headline
-    assert found.missing == (PLANNED[0][1], PLANNED[2][1])
+    assert [gone.cell for gone in found.missing] == [PLANNED[0][1], PLANNED[2][1]]
     assert found.provenance["hardware"] == "a machine"
 
 

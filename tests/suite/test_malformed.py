@@ -143,8 +143,14 @@ TOGETHER = [
          (8, "measures[0]", "neither a Measure nor a function")),
     case("attack that is not there", "gaussian_blur", "json:blur",
          (9, "measures[1].robustness.attacks[1]", "does not import: AttributeError")),
-    case("plugin in a variant it has not", "lenet_fc", "json:loads",
-         (4, "backbones[0]", "'json:loads' is a plugin and exists as 'bu' only")),
+    case("model that timm has not", "lenet_fc", "timm/resnet81",
+         (4, "backbones[0]", "timm has no model 'resnet81'; did you mean 'resnet18'?")),
+    case("model that torchvision has not", "lenet_fc", "torchvision/vgg12",
+         (4, "backbones[0]", "torchvision has no model 'vgg12'; did you mean 'vgg1")),
+    case("option that inversion has not", "[lenet_fc]", "[{name: torchvision/vgg11, fines: 1}]",
+         (4, "backbones[0].fines", "unknown option 'fines'; did you mean 'finest'?")),
+    case("finest that there is not", "[lenet_fc]", "[{name: torchvision/vgg11, finest: 3}]",
+         (4, "backbones[0].finest", "finest")),
 ]  # fmt: skip
 
 

@@ -1,0 +1,92 @@
+"""Getting at a run directory: its tables, its lock, connections to write or to read only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bench.errors import BenchError
+
+SCHEMA = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sessions (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL,
+    provenance TEXT NOT NULL);
+CREATE TABLE planned (position INTEGER PRIMARY KEY, identity TEXT NOT NULL, name TEXT NOT NULL,
+    dataset TEXT NOT NULL, backbone TEXT NOT NULL, variant TEXT NOT NULL, seed INTEGER NOT NULL,
+    measure TEXT NOT NULL);
+CREATE TABLE cells (identity TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL
+    CHECK (status IN ('done', 'failed')), session INTEGER NOT NULL REFERENCES sessions(id),
+    started REAL NOT NULL, seconds REAL NOT NULL, cpu_seconds REAL NOT NULL,
+    error_kind TEXT, error TEXT, traceback TEXT,
+    file TEXT, sha256 TEXT, facts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE metrics (identity TEXT NOT NULL REFERENCES cells(identity) ON DELETE CASCADE,
+    position INTEGER NOT NULL, metric TEXT NOT NULL, value REAL NOT NULL, unit TEXT NOT NULL,
+    info TEXT NOT NULL, PRIMARY KEY (identity, metric)) WITHOUT ROWID;
+CREATE VIEW tidy AS SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value,
+    m.unit FROM planned p JOIN metrics m USING (identity) ORDER BY p.position, m.position;
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to write: every transaction is on the disk when it returns.
+
+    Raises:
+        BenchError: not a database.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.OperationalError:
+        connection.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise BenchError(f"{path}: not a results file: {error}") from None
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, also where the folder cannot be written.
+
+    Raises:
+        BenchError: not a database, or not readable.
+    """
+    for mode in ("mode=ro", "immutable=1"):  # a WAL file cannot be read without its shared memory
+        connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=30
+        )
+        connection.row_factory = sqlite3.Row
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.OperationalError:
+            connection.close()
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise BenchError(f"{path}: not a results file: {error}") from None
+        else:
+            return connection
+    raise BenchError(f"{path}: cannot be read")
+
+
+def locked(folder: Path) -> FileLock:
+    """Take the run directory for this process; the system lets go of it when the process ends."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BenchError(
+            f"{folder}: another run is at work there; wait for it or choose another --out"
+        ) from None
+    return lock
+
+
+def strangers(folder: Path) -> Iterator[str]:
+    """What is in the folder that no run directory has before its database."""
+    return (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
