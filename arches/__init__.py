@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from arches.description import Description, describe
     from arches.effective_field import EffectiveField, effective_fields
     from arches.factory import create
+    from arches.inversion.adapters import register_adapter
+    from arches.inversion.errors import InversionError
+    from arches.inversion.flops import estimate
+    from arches.inversion.invert import invert, stages
+    from arches.inversion.options import InvertOptions
+    from arches.inversion.stages import Stage, Stages
     from arches.network import Network
     from arches.options import Options
     from arches.receptive_field import Field, receptive_fields
@@ -33,6 +39,14 @@ _HOMES = {
     "EffectiveField": "arches.effective_field",
     "effective_fields": "arches.effective_field",
     "create": "arches.factory",
+    "InversionError": "arches.inversion.errors",
+    "InvertOptions": "arches.inversion.options",
+    "Stage": "arches.inversion.stages",
+    "Stages": "arches.inversion.stages",
+    "estimate": "arches.inversion.flops",
+    "invert": "arches.inversion.invert",
+    "register_adapter": "arches.inversion.adapters",
+    "stages": "arches.inversion.invert",
     "Network": "arches.network",
     "Options": "arches.options",
     "Field": "arches.receptive_field",
@@ -50,17 +64,25 @@ __all__ = [
     "Description",
     "EffectiveField",
     "Field",
+    "InversionError",
+    "InvertOptions",
     "Network",
     "Options",
+    "Stage",
+    "Stages",
     "create",
     "describe",
     "effective_fields",
+    "estimate",
+    "invert",
     "keras_weights",
     "load_keras_weights",
     "load_weights",
     "names",
     "receptive_fields",
+    "register_adapter",
     "save_weights",
+    "stages",
 ]
 
 

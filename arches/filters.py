@@ -10,12 +10,19 @@ import math
 Rows = list[list[float]]
 
 
-def level_size(size: int, factor: int) -> int:
-    """Side in pixels of the scale 1/factor of an image side: ``floor(size / factor)``."""
-    return size // factor
+def level_size(size: int, factor: int, partial: bool = False) -> int:
+    """Side in pixels of the scale 1/factor of an image side.
+
+    Args:
+        size: of the image, in pixels.
+        factor: of the reduction.
+        partial: whether a last pixel that the image covers in part counts, which gives
+            ``ceil(size / factor)`` instead of ``floor(size / factor)``.
+    """
+    return -(-size // factor) if partial else size // factor
 
 
-def antialias_rows(size: int, factor: int) -> Rows:
+def antialias_rows(size: int, factor: int, partial: bool = False) -> Rows:
     """Weights of the antialiased Gaussian downsampling along one axis.
 
     Output ``o`` is centred on ``(o + 0.5) * factor``; a pixel at distance d weighs
@@ -25,13 +32,14 @@ def antialias_rows(size: int, factor: int) -> Rows:
     Args:
         size: pixels of the axis.
         factor: of the reduction.
+        partial: as for :func:`level_size`.
 
     Returns:
         ``level_size`` rows of ``size`` weights.
     """
     sigma, radius = factor / 2, 1.5 * factor
     rows = []
-    for out in range(level_size(size, factor)):
+    for out in range(level_size(size, factor, partial)):
         distances = [pixel + 0.5 - (out + 0.5) * factor for pixel in range(size)]
         weights = [
             math.exp(-(d**2) / (2 * sigma**2)) if abs(d) < radius else 0.0 for d in distances
@@ -41,7 +49,9 @@ def antialias_rows(size: int, factor: int) -> Rows:
     return rows
 
 
-def sampled_gaussian_rows(size: int, factor: int, sigma: float, half: int) -> Rows:
+def sampled_gaussian_rows(
+    size: int, factor: int, sigma: float, half: int, partial: bool = False
+) -> Rows:
     """Weights of a sampled Gaussian with reflected border, read at every factor-th pixel.
 
     Args:
@@ -49,6 +59,7 @@ def sampled_gaussian_rows(size: int, factor: int, sigma: float, half: int) -> Ro
         factor: of the reduction; sampling starts at pixel 0.
         sigma: standard deviation in pixels.
         half: half-width of the window, which has ``2 * half + 1`` taps.
+        partial: as for :func:`level_size`.
 
     Raises:
         ValueError: when the axis is too short to be reflected.
@@ -60,7 +71,7 @@ def sampled_gaussian_rows(size: int, factor: int, sigma: float, half: int) -> Ro
     taps = [math.exp(-(d**2) / (2 * sigma**2)) for d in range(-half, half + 1)]
     total = math.fsum(taps)
     rows = []
-    for out in range(level_size(size, factor)):
+    for out in range(level_size(size, factor, partial)):
         row = [0.0] * size
         for offset, tap in zip(range(-half, half + 1), taps, strict=True):
             pixel = abs(out * factor + offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from arches.options import Options
 from arches.plan import Plan, Position
 from arches.pyramid import Pyramid, scale_names
 from arches.receptive_field import Field, plan_fields
+from arches.surface import ScaledNetwork
 
 
 class DepthPosition(nn.Module):
@@ -67,20 +68,20 @@ class DepthPosition(nn.Module):
         return None
 
 
-class Network(nn.Module):
+class Network(ScaledNetwork):
     """A network that follows a plan.
 
     Attributes:
         plan: what it was built from.
-        scales: factors at which the image is read, finest first; ``(1,)`` in a bottom-up network.
-        scale_names: the names of these inputs.
-        feature_names: the named feature maps, in order of depth: ``act_1``, ``act_2``, ...
+        options: with which.
     """
 
     def __init__(self, plan: Plan, options: Options) -> None:
         super().__init__()
         self.plan = plan
         self.options = options
+        self.in_chans = plan.in_chans
+        self.smallest_side = plan.total_factor
         self.scales = plan.scales
         self.scale_names = scale_names(plan.scales)
         self.pyramid = Pyramid(plan.scales, options.downsampling, plan.backbone.blur_sigma)
@@ -93,55 +94,14 @@ class Network(nn.Module):
         self.feature_names = tuple(self.feature_modules())
         initialise(self, plan.backbone.init)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of images.
-
-        Args:
-            x: N x in_chans x H x W, normalised as in training; no fixed size.
-
-        Returns:
-            N x num_classes, what goes into the softmax.
-
-        Raises:
-            ValueError: for other shapes, or an image too small for the coarsest resolution.
-        """
-        return self._run([x] * len(self.scales))
-
-    def forward_scales(self, images: Mapping[str | int, Tensor] | Sequence[Tensor]) -> Tensor:
-        """Logits when each scale is made from an image of its own (paper, section 4.2).
-
-        Args:
-            images: one image of full resolution for each scale, N x in_chans x H x W: a mapping by
-                name or position, or a sequence, finest first. The network downsamples each.
-
-        Returns:
-            N x num_classes; the same image at all scales gives what ``forward`` gives.
-
-        Raises:
-            ValueError: for a missing or unknown scale, or images of different shapes.
-        """
-        return self._run(self.pyramid.order(images))
-
-    def _run(self, images: Sequence[Tensor]) -> Tensor:
-        self._check(images[0])
+    def run(self, images: Sequence[Tensor]) -> Tensor:
+        """Logits of one checked image of full resolution for each scale, finest first."""
         levels = dict(zip(self.scales, self.pyramid(images), strict=True))
         x: Tensor | None = None
         for position in self.positions:
             x = position(x, levels.get(position.factor))
         logits: Tensor = self.head(x)
         return logits
-
-    def _check(self, image: Tensor) -> None:
-        if image.dim() != 4 or image.shape[1] != self.plan.in_chans:
-            raise ValueError(
-                f"images must be N x {self.plan.in_chans} x H x W, not {tuple(image.shape)}."
-            )
-        if min(image.shape[2:]) < self.plan.total_factor:
-            raise ValueError(
-                f"images of {image.shape[2]} x {image.shape[3]} pixels are too small: the coarsest "
-                f"resolution is 1/{self.plan.total_factor}, so no side may be shorter than "
-                f"{self.plan.total_factor} pixels."
-            )
 
     def feature_modules(self) -> dict[str, nn.Module]:
         """The modules whose outputs are the named feature maps.
@@ -159,27 +119,6 @@ class Network(nn.Module):
         found.append(self.head.score if isinstance(self.head, ScoreHead) else self.head.bn)
         return {f"act_{number}": module for number, module in enumerate(found, start=1)}
 
-    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
-        """Named feature maps and logits of one pass; gradients flow between them.
-
-        Args:
-            x: N x in_chans x H x W.
-
-        Returns:
-            The maps (N x C x h x w) under ``feature_names``, then ``logits`` (N x num_classes).
-        """
-        maps: dict[str, Tensor] = {}
-        handles = [
-            module.register_forward_hook(lambda _m, _i, out, name=name: maps.update({name: out}))
-            for name, module in self.feature_modules().items()
-        ]
-        try:
-            logits = self(x)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {**{name: maps[name] for name in self.feature_names}, "logits": logits}
-
     def units(self) -> Iterator[tuple[str, Unit]]:
         """Module paths and units, in order of depth."""
         for path, module in self.named_modules():
@@ -189,7 +128,7 @@ class Network(nn.Module):
     def rows(self) -> Iterator[tuple[int, Unit]]:
         """Depth position (from 1) and unit of each row of a description, in order of depth."""
         for depth, position in enumerate(self.positions, start=1):
-            yield from ((depth, unit) for unit in _outermost(position))
+            yield from ((depth, unit) for unit in outermost(position))
         yield len(self.positions), self.head
 
     def receptive_fields(self) -> tuple[Field, ...]:
@@ -208,10 +147,10 @@ class Network(nn.Module):
         }
 
 
-def _outermost(module: nn.Module) -> Iterator[Unit]:
+def outermost(module: nn.Module) -> Iterator[Unit]:
     """Units that are not part of another one."""
     for child in module.children():
         if isinstance(child, Unit):
             yield child
         else:
-            yield from _outermost(child)
+            yield from outermost(child)

@@ -27,20 +27,27 @@ class Pyramid(nn.Module):
         scales: factors, finest first.
         method: one of :data:`arches.options.DOWNSAMPLING`.
         sigma: of the ``gaussian`` method, in pixels; half the factor where ``None``.
+        partial: whether last pixels that the image covers in part count, as they do in networks
+            whose strides round up.
     """
 
     def __init__(
-        self, scales: Sequence[int], method: str = "tf", sigma: float | None = None
+        self,
+        scales: Sequence[int],
+        method: str = "tf",
+        sigma: float | None = None,
+        partial: bool = False,
     ) -> None:
         super().__init__()
         self.scales = tuple(scales)
         self.method = method
         self.sigma = sigma
+        self.partial = partial
 
     def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
         """Downsample one full-resolution image (N x C x H x W) for each scale."""
         return [
-            downsample(image, factor, self.method, self.sigma)
+            downsample(image, factor, self.method, self.sigma, self.partial)
             for factor, image in zip(self.scales, images, strict=True)
         ]
 

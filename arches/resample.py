@@ -68,7 +68,13 @@ def _separable(x: Tensor, rule: str, rows: tuple[float, ...], columns: tuple[flo
         return (_matrix(rule, rows, exact) @ along_width).to(x.dtype)
 
 
-def downsample(x: Tensor, factor: int, method: str = "tf", sigma: float | None = None) -> Tensor:
+def downsample(
+    x: Tensor,
+    factor: int,
+    method: str = "tf",
+    sigma: float | None = None,
+    partial: bool = False,
+) -> Tensor:
     """An image at scale 1/factor, made straight from the full-resolution image.
 
     Args:
@@ -76,28 +82,29 @@ def downsample(x: Tensor, factor: int, method: str = "tf", sigma: float | None =
         factor: of the reduction; 1 hands the image back.
         method: one of :data:`arches.options.DOWNSAMPLING`.
         sigma: of ``gaussian``, in pixels; half the factor where ``None``.
+        partial: whether last pixels that the image covers in part count.
 
     Returns:
-        N x C x floor(H / factor) x floor(W / factor).
+        N x C x floor(H / factor) x floor(W / factor), or the next whole numbers with ``partial``.
     """
     if factor == 1:
         return x
     height, width = x.shape[-2:]
-    rows, columns = level_size(height, factor), level_size(width, factor)
+    rows, columns = level_size(height, factor, partial), level_size(width, factor, partial)
     if method == "tf":
-        return _separable(x, "antialias", (height, factor), (width, factor))
+        return _separable(x, "antialias", (height, factor, partial), (width, factor, partial))
     if method == "gaussian":
         sigma = factor / 2 if sigma is None else sigma
-        window = (factor, sigma, math.ceil(3 * sigma))
+        window = (factor, sigma, math.ceil(3 * sigma), partial)
         return _separable(x, "gaussian", (height, *window), (width, *window))
     if method == "pool":
-        return functional.max_pool2d(x, factor)
+        return functional.max_pool2d(x, factor, ceil_mode=partial)
     if method == "antialias":
         before = (factor - 1) // 2
         after = factor - 1 - before
         padded = functional.pad(x, (before, after, before, after), value=-math.inf)
         dense = functional.max_pool2d(padded, factor, stride=1)
-        window = (factor, 0.6, 2)
+        window = (factor, 0.6, 2, partial)
         return _separable(dense, "gaussian", (height, *window), (width, *window))
     return x[..., ::factor, ::factor][..., :rows, :columns]
 

@@ -138,8 +138,11 @@ def run_cells(
             notes=notes,
         )
     )
+    wanted = len(left)
     left = executor.borrow_trainings(left, store, session, device)
     if not args.quiet:
+        if len(left) < wanted:
+            print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
         for note in notes:
             print(f"note: {note}")
         print(

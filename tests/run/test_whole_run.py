@@ -151,10 +151,13 @@ def test_divergence_is_a_failed_cell_with_its_epoch(
     assert not any("accuracy" in key for key in tidy(Path("runs/tiny")))
 
 
-def test_identical_training_of_a_neighbour_is_taken_over(tiny: Tiny) -> None:
+def test_identical_training_of_a_neighbour_is_taken_over(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["run", str(tiny())])
     other = tiny(("name: tiny", "name: other"), ("samples: 20", "samples: 10"), name="other.yaml")
     assert main(["run", str(other)]) == 0
+    assert "1 identical trainings taken over" in capsys.readouterr().out
     name = "blobs/linear/bu/seed0/train"
     assert cells(Path("runs/other"))[name] == cells(Path("runs/tiny"))[name]
     with sqlite3.connect("runs/other/results.sqlite") as db:
