@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from arches.choices import require_count
-from arches.network import Network
+from arches.surface import ScaledNetwork
 
 # Share of a Gaussian beyond two standard deviations.
 _TAIL = 0.0455
@@ -37,7 +37,7 @@ class EffectiveField:
 
 
 def effective_fields(
-    model: Network, image_size: int | None = None, samples: int = 8, seed: int = 0
+    model: ScaledNetwork, image_size: int | None = None, samples: int = 8, seed: int = 0
 ) -> dict[str, EffectiveField]:
     """Measure the effective receptive fields of the named feature maps.
 
@@ -47,7 +47,7 @@ def effective_fields(
 
     Args:
         model: any network of this package; its mode and gradients are left as they were.
-        image_size: side of the images; that of the backbone's own data set where ``None``.
+        image_size: side of the images; that of the network's own data set where ``None``.
         samples: number of images to average over.
         seed: of the noise.
 
@@ -57,11 +57,11 @@ def effective_fields(
     Raises:
         ValueError: for a number below 1, or an image too small for the network.
     """
-    side = model.plan.backbone.image_size if image_size is None else image_size
+    side = model.image_size if image_size is None else image_size
     require_count("image_size", side)
     require_count("samples", samples)
     parameter = next(model.parameters())
-    shape = (samples, model.plan.in_chans, side, side)
+    shape = (samples, model.in_chans, side, side)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     images = noise.to(parameter).requires_grad_()
     training = model.training

@@ -81,6 +81,7 @@ class Network(ScaledNetwork):
         self.plan = plan
         self.options = options
         self.in_chans = plan.in_chans
+        self.image_size = plan.backbone.image_size
         self.smallest_side = plan.total_factor
         self.scales = plan.scales
         self.scale_names = scale_names(plan.scales)

@@ -1,0 +1,229 @@
+"""From the tree of calls to the ordered list of units of which a network is a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from arches.inversion.trace import Call
+
+# Sides divided by more than the first are a change of resolution, by more than the second are more
+# than one change, or a patch embedding.
+_SHRINKS, _AT_ONCE = 4 / 3, 2.9
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Shape of a feature map.
+
+    Attributes:
+        size: height in pixels.
+        widths: channels of each tensor; a map may be a tuple of tensors.
+        layout: order of the axes, ``nchw`` or ``nhwc``.
+    """
+
+    size: int
+    widths: tuple[int, ...]
+    layout: str
+
+    @property
+    def width(self) -> int:
+        """Channels of all tensors together."""
+        return sum(self.widths)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainUnit:
+    """A module of the chain, with the maps that it takes and gives."""
+
+    path: str
+    module: nn.Module
+    taken: Map
+    given: Map
+
+    @property
+    def leaf(self) -> bool:
+        """Whether the module has no parts."""
+        return next(self.module.children(), None) is None
+
+    @property
+    def leaf_or_norm(self) -> bool:
+        """Whether the module has no parts, or is a norm that carries its activation."""
+        return self.leaf or "norm" in type(self.module).__name__.lower()
+
+    @property
+    def light(self) -> bool:
+        """Whether it has no weights that mix channels or pixels: norm, activation, pool."""
+        return _weightless(self.module)
+
+    @property
+    def spatial(self) -> bool:
+        """Whether a convolution larger than 1 x 1 is inside."""
+        return any(
+            max(kernel) > 1
+            for module in self.module.modules()
+            if isinstance(kernel := getattr(module, "kernel_size", None), tuple)
+            and isinstance(module, nn.Conv2d)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The units from the image on.
+
+    Attributes:
+        units: each takes exactly what the one before gives.
+        ended: whether the chain ends where the network pools, and not because something else than
+            one map goes on.
+        sizes: how many different sides the maps have anywhere in the network.
+    """
+
+    units: tuple[ChainUnit, ...]
+    ended: bool
+    sizes: int
+
+
+def read_chain(root: Call) -> Chain:
+    """The longest chain of units that starts at the image.
+
+    Child k + 1 must take what child k gives, by identity and version: nothing may happen to a map
+    outside modules. A module of which this holds from its input to its output is replaced by its
+    parts, and so on down.
+    """
+    found: list[ChainUnit] = []
+    layout = "nchw"
+    ended = False
+    for call in _prefix(root):
+        taken, given = read_map(call.inputs, layout), read_map(call.outputs, layout)
+        if taken is None:
+            break
+        if given is None or _pools(call, taken, given):
+            ended = all(tensor.dim() <= 2 for tensor in call.outputs) or given is not None
+            break
+        layout = given.layout
+        found.append(ChainUnit(call.path, call.module, taken, given))
+    else:
+        ended = not _goes_on(root, {unit.path for unit in found})
+    return Chain(tuple(found), ended, _count_levels(_sizes(root)))
+
+
+def _sizes(node: Call) -> set[int]:
+    """Sides of the maps that leave layers, in any order of axes, or as rows of tokens."""
+    if node.children:
+        return set().union(*map(_sizes, node.children))
+    found = set()
+    for tensor in node.outputs:
+        shape = tuple(tensor.shape)
+        # Windows of attention are more than one entry of the batch, and no resolution.
+        if len(shape) == 4 and shape[0] == 1 and shape[2] in (shape[1], shape[3]):
+            found.add(shape[2])
+        elif len(shape) == 3 and shape[0] == 1:
+            found.add(round(shape[1] ** 0.5))
+    return found
+
+
+def _count_levels(sizes: set[int]) -> int:
+    """How many of these sides are clearly different; a single pixel is no level."""
+    count, last = 0, 0.0
+    for size in sorted(size for size in sizes if size > 1):
+        if size > last * _SHRINKS:
+            count, last = count + 1, size
+    return count
+
+
+def _prefix(node: Call) -> Iterator[Call]:
+    """Leading calls of a module that may do more at its end, such as pool and classify."""
+    expected = node.taken
+    for child in node.children:
+        if child.taken != expected or child.extras or not child.whole:
+            return
+        parts = _parts(child)
+        maps = all(tensor.dim() == 4 and tensor.shape[2] > 1 for tensor in child.outputs)
+        if len(parts) == 1 and child.children and not maps:
+            yield from list(_prefix(child)) or parts
+            return
+        yield from parts
+        expected = child.given
+
+
+def _parts(node: Call) -> list[Call]:
+    """The parts of a call that is a chain of its children, or the call itself.
+
+    A module of its own class is left whole where it changes the resolution at most once, for a
+    block should not be cut in two; unless all it does, it does before that change.
+    """
+    if not node.children or not _is_chain(node):
+        return [node]
+    parts = [part for child in node.children for part in _parts(child)]
+    if isinstance(node.module, nn.Sequential):
+        return parts
+    sides = [_side(part.inputs) / max(_side(part.outputs), 1) for part in parts]
+    changes = [place for place, ratio in enumerate(sides) if ratio > _SHRINKS]
+    if len(changes) > 1 or any(sides[place] > _AT_ONCE for place in changes):
+        return parts
+    heavy = [place for place, part in enumerate(parts) if not _weightless(part.module)]
+    if changes and heavy and heavy[0] < changes[0] and heavy[-1] <= changes[0]:
+        return parts
+    return [node]
+
+
+def _is_chain(node: Call) -> bool:
+    expected = node.taken
+    for child in node.children:
+        if child.taken != expected or child.extras or not child.whole:
+            return False
+        expected = child.given
+    return expected == node.given
+
+
+def _side(tensors: tuple[Tensor, ...]) -> int:
+    """Side of the first map in pixels; 1 for anything else."""
+    found = read_map(tensors, "nchw")
+    return 1 if found is None else found.size
+
+
+def _weightless(module: nn.Module) -> bool:
+    """Whether a module has no weights that mix channels or pixels."""
+    return all(parameter.dim() < 2 for parameter in module.parameters())
+
+
+def read_map(tensors: tuple[Tensor, ...], layout: str) -> Map | None:
+    """The shape of one map or a tuple of maps of the same size; none for anything else.
+
+    Args:
+        tensors: that enter or leave a module.
+        layout: of the map before, which decides where the shape does not.
+    """
+    if not tensors or any(tensor.dim() != 4 for tensor in tensors):
+        return None
+    shape = tensors[0].shape
+    first, last = shape[1] == shape[2], shape[2] == shape[3]
+    if first != last:
+        layout = "nhwc" if first else "nchw"
+    height, channel = (2, 1) if layout == "nchw" else (1, 3)
+    if len({tensor.shape[height] for tensor in tensors}) > 1:
+        return None
+    widths = tuple(tensor.shape[channel] for tensor in tensors)
+    return Map(int(shape[height]), widths, layout)
+
+
+def _pools(call: Call, taken: Map, given: Map) -> bool:
+    """Whether a call ends the body: an adaptive pool, or all pixels become one."""
+    name = type(call.module).__name__.lower()
+    if "adaptive" in name or "globalpool" in name or "globalavg" in name:
+        return True
+    return given.size == 1 and taken.size > 4
+
+
+def _goes_on(node: Call, used: set[str]) -> bool:
+    """Whether convolutions or projections of a map follow that are not in the chain."""
+    if node.path in used:
+        return False
+    module = node.module
+    if isinstance(module, nn.Conv2d) and node.outputs:
+        return max(module.kernel_size) > 1 and node.outputs[0].shape[-1] > 1
+    if isinstance(module, nn.Linear) and node.inputs:
+        return node.inputs[0].dim() > 2
+    return any(_goes_on(child, used) for child in node.children)

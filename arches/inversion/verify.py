@@ -1,0 +1,89 @@
+"""What is checked of every inverted network before anybody gets it."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from arches.inversion.errors import InversionError
+from arches.inversion.network import InvertedNetwork
+
+
+def verify(network: InvertedNetwork, image_size: int) -> None:
+    """Run a network forward and backward on two images of noise.
+
+    Weights, moving statistics, gradients, mode and random state are left as they were.
+
+    Args:
+        network: on the CPU.
+        image_size: side of the images in pixels.
+
+    Raises:
+        InversionError: when maps do not go strictly from coarse to fine, each at its resolution,
+            or a value or the gradient of a parameter is missing or not finite.
+    """
+    sides: list[int] = []
+    handles = [
+        position.register_forward_hook(lambda _m, _i, out: sides.append(int(out.shape[-1])))
+        for position in network.positions
+    ]
+    kept = {name: value.clone() for name, value in network.named_buffers()}
+    training = network.training
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(0)
+            images = torch.randn(2, network.in_chans, image_size, image_size)
+            logits = _forward(network.train(), images)
+            (logits * torch.randn_like(logits)).sum().backward()
+        _check_sides(network, sides, image_size)
+        _check_gradients(network)
+    finally:
+        for handle in handles:
+            handle.remove()
+        network.zero_grad(set_to_none=True)
+        network.train(training)
+        with torch.no_grad():
+            for name, value in network.named_buffers():
+                value.copy_(kept[name])
+
+
+def _forward(network: InvertedNetwork, images: Tensor) -> Tensor:
+    try:
+        logits = network(images)
+    except Exception as error:  # the model's own modules may raise anything
+        raise InversionError("forward", f"the inverted network does not run: {error}") from error
+    if not torch.isfinite(logits).all():
+        raise InversionError("forward", "the inverted network gives logits that are not finite.")
+    return torch.as_tensor(logits)
+
+
+def _check_sides(network: InvertedNetwork, sides: list[int], image_size: int) -> None:
+    wanted = [math.ceil(image_size / position.factor) for position in network.positions]
+    rising = all(a < b for a, b in pairwise(sides))
+    if rising and all(s <= w for s, w in zip(sides, wanted, strict=True)):
+        return
+    if len(set(wanted)) < len(wanted):
+        raise InversionError(
+            "image too small",
+            f"images of {image_size} pixels have no {len(wanted)} different resolutions: {wanted}.",
+        )
+    raise InversionError(
+        "resolutions", f"maps have sides {sides}, where the rule asks for {wanted}."
+    )
+
+
+def _check_gradients(network: nn.Module) -> None:
+    without = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+        and (parameter.grad is None or not torch.isfinite(parameter.grad).all())
+    ]
+    if without:
+        raise InversionError(
+            "gradients",
+            f"{len(without)} parameters get no finite gradient, such as {', '.join(without[:3])}.",
+        )

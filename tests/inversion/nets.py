@@ -1,0 +1,125 @@
+"""Networks that nobody prepared for inversion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Functional(nn.Module):
+    """Two strided convolutions, activations and pooling by functions, a dropout by a function."""
+
+    def __init__(self, in_chans: int, num_classes: int, width: int = 8) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_chans, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.norm2 = nn.BatchNorm2d(2 * width)
+        self.conv3 = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
+        self.fc = nn.Linear(4 * width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.conv1(x))
+        x = functional.relu(self.norm2(self.conv2(x)))
+        x = functional.dropout(x, 0.1, training=self.training)
+        x = functional.relu(self.conv3(x))
+        out: Tensor = self.fc(x.mean((2, 3)))
+        return out
+
+
+class Block(nn.Module):
+    """A residual block that adds in place."""
+
+    def __init__(self, in_width: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.act = nn.ReLU(inplace=True)
+        self.conv = nn.Conv2d(in_width, width, 3, stride, 1)
+        self.skip = nn.Conv2d(in_width, width, 1, stride) if stride > 1 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(x)
+        out: Tensor = self.conv(x)
+        out += self.skip(x)
+        return out
+
+
+def residual(in_chans: int, num_classes: int) -> nn.Module:
+    """Stem of stride 2, then stages at 1/2, 1/4, 1/8."""
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, 2, 1),
+        nn.BatchNorm2d(8),
+        Block(8, 8, 1),
+        Block(8, 16, 2),
+        Block(16, 16, 1),
+        Block(16, 32, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, num_classes),
+    )
+
+
+def two_convs(in_chans: int, num_classes: int) -> nn.Module:
+    """Nothing but two strided convolutions."""
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, 2, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(8, 16, 3, 2, 1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, num_classes),
+    )
+
+
+def one_resolution(in_chans: int, num_classes: int) -> nn.Module:
+    """Patches, then convolutions at one resolution."""
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 4, 4),
+        *(nn.Conv2d(8, 8, 3, 1, 1) for _ in range(3)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, num_classes),
+    )
+
+
+class TwoMaps(nn.Module):
+    """Two maps of different sizes go from stage to stage, chosen by their values."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(in_chans, 8, 3, 2, 1)
+        self.coarse = nn.Conv2d(8, 8, 3, 2, 1)
+        self.fc = nn.Linear(8, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.fine(x)
+        if float(fine.detach().abs().max()) < 0:
+            fine = -fine
+        coarse = self.coarse(fine + 1)
+        out: Tensor = self.fc(coarse.mean((2, 3)) + fine.mean((2, 3)))
+        return out
+
+
+class Unused(nn.Module):
+    """A parameter that no gradient reaches."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, 2, 1)
+        self.never = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+def unused(in_chans: int, num_classes: int) -> nn.Module:
+    """Stages of which one has a parameter for nothing."""
+    model = residual(in_chans, num_classes)
+    model[5] = nn.Sequential(Unused(16), nn.Conv2d(16, 32, 1))
+    return model
+
+
+def no_module(in_chans: int, num_classes: int) -> str:
+    """A factory that gives something else."""
+    return f"{in_chans} {num_classes}"

@@ -1,0 +1,153 @@
+"""Reading stages: chains of units, cuts, stems, tails, graphs, and the data structure."""
+
+from __future__ import annotations
+
+import json
+
+import nets
+import pytest
+import torch
+from torch import nn
+
+import arches
+from arches.inversion.graph import as_graph
+from arches.inversion.observe import observe
+from arches.inversion.read import read_stages
+from arches.inversion.trace import trace
+from arches.inversion.units import read_chain
+
+
+def test_an_in_place_change_breaks_the_chain() -> None:
+    class Meddling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 3, 3, 2, 1), nn.Conv2d(3, 3, 3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.a(x)
+            x += 1
+            return self.b(x)
+
+    root, error = trace(Meddling(), torch.rand(1, 3, 32, 32))
+    assert error is None
+    chain = read_chain(root)
+    assert [unit.path for unit in chain.units] == ["a"]
+    assert not chain.ended
+
+
+def test_trace_keeps_what_ran_before_an_error() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(7, 7))
+    root, error = trace(model, torch.rand(1, 3, 8, 8))
+    assert error is not None
+    assert [child.whole for child in root.children] == [True, False]
+    assert model.training
+
+
+def test_resnet18_has_its_four_stages() -> None:
+    found = arches.stages("torchvision/resnet18")
+    assert found.reductions == (4, 8, 16, 32)
+    assert [stage.width for stage in found.stages] == [64, 128, 256, 512]
+    assert [stage.in_width for stage in found.stages] == [64, 64, 128, 256]
+    assert found.stages[2].modules == ("layer3.0", "layer3.1")
+    assert found.stem == ("conv1", "bn1", "relu", "maxpool")
+    assert found.tail == ()
+
+
+def test_vgg_keeps_the_layers_of_its_last_convolution() -> None:
+    found = arches.stages("torchvision/vgg11_bn")
+    assert found.stages[-1].modules[-3:] == ("features.25", "features.26", "features.27")
+    assert found.tail == ("features.28",)
+
+
+def test_the_convolution_before_the_head_is_no_stage() -> None:
+    found = arches.stages("torchvision/mobilenet_v2")
+    assert found.stages[-1].width == 320
+    assert all(path.startswith("features.18") for path in found.tail)
+
+
+def test_blocks_are_not_cut_in_two() -> None:
+    found = arches.stages(nets.residual(3, 10))
+    assert [stage.modules for stage in found.stages] == [("2",), ("3", "4"), ("5",)]
+    assert found.stem == ("0", "1")
+
+
+def test_a_stem_alone_becomes_a_level_where_there_is_no_other() -> None:
+    found = arches.stages(nets.two_convs(3, 10))
+    assert found.reductions == (2, 4)
+    assert found.stages[0].modules == ()
+
+
+def test_functions_between_modules_are_read_from_the_graph() -> None:
+    model = nets.Functional(3, 10).eval()
+    found = arches.stages(model)
+    assert found.split == "graph"
+    assert found.reductions == (2, 4)
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(as_graph(model)(images), model(images))
+
+
+def test_a_functional_dropout_still_depends_on_the_mode() -> None:
+    graph = as_graph(nets.Functional(3, 10))
+    images = torch.rand(1, 3, 32, 32)
+    graph.eval()
+    assert torch.equal(graph(images), graph(images))
+    graph.train()
+    graph.get_submodule("submod_2")
+    dropouts = [module for module in graph.modules() if isinstance(module, nn.Dropout)]
+    assert [dropout.p for dropout in dropouts] == [0.1]
+
+
+def test_one_resolution_is_refused() -> None:
+    for model in (nets.one_resolution(3, 10), "torchvision/vit_b_16"):
+        with pytest.raises(arches.InversionError, match="one resolution only") as caught:
+            arches.stages(model)
+        assert caught.value.reason == "isotropic"
+
+
+def test_more_than_one_map_is_refused() -> None:
+    with pytest.raises(arches.InversionError, match="more than one map") as caught:
+        arches.stages(nets.TwoMaps(3, 10))
+    assert caught.value.reason == "state between stages"
+
+
+def test_stages_survive_json_and_can_be_edited() -> None:
+    found = arches.stages(nets.residual(3, 10))
+    content = json.loads(json.dumps(found.as_dict()))
+    assert arches.Stages.parse(content) == found
+    assert "1/4   8 -> 16  3, 4" in found.text()
+    # Without the last stage, as a list alone.
+    edited = arches.invert(nets.residual(3, 10), "td", stages=content["stages"][:2])
+    assert edited.scales == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reduktion": 2}, "Did you mean 'reduction'"),
+        ({"reduction": 0}, "whole number of at least 1"),
+        ({"in_layout": "chwn"}, "Choose from: nchw, nhwc"),
+    ],
+)
+def test_mistakes_in_stages_are_named(change: dict[str, object], message: str) -> None:
+    entry = {"reduction": 2, "in_width": 8, "width": 8, "modules": ["2"], **change}
+    with pytest.raises(ValueError, match=message):
+        arches.Stages.parse([entry])
+
+
+def test_stages_must_rise_and_name_modules_that_run() -> None:
+    stage = {"reduction": 2, "in_width": 8, "width": 8, "modules": ["2"]}
+    with pytest.raises(ValueError, match="must rise"):
+        arches.Stages.parse([stage, stage])
+    wrong = {**stage, "modules": ["22"]}
+    with pytest.raises(arches.InversionError, match="no such module"):
+        arches.invert(nets.residual(3, 10), "td", stages=[wrong])
+
+
+def test_a_chain_that_skips_a_module_is_not_faithful() -> None:
+    model = nets.residual(3, 10)
+    found = read_stages(model, 3)
+    content = found.as_dict()
+    content["stages"][1]["modules"] = ["3"]
+    with pytest.raises(arches.InversionError) as caught:
+        observe(model, arches.Stages.parse(content), 3)
+    assert caught.value.reason == "not faithful"
