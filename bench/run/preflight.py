@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
 
+import arches
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.models import backbones
+from bench.models.network import Network
 from bench.plan.cell import Cell, Training
 from bench.run.unit import Place, build_network, load_dataset
+
+# An inverted network may cost this many times its bottom-up one before it needs an explicit yes.
+COST_LIMIT = 30
 
 # Running statistics that averaged fewer effective batches lag behind the weights.
 SETTLED = 10
@@ -57,8 +63,26 @@ def _check_training(training: Training, dataset: Dataset) -> Iterator[str]:
     # Inversion runs the model it reads, which needs numbers.
     with torch.device("meta" if backbones.is_declared(name) else "cpu"):
         network = build_network(training, dataset)
+    if backbones.is_foreign(name) and training.variant != "bu":
+        _check_cost(training, dataset, network)
     if training.weights is None:
         yield from _slow_statistics(training, dataset, network)
+
+
+def _check_cost(training: Training, dataset: Dataset, network: Network) -> None:
+    """Refuse what costs over COST_LIMIT times its bottom-up network, unless the suite allows it."""
+    if training.backbone.allow_cost:
+        return
+    plain = build_network(replace(training, variant="bu"), dataset)
+    dearer = arches.estimate(network, dataset.image_size, dataset.channels).over(
+        arches.estimate(plain, dataset.image_size, dataset.channels)
+    )
+    flops, memory = dearer["flops"], dearer["saved_bytes"]
+    if max(flops, memory) > COST_LIMIT:
+        raise BenchError(
+            f"costs {flops:.0f} times the FLOPs and {memory:.0f} times the training memory of bu; "
+            "if that is meant, give the backbone `allow_cost: true`"
+        )
 
 
 def _slow_statistics(training: Training, dataset: Dataset, network: nn.Module) -> Iterator[str]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from bench.suite.recipe import Recipe, RecipeKeys, Strict, Whole
 from bench.suite.words import shown
@@ -91,11 +91,13 @@ class DatasetRef(Reference):
 class BackboneRef(Reference):
     """A backbone, perhaps for some data sets only, perhaps with weights of its own.
 
-    `variants` narrows the suite's. `weights` is a file, or one per seed; then nothing is trained.
+    `allow_cost` lets an inverted network be far dearer than its bottom-up one, `variants` narrows
+    the suite's. `weights` is a file, or one per seed; then nothing is trained.
     """
 
     datasets: tuple[str, ...] | None = None
     variants: tuple[Variant, ...] | None = None
+    allow_cost: StrictBool = False
     weights: tuple[str, ...] | None = None
 
     @field_validator("weights", mode="before")

@@ -66,3 +66,21 @@ def test_models_of_libraries_run_in_both_directions(tiny: Tiny, name: str) -> No
     assert main(["run", str(suite)]) == 0
     page = Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
     assert f"| {name} | td |" in page
+
+
+def test_what_costs_far_more_needs_a_yes(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.run import preflight
+
+    monkeypatch.setattr(preflight, "COST_LIMIT", 0.01)
+    dear = "{name: torchvision/mobilenet_v3_small, variants: [td]}"
+    changes = [
+        ("[tiny_nets:linear]", f"[{dear}]"),
+        ("[tiny_sets:blobs]", "[{name: 'tiny_sets:blobs', image_size: 32}]"),
+        ("epochs: 2, batch_size: 20, lr: 0.05", "epochs: 1, batch_size: 20, lr: 0.005"),
+    ]
+    assert main(["run", str(tiny(*changes)), "--only", "*/train"]) == 2
+    assert "if that is meant, give the backbone `allow_cost: true`" in capsys.readouterr().err
+    allowed = tiny(*changes, ("variants: [td]}", "variants: [td], allow_cost: true}"))
+    assert main(["run", str(allowed), "--only", "*/train"]) == 0
