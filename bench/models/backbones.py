@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
@@ -75,7 +76,7 @@ def build(
     in_chans: int,
     num_classes: int,
     options: Mapping[str, Any],
-    image_size: int,
+    image_size: int = 64,
 ) -> nn.Module:
     """Build a backbone: N x in_chans x H x W in, logits N x num_classes out.
 
@@ -93,8 +94,9 @@ def build(
             )
         if is_foreign(name):
             return arches.invert(name, variant, in_chans, num_classes, image_size, **options)
-        own, inversion = split_options(name, options)
-        module = _from_plugin(name, in_chans, num_classes, own)
+        factory = _factory(name)
+        own, inversion = split_options(factory, options)
+        module = _from_plugin(name, factory, in_chans, num_classes, own)
         if variant == "bu":
             return module
         return arches.invert(module, variant, in_chans, num_classes, image_size, **inversion)
@@ -102,21 +104,36 @@ def build(
         raise BenchError(f"backbone '{name}' ({variant}): {error}") from None
 
 
-def split_options(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of a plugin's factory, and those of `arches.invert` (which are its by their name)."""
-    known = {field.name for field in fields(arches.InvertOptions)}
+def split_options(
+    factory: Callable[..., object], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of a plugin's factory, and those of `arches.invert`, told apart by name; a name that
+    both have is the factory's."""
+    try:
+        own = set(inspect.signature(factory).parameters)
+    except (TypeError, ValueError):  # some built-in callables have no signature
+        own = set()
+    known = {field.name for field in fields(arches.InvertOptions)} - own
     inversion = {key: value for key, value in options.items() if key in known}
     return {key: value for key, value in options.items() if key not in known}, inversion
 
 
-def _from_plugin(
-    name: str, in_chans: int, num_classes: int, options: Mapping[str, Any]
-) -> nn.Module:
-    from torch import nn
-
+def _factory(name: str) -> Callable[..., object]:
     factory = cast(Callable[..., object], REGISTRY.load(name))
     if not callable(factory):
         raise BenchError(f"backbone '{name}' is not callable; a plugin is a function or class")
+    return factory
+
+
+def _from_plugin(
+    name: str,
+    factory: Callable[..., object],
+    in_chans: int,
+    num_classes: int,
+    options: Mapping[str, Any],
+) -> nn.Module:
+    from torch import nn
+
     try:
         module = factory(in_chans, num_classes, **options)
     except Exception as error:  # a plugin may raise anything

@@ -56,11 +56,16 @@ def test_a_plugin_gets_channels_classes_and_options() -> None:
 @pytest.mark.parametrize(
     ("name", "variant", "options", "message"),
     [
-        ("lenet_fc", "upside_down", {}, "has no variant 'upside_down'; it has bu, td, td_uni"),
+        (
+            "lenet_fc",
+            "upside_down",
+            {},
+            "unknown variant 'upside_down'. Choose from: bu, td, td_uni",
+        ),
         ("lenet_fc", "td", {"dropuot": 0.1}, r"backbone 'lenet_fc' \(td\): .*dropuot.*dropout"),
         ("lenet_fc", "td", {"merge": "glue"}, r"backbone 'lenet_fc' \(td\): .*glue"),
         ("lenet_fc", "td", {"num_classes": 3}, r"backbone 'lenet_fc' \(td\): .*num_classes"),
-        ("model_plugins:good", "td", {}, "is a plugin and exists as 'bu' only"),
+        ("model_plugins:good", "td", {}, "one resolution only, nothing to invert"),
         ("model_plugins:good", "bu", {"depth": 3}, "cannot be built: TypeError: .*'depth'"),
         ("model_plugins:broken", "bu", {}, "cannot be built: RuntimeError: no such layer$"),
         ("model_plugins:wrong", "bu", {}, r"returned str, not a torch\.nn\.Module"),

@@ -48,6 +48,8 @@ def start(suite: Path, *words: str) -> subprocess.Popen[str]:
         text=True,
         env=environment,
         cwd=suite.parent,
+        # A parent that ignores Ctrl-C (a background job, say) would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
