@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
 
-from arches.blocks import Pooling, PreActivated, Unit, build_conv, build_layer
-from arches.heads import ScoreHead, build_head
+from arches.blocks import Pooling, PreActivated, build_conv, build_layer
+from arches.heads import DenseHead, ScoreHead, build_head
 from arches.initialise import initialise
 from arches.merge import Merge, build_merge
 from arches.options import Options
 from arches.plan import Plan, Position
 from arches.pyramid import Pyramid, scale_names
 from arches.receptive_field import Field, plan_fields
-from arches.surface import ScaledNetwork
+from arches.surface import PositionedNetwork
 
 
 class DepthPosition(nn.Module):
@@ -68,13 +68,16 @@ class DepthPosition(nn.Module):
         return None
 
 
-class Network(ScaledNetwork):
+class Network(PositionedNetwork):
     """A network that follows a plan.
 
     Attributes:
         plan: what it was built from.
         options: with which.
     """
+
+    positions: Sequence[DepthPosition]
+    head: ScoreHead | DenseHead
 
     def __init__(self, plan: Plan, options: Options) -> None:
         super().__init__()
@@ -95,15 +98,6 @@ class Network(ScaledNetwork):
         self.feature_names = tuple(self.feature_modules())
         initialise(self, plan.backbone.init)
 
-    def run(self, images: Sequence[Tensor]) -> Tensor:
-        """Logits of one checked image of full resolution for each scale, finest first."""
-        levels = dict(zip(self.scales, self.pyramid(images), strict=True))
-        x: Tensor | None = None
-        for position in self.positions:
-            x = position(x, levels.get(position.factor))
-        logits: Tensor = self.head(x)
-        return logits
-
     def feature_modules(self) -> dict[str, nn.Module]:
         """The modules whose outputs are the named feature maps.
 
@@ -120,18 +114,6 @@ class Network(ScaledNetwork):
         found.append(self.head.score if isinstance(self.head, ScoreHead) else self.head.bn)
         return {f"act_{number}": module for number, module in enumerate(found, start=1)}
 
-    def units(self) -> Iterator[tuple[str, Unit]]:
-        """Module paths and units, in order of depth."""
-        for path, module in self.named_modules():
-            if isinstance(module, Unit):
-                yield path, module
-
-    def rows(self) -> Iterator[tuple[int, Unit]]:
-        """Depth position (from 1) and unit of each row of a description, in order of depth."""
-        for depth, position in enumerate(self.positions, start=1):
-            yield from ((depth, unit) for unit in outermost(position))
-        yield len(self.positions), self.head
-
     def receptive_fields(self) -> tuple[Field, ...]:
         """Receptive field of each unit by the paper's Equation (1)."""
         return plan_fields(self.plan, self.options)
@@ -146,12 +128,3 @@ class Network(ScaledNetwork):
             for path, unit in self.units()
             if unit.name in self.plan.unregularised
         }
-
-
-def outermost(module: nn.Module) -> Iterator[Unit]:
-    """Units that are not part of another one."""
-    for child in module.children():
-        if isinstance(child, Unit):
-            yield child
-        else:
-            yield from outermost(child)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from arches.blocks import Unit
 from arches.pyramid import Pyramid
 
 
@@ -107,3 +109,46 @@ class ScaledNetwork(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that a recipe leaves out of weight decay."""
         return set()
+
+
+class PositionedNetwork(ScaledNetwork):
+    """A network of depth positions, each with its level of the pyramid, and a head.
+
+    Attributes:
+        positions: in order of depth; each has a ``factor`` and maps the features so far and its
+            level of the pyramid (``None`` where it reads no image) to features.
+        head: maps the last features to logits.
+    """
+
+    positions: Sequence[Any]
+    head: Unit
+
+    def run(self, images: Sequence[Tensor]) -> Tensor:
+        """Logits of one checked image of full resolution for each scale, finest first."""
+        levels = dict(zip(self.scales, self.pyramid(images), strict=True))
+        x: Tensor | None = None
+        for position in self.positions:
+            x = position(x, levels.get(position.factor))
+        logits: Tensor = self.head(x)
+        return logits
+
+    def units(self) -> Iterator[tuple[str, Unit]]:
+        """Module paths and units, in order of depth."""
+        for path, module in self.named_modules():
+            if isinstance(module, Unit):
+                yield path, module
+
+    def rows(self) -> Iterator[tuple[int, Unit]]:
+        """Depth position (from 1) and unit of each row of a description, in order of depth."""
+        for depth, position in enumerate(self.positions, start=1):
+            yield from ((depth, unit) for unit in outermost(position))
+        yield len(self.positions), self.head
+
+
+def outermost(module: nn.Module) -> Iterator[Unit]:
+    """Units that are not part of another one."""
+    for child in module.children():
+        if isinstance(child, Unit):
+            yield child
+        else:
+            yield from outermost(child)

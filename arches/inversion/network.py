@@ -14,10 +14,9 @@ from arches.heads import global_average
 from arches.inversion.options import InvertOptions
 from arches.inversion.stages import Stage, Stages
 from arches.merge import Merge, Rise
-from arches.network import outermost
 from arches.plan import ConvPlan
 from arches.pyramid import Pyramid, scale_names
-from arches.surface import ScaledNetwork
+from arches.surface import PositionedNetwork
 
 NORM = Norm(momentum=0.1, eps=1e-5)
 
@@ -133,7 +132,7 @@ def _merge(factor: int, below: int, width: int, options: InvertOptions) -> Merge
     return Merge(Rise(f"m{factor}.up", project, width, options.upsampling), fuse)
 
 
-class InvertedNetwork(ScaledNetwork):
+class InvertedNetwork(PositionedNetwork):
     """A model turned upside down.
 
     Attributes:
@@ -145,6 +144,8 @@ class InvertedNetwork(ScaledNetwork):
         wanted_widths: for each factor the width that the variant asks of its stage; what was
             achieved is in :attr:`widths`.
     """
+
+    positions: Sequence[InvertedPosition]
 
     def __init__(
         self,
@@ -197,27 +198,6 @@ class InvertedNetwork(ScaledNetwork):
                 moved |= {f"{home}inner.{rest}" for rest in inside}
         return moved & own
 
-    def run(self, images: Sequence[Tensor]) -> Tensor:
-        """Logits of one checked image of full resolution for each scale, finest first."""
-        levels = dict(zip(self.scales, self.pyramid(images), strict=True))
-        x: Tensor | None = None
-        for position in self.positions:
-            x = position(x, levels[position.factor])
-        logits: Tensor = self.head(x)
-        return logits
-
     def feature_modules(self) -> dict[str, nn.Module]:
         """The ends of the positions, coarse to fine, by name."""
         return {f"act_{n}": position for n, position in enumerate(self.positions, start=1)}
-
-    def units(self) -> Iterator[tuple[str, Unit]]:
-        """Module paths and units, in order of depth."""
-        for path, module in self.named_modules():
-            if isinstance(module, Unit):
-                yield path, module
-
-    def rows(self) -> Iterator[tuple[int, Unit]]:
-        """Depth position (from 1) and unit of each row of a description, in order of depth."""
-        for depth, position in enumerate(self.positions, start=1):
-            yield from ((depth, unit) for unit in outermost(position))
-        yield len(self.positions), self.head
