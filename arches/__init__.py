@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from arches.backbones import BACKBONES, VARIANTS, names
     from arches.declaration import Backbone
-    from arches.description import Description, describe
+    from arches.describing import describe
+    from arches.description import Description
     from arches.effective_field import EffectiveField, effective_fields
     from arches.factory import create
     from arches.inversion.adapters import register_adapter
+    from arches.inversion.bottom_up import BottomUp
     from arches.inversion.errors import InversionError
     from arches.inversion.flops import estimate
     from arches.inversion.invert import invert, stages
+    from arches.inversion.network import InvertedNetwork
     from arches.inversion.options import InvertOptions
     from arches.inversion.stages import Stage, Stages
+    from arches.measured_field import MeasuredField, measured_fields
     from arches.network import Network
     from arches.options import Options
     from arches.receptive_field import Field, receptive_fields
+    from arches.surface import ScaledNetwork
     from arches.weights import keras_weights, load_keras_weights, load_weights, save_weights
 
 _HOMES = {
@@ -35,11 +40,13 @@ _HOMES = {
     "names": "arches.backbones",
     "Backbone": "arches.declaration",
     "Description": "arches.description",
-    "describe": "arches.description",
+    "describe": "arches.describing",
     "EffectiveField": "arches.effective_field",
     "effective_fields": "arches.effective_field",
     "create": "arches.factory",
+    "BottomUp": "arches.inversion.bottom_up",
     "InversionError": "arches.inversion.errors",
+    "InvertedNetwork": "arches.inversion.network",
     "InvertOptions": "arches.inversion.options",
     "Stage": "arches.inversion.stages",
     "Stages": "arches.inversion.stages",
@@ -47,10 +54,13 @@ _HOMES = {
     "invert": "arches.inversion.invert",
     "register_adapter": "arches.inversion.adapters",
     "stages": "arches.inversion.invert",
+    "MeasuredField": "arches.measured_field",
+    "measured_fields": "arches.measured_field",
     "Network": "arches.network",
     "Options": "arches.options",
     "Field": "arches.receptive_field",
     "receptive_fields": "arches.receptive_field",
+    "ScaledNetwork": "arches.surface",
     "keras_weights": "arches.weights",
     "load_keras_weights": "arches.weights",
     "load_weights": "arches.weights",
@@ -61,13 +71,17 @@ __all__ = [
     "BACKBONES",
     "VARIANTS",
     "Backbone",
+    "BottomUp",
     "Description",
     "EffectiveField",
     "Field",
     "InversionError",
     "InvertOptions",
+    "InvertedNetwork",
+    "MeasuredField",
     "Network",
     "Options",
+    "ScaledNetwork",
     "Stage",
     "Stages",
     "create",
@@ -78,6 +92,7 @@ __all__ = [
     "keras_weights",
     "load_keras_weights",
     "load_weights",
+    "measured_fields",
     "names",
     "receptive_fields",
     "register_adapter",

@@ -6,9 +6,10 @@ fractions of a second.
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,19 +22,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True, slots=True)
 class PartCost:
-    """Cost of one part of a module in one forward pass.
+    """Cost of one part of a module in one forward pass; all zero where it does not run.
 
     Attributes:
-        resolution: height and width of the output; (1, 1) for a vector.
+        shapes: of the tensors that it gives, the last time it runs.
+        place: among the parts, by when it ends; from 1.
         flops: twice the multiply-accumulates of convolutions and matrix products.
         output_bytes: size of the output.
         saved_bytes: what the part keeps for the backward pass and no earlier part kept.
     """
 
-    resolution: tuple[int, int]
-    flops: int
-    output_bytes: int
-    saved_bytes: int
+    shapes: tuple[tuple[int, ...], ...] = ()
+    place: int = 0
+    flops: int = 0
+    output_bytes: int = 0
+    saved_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,59 @@ class Cost:
     saved_bytes: int
     peak_bytes: int
 
+    def per_image(self, count: int) -> Cost:
+        """The same for one image of a batch of that many."""
+        parts = tuple(
+            replace(
+                part,
+                flops=part.flops // count,
+                output_bytes=part.output_bytes // count,
+                saved_bytes=part.saved_bytes // count,
+            )
+            for part in self.parts
+        )
+        totals = (self.flops, self.saved_bytes, self.peak_bytes)
+        return Cost(parts, *(total // count for total in totals))
+
+
+def read_cost(
+    network: nn.Module,
+    image_size: int,
+    in_chans: int,
+    parts: Callable[[nn.Module], Sequence[nn.Module]] = lambda network: (),
+) -> Cost:
+    """Cost of a network for one image, read from a copy.
+
+    The copy is on the meta device; only where that fails, because a model reads values while it
+    runs, is it run. Two images serve, for some norms need as many in training.
+
+    Args:
+        network: left as it is.
+        image_size: side of the image in pixels.
+        in_chans: channels of the image.
+        parts: of a copy of the network, those whose shares are wanted.
+    """
+    try:
+        twin = without_values(network)
+        images = torch.empty(2, in_chans, image_size, image_size, device="meta")
+        return measure_cost(twin, images, parts(twin)).per_image(2)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError):
+        twin = copy.deepcopy(network).cpu()
+        with torch.random.fork_rng(devices=[]):
+            images = torch.randn(2, in_chans, image_size, image_size)
+            return measure_cost(twin, images, parts(twin)).per_image(2)
+
+
+def without_values(network: nn.Module) -> nn.Module:
+    """A copy of a network on the meta device, made without copying weights."""
+    memo: dict[int, Any] = {
+        id(tensor): torch.empty_like(tensor, device="meta") for tensor in network.buffers()
+    }
+    for weight in network.parameters():
+        hollow = torch.empty_like(weight, device="meta")
+        memo[id(weight)] = nn.Parameter(hollow, requires_grad=weight.requires_grad)
+    return copy.deepcopy(network, memo).to("meta")
+
 
 def measure_cost(module: nn.Module, images: Tensor, parts: Sequence[nn.Module] = ()) -> Cost:
     """Cost of a module on a batch of images.
@@ -60,7 +116,8 @@ def measure_cost(module: nn.Module, images: Tensor, parts: Sequence[nn.Module] =
         module: on the meta device, or on any other if it may really run. Its mode is left as it
             was, its gradients too; moving statistics change if it is not on the meta device.
         images: N x C x H x W on the same device.
-        parts: modules inside whose shares are wanted; none may contain another.
+        parts: modules inside whose shares are wanted. What runs inside of another is counted
+            there alone.
 
     Returns:
         The cost; sizes in bytes for the whole batch.
@@ -80,19 +137,22 @@ def _training_pass(
     counter = FlopCounterMode(display=False)
     saved = _Saved(module)
     found: dict[int, PartCost] = {}
-    starts: dict[int, tuple[int, int]] = {}
+    running: list[tuple[int, int]] = []
 
     def begin(part: nn.Module, _inputs: Any) -> None:
-        starts[id(part)] = (counter.get_total_flops(), saved.total)
+        running.append((counter.get_total_flops(), saved.total))
 
-    def end(part: nn.Module, _inputs: Any, output: Tensor) -> None:
-        flops, kept = starts[id(part)]
-        height, width = output.shape[2:] if output.dim() == 4 else (1, 1)
+    def end(part: nn.Module, _inputs: Any, output: Any) -> None:
+        flops, kept = running.pop()
+        if running:  # shared with the part that runs it, and counted there
+            return
+        given = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        before = found.pop(id(part), PartCost())
         found[id(part)] = PartCost(
-            resolution=(int(height), int(width)),
-            flops=counter.get_total_flops() - flops,
-            output_bytes=output.numel() * output.element_size(),
-            saved_bytes=saved.total - kept,
+            shapes=tuple(tuple(tensor.shape) for tensor in given),
+            flops=before.flops + counter.get_total_flops() - flops,
+            output_bytes=sum(tensor.numel() * tensor.element_size() for tensor in given),
+            saved_bytes=before.saved_bytes + saved.total - kept,
         )
 
     handles = [part.register_forward_pre_hook(begin) for part in parts]
@@ -103,7 +163,12 @@ def _training_pass(
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(found[id(part)] for part in parts), counter.get_total_flops(), saved.total
+    # A part that runs again comes later.
+    places = {key: place for place, key in enumerate(found, start=1)}
+    costs = tuple(
+        replace(found.get(id(part), PartCost()), place=places.get(id(part), 0)) for part in parts
+    )
+    return costs, counter.get_total_flops(), saved.total
 
 
 def _unchanged(tensor: Tensor) -> Tensor:

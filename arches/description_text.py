@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _HEADINGS = (
     "field",
 )
 
+_MEASURED = "field: measured, the smallest and the largest over the scales; + where the border cuts"
+
 
 def render(description: Description, width: int) -> str:
     """Lines no longer than ``width`` columns (at least 80); operations are cut if need be."""
@@ -31,6 +34,10 @@ def render(description: Description, width: int) -> str:
         "",
         *_totals(description),
     ]
+    if description.fields == "measured" and any(row.field_largest for row in description.rows):
+        lines += ["", _MEASURED]
+    if description.remarks:
+        lines += ["", *_wrapped(description.remarks, max(width, 80))]
     if description.features:
         lines += ["", *_features(description)]
     return "\n".join(line.rstrip() for line in lines)
@@ -39,7 +46,7 @@ def render(description: Description, width: int) -> str:
 def _title(description: Description) -> str:
     d = description
     scales = ", ".join(f"1/{factor}" if factor > 1 else "1" for factor in d.scales)
-    note = "" if d.from_paper else " (by the rule; the paper has no such network)"
+    note = f" ({d.origin})" if d.origin else ""
     return (
         f"{d.name}@{d.variant}{note}: {d.in_chans} x {d.image_size} x {d.image_size} to "
         f"{d.num_classes} classes, scales {scales}"
@@ -51,9 +58,7 @@ def _table(description: Description, width: int, short: bool = False) -> list[st
     cells = [_HEADINGS, *_rows_with_depth(description, short)]
     flops, kept = description.other
     if flops or kept:
-        cells.append(
-            ("", "", "", "downsampling, dropout", "", "", _short(flops), "", _short(kept), "")
-        )
+        cells.append(("", "", "", "between these", "", "", _short(flops), "", _short(kept), ""))
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
     spare = width - 2 * (len(widths) - 1) - sum(widths)
     if spare < 0 and not short:
@@ -80,19 +85,32 @@ def _rows_with_depth(description: Description, short: bool) -> list[tuple[str, .
 
 
 def _cells(row: Row, depth: str, short: bool) -> tuple[str, ...]:
-    small, large = row.field_smallest, row.field_largest
+    size = "-" if row.resolution is None else f"{row.resolution[0]}x{row.resolution[1]}"
     return (
         depth,
-        f"{row.resolution[0]}x{row.resolution[1]}",
+        size,
         row.name,
         row.operation,
-        f"{row.in_width}>{row.width}",
+        _widths(row),
         _short(row.parameters) if short else f"{row.parameters:,}",
         _short(row.flops),
         _short(row.output_bytes),
         _short(row.activation_bytes),
-        f"{small}" if small == large else f"{small}..{large}",
+        _field(row),
     )
+
+
+def _widths(row: Row) -> str:
+    leaves = "-" if row.width is None else f"{row.width}"
+    return leaves if row.in_width is None else f"{row.in_width}>{leaves}"
+
+
+def _field(row: Row) -> str:
+    if row.field_largest is None:
+        return "-"
+    large = f"{row.field_largest}{'+' if row.field_cut else ''}"
+    same = row.field_smallest == row.field_largest
+    return large if same else f"{row.field_smallest}..{large}"
 
 
 def _cut(text: str, size: int) -> str:
@@ -112,23 +130,28 @@ def _totals(description: Description) -> list[str]:
     own, base, ratios = description.totals, description.baseline, description.ratios
     lines = [f"{'per image, single precision':52}{'this':>14}{'bottom-up':>14}{'ratio':>9}"]
     for key, label, scale in _lines():
-        mine, other = getattr(own, key) / scale, getattr(base, key) / scale
         number = "{:,.0f}" if scale == 1 else "{:,.2f}"
+        mine = number.format(getattr(own, key) / scale)
+        other = "-" if base is None else number.format(getattr(base, key) / scale)
         ratio = f"{ratios[key]:.2f}" if key in ratios else "-"
-        lines.append(f"{label:52}{number.format(mine):>14}{number.format(other):>14}{ratio:>9}")
+        lines.append(f"{label:52}{mine:>14}{other:>14}{ratio:>9}")
     return lines
 
 
 def _lines() -> tuple[tuple[str, str, float], ...]:
     return (
         ("parameters", "trainable parameters", 1),
-        ("statistics", "moving statistics", 1),
+        ("statistics", "moving statistics and the like, not trained", 1),
         ("flops", "forward pass, MFLOPs (2 x multiply-accumulate)", 1e6),
         ("activation_bytes", "training: activations kept for backward, MiB", 2**20),
         ("training_bytes", "training: with weights, gradients, momentum, MiB", 2**20),
         ("inference_activation_bytes", "inference: most maps held at once, MiB", 2**20),
         ("inference_bytes", "inference: with weights, MiB", 2**20),
     )
+
+
+def _wrapped(remarks: Sequence[str], width: int) -> list[str]:
+    return [line for text in remarks for line in textwrap.wrap(text, width, subsequent_indent="  ")]
 
 
 def _features(description: Description) -> list[str]:

@@ -83,6 +83,8 @@ class Network(PositionedNetwork):
         super().__init__()
         self.plan = plan
         self.options = options
+        self.source, self.variant = plan.backbone.name, plan.variant
+        self.origin = "" if plan.from_paper else "by the rule; the paper has no such network"
         self.in_chans = plan.in_chans
         self.image_size = plan.backbone.image_size
         self.smallest_side = plan.total_factor
@@ -95,6 +97,7 @@ class Network(PositionedNetwork):
         ]
         self.positions = cast("Sequence[DepthPosition]", nn.ModuleList(built))
         self.head = build_head(plan.head)
+        self.num_classes = self.head.width
         self.feature_names = tuple(self.feature_modules())
         initialise(self, plan.backbone.init)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,11 +12,41 @@ from arches.blocks import Unit
 from arches.pyramid import Pyramid
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one row of a description is about: modules that run one after the other.
+
+    Attributes:
+        depth: position in depth, from 1.
+        name: short, such as ``m2.fuse``.
+        operation: in words.
+        modules: in no particular order; none of them is inside another, or in two parts.
+        in_width: channels that enter, where known.
+        width: channels that leave, where known before a pass.
+        layout: order of the axes of the map that leaves, ``nchw`` or ``nhwc``; empty where what
+            leaves is not known to be a map.
+        rest: whether all parameters that no part owns are to be counted here.
+    """
+
+    depth: int
+    name: str
+    operation: str
+    modules: tuple[nn.Module, ...]
+    in_width: int | None = None
+    width: int | None = None
+    layout: str = "nchw"
+    rest: bool = False
+
+
 class ScaledNetwork(nn.Module):
     """A network that reads the image at one or more scales and names its feature maps.
 
     Attributes:
+        source: what it was made from: the name of a backbone, or the class of a module.
+        variant: one of :data:`arches.VARIANTS`.
+        origin: where the network as such comes from, in words; empty for the paper's own.
         in_chans: channels of the image.
+        num_classes: number of logits.
         image_size: side in pixels of the images that it was made for.
         smallest_side: shortest side of an image, in pixels, that it can read.
         scales: factors at which the image is read, finest first; ``(1,)`` in a bottom-up network.
@@ -24,7 +55,11 @@ class ScaledNetwork(nn.Module):
         feature_names: the named feature maps, in order of depth: ``act_1``, ``act_2``, ...
     """
 
+    source: str
+    variant: str
+    origin: str
     in_chans: int
+    num_classes: int
     image_size: int
     smallest_side: int
     scales: tuple[int, ...]
@@ -106,6 +141,14 @@ class ScaledNetwork(nn.Module):
                 handle.remove()
         return {**{name: maps[name] for name in self.feature_names}, "logits": logits}
 
+    def rows(self) -> Iterator[Part]:
+        """What the network consists of, in order of depth, for :func:`arches.describe`."""
+        return iter(())
+
+    def remarks(self) -> Iterator[str]:
+        """What a reader of its description should know beside the numbers, a line each."""
+        return iter(())
+
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that a recipe leaves out of weight decay."""
         return set()
@@ -138,11 +181,15 @@ class PositionedNetwork(ScaledNetwork):
             if isinstance(module, Unit):
                 yield path, module
 
-    def rows(self) -> Iterator[tuple[int, Unit]]:
-        """Depth position (from 1) and unit of each row of a description, in order of depth."""
+    def rows(self) -> Iterator[Part]:
+        """The outermost units, in order of depth."""
         for depth, position in enumerate(self.positions, start=1):
-            yield from ((depth, unit) for unit in outermost(position))
-        yield len(self.positions), self.head
+            yield from (_part(depth, unit) for unit in outermost(position))
+        yield _part(len(self.positions), self.head)
+
+
+def _part(depth: int, unit: Unit) -> Part:
+    return Part(depth, unit.name, unit.operation, (unit,), unit.in_width, unit.width)
 
 
 def outermost(module: nn.Module) -> Iterator[Unit]:

@@ -102,6 +102,13 @@ def _plan(parser: argparse.ArgumentParser) -> None:
 
 def _list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=LISTS)
+    parser.add_argument(
+        "--like",
+        metavar="GLOB",
+        help="backbones (with the variants that they run in) or attacks that fit: 'timm/resnet*'",
+    )
+    parser.add_argument("--variant", metavar="NAME", help="of backbones: one variant, with reasons")
+    parser.add_argument("--json", action="store_true", help="of backbones or attacks: all as JSON")
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
@@ -120,4 +127,19 @@ def _describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, default=32, metavar="N", help="default: 32")
     parser.add_argument("--in-chans", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument("--num-classes", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the backbone, as in a suite, like merge=add or stages=FILE; may be repeated",
+    )
+    parser.add_argument(
+        "--stages",
+        action="store_true",
+        help="print how a model that is not the paper's is cut into stages, to edit and give back",
+    )
+    parser.add_argument(
+        "--no-fields", action="store_true", help="leave out receptive fields that are measured"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")

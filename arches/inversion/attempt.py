@@ -1,100 +1,109 @@
-"""One line of the support matrix: a name, a variant, and what became of it."""
+"""Rows of the support matrix: a name in each variant, and what became of it."""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from arches.backbones import DECLARATIONS
+from arches.factory import create
 from arches.inversion.errors import InversionError
-from arches.inversion.flops import Estimate, estimate
-from arches.inversion.invert import invert
+from arches.inversion.invert import invert, stages
+from arches.support import FINAL, NATIVE, NOT_MEASURED, OK, UNSUPPORTED, Row
 
-OK, NATIVE, UNSUPPORTED = "ok", "native size only", "unsupported"
-
-_FINAL = ("isotropic", "state between stages", "not faithful", "grows")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the matrix.
-
-    Attributes:
-        name: as :func:`arches.invert` takes it.
-        family: module of the library that defines the model.
-        kind: of network, such as ``conv``.
-        variant: ``bu``, ``td``, ``td_uni`` or ``td_rev``.
-        status: ``ok``, ``native size only`` or ``unsupported``.
-        reason: why, where it is not ``ok``: a short name, a colon, and the message.
-        image_size: side in pixels at which it was run forward and backward; 0 where it was not.
-        parameters: over those of ``bu``; empty where it was not run.
-        flops: likewise.
-    """
-
-    name: str
-    family: str
-    kind: str
-    variant: str
-    status: str
-    reason: str = ""
-    image_size: int = 0
-    parameters: str = ""
-    flops: str = ""
-
-    def cells(self) -> list[str]:
-        """Texts in the order of the columns."""
-        return [str(value) for value in asdict(self).values()]
+# How torch and the system say that there is no memory left.
+_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
 
 
-COLUMNS = tuple(Row.__dataclass_fields__)
+class Count(NamedTuple):
+    """Trainable values of a network, and FLOPs of one forward pass of one image."""
+
+    parameters: int
+    flops: int
 
 
 def attempt(name: str, family: str, kind: str, variants: list[str], size: int = 64) -> list[Row]:
     """Build, check and measure a model in each variant.
 
     Args:
-        name: as :func:`arches.invert` takes it.
+        name: as :func:`arches.invert` or :func:`arches.create` takes it.
         family: for the rows.
         kind: for the rows.
         variants: to try.
         size: side in pixels to try first; then that of the model's own images.
     """
+    sides = tuple(dict.fromkeys((size, _native_size(name))))
+    plain: dict[int, Count | None] = {}
+    # One reason holds for all inverted variants, where it is of this kind.
+    final = _isotropic(name) if kind == "isotropic" else None
     rows: list[Row] = []
-    plain: dict[int, Estimate | None] = {}
     for variant in variants:
-        status, reason, used = UNSUPPORTED, "", 0
-        ratios: dict[str, float] = {}
-        for side in dict.fromkeys((size, _native_size(name))):
-            try:
-                network = invert(name, variant, image_size=side)
-                if variant == "bu":
-                    _run(network, side)
-                if side not in plain:
-                    plain[side] = _cost(name, side)
-                ratios = _ratios(network, plain[side], side)
-            except Exception as error:  # whatever a model raises is an answer
-                reason = reason or _reason(error)
-                if isinstance(error, InversionError) and error.reason in _FINAL:
-                    break
-                continue
-            status, used = (OK if side == size else NATIVE), side
-            break
-        numbers = [f"{ratios[key]:.3g}" if key in ratios else "" for key in ("parameters", "flops")]
-        rows.append(
-            Row(name, family, kind, variant, status, "" if status == OK else reason, used, *numbers)
-        )
+        row = Row(name, family, kind, variant, UNSUPPORTED, final or "")
+        if variant == "bu" or final is None:
+            row = _tried(row, sides, plain)
+            if variant != "bu" and row.is_final:
+                final = row.reason
+        rows.append(row)
     return rows
 
 
+def _tried(row: Row, sides: tuple[int, ...], plain: dict[int, Count | None]) -> Row:
+    """The row of a variant, filled in; costs of the model itself are kept in `plain`."""
+    reason = ""
+    for side in sides:
+        try:
+            network = _build(row.name, row.variant, side)
+            if row.variant == "bu" or row.name in DECLARATIONS:
+                _run(network, side)
+            parameters, flops = _ratios(row, network, side, plain)
+        except Exception as error:  # whatever a model raises is an answer
+            said = _reason(error)
+            if said.startswith("memory:"):
+                return row._replace(status=NOT_MEASURED, reason=said)
+            reason = reason or said
+            if isinstance(error, InversionError) and error.reason in FINAL:
+                break
+            continue
+        status = OK if side == sides[0] else NATIVE
+        row = row._replace(status=status, reason=reason, image_size=side)
+        return row._replace(parameters=parameters, flops=flops)
+    return row._replace(reason=reason)
+
+
+def _build(name: str, variant: str, side: int) -> nn.Module:
+    if name in DECLARATIONS:
+        return create(name, variant)
+    return invert(name, variant, image_size=side)
+
+
+def _isotropic(name: str) -> str | None:
+    """The refusal of a model with one resolution, read on the meta device: some are large."""
+    try:
+        with torch.device("meta"):
+            stages(name)
+    except InversionError as error:
+        return _reason(error) if error.reason == "isotropic" else None
+    except Exception:  # some models read values while they run, which the meta device lacks
+        return None
+    return None
+
+
 def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
     short = getattr(error, "reason", type(error).__name__)
-    return f"{short}: {' '.join(str(error).split())[:200]}"
+    if isinstance(error, MemoryError) or any(word in text for word in _MEMORY):
+        short = "memory"
+    return f"{short}: {text[:200]}"
 
 
 def _native_size(name: str) -> int:
     home, _, rest = name.partition("/")
+    if name in DECLARATIONS:
+        return DECLARATIONS[name].image_size
     if home != "timm":
         return 299 if rest == "inception_v3" else 224
     settings = importlib.import_module("timm.models").get_pretrained_cfg(rest)
@@ -107,17 +116,36 @@ def _run(network: nn.Module, side: int) -> None:
     network.zero_grad(set_to_none=True)
 
 
-def _cost(name: str, side: int) -> Estimate | None:
-    """What the model itself costs at that size, if it runs there."""
+def _ratios(
+    row: Row, network: nn.Module, side: int, plain: dict[int, Count | None]
+) -> tuple[float | None, float | None]:
+    """Parameters and FLOPs over those of the model itself, if both can be had at that size."""
+    own = _count(network, side)
+    if row.variant == "bu":
+        plain[side] = own
+    elif side not in plain:
+        plain[side] = _plain_count(row.name, side)
+    base = plain[side]
+    if own is None or base is None:
+        return None, None
+    return own.parameters / max(base.parameters, 1), own.flops / max(base.flops, 1)
+
+
+def _plain_count(name: str, side: int) -> Count | None:
     try:
-        return estimate(invert(name, "bu", image_size=side), side)
-    except Exception:  # some models read values while they run, which the meta device lacks
+        network = _build(name, "bu", side)
+    except Exception:  # the model itself does not run at a size where its stages do
         return None
+    return _count(network, side)
 
 
-def _ratios(network: nn.Module, plain: Estimate | None, side: int) -> dict[str, float]:
+def _count(network: nn.Module, side: int) -> Count | None:
+    """Counted while it runs on the CPU: at these sizes quicker than a reading on meta."""
+    images = torch.randn(1, getattr(network, "in_chans", 3), side, side)
     try:
-        own = estimate(network, side)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network.eval()(images)
     except Exception:  # as above
-        return {}
-    return {} if plain is None else own.over(plain)
+        return None
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Count(parameters, counter.get_total_flops())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from arches.inversion.errors import InversionError
 from arches.inversion.options import InvertOptions
-from arches.inversion.stages import Stage, Stages
+from arches.inversion.read import read_stages
+from arches.inversion.stages import Stage, Stages, in_short
 from arches.inversion.strides import without_strides
 from arches.pyramid import Pyramid, scale_names
-from arches.surface import ScaledNetwork
+from arches.surface import Part, ScaledNetwork
 
 
 class BottomUp(ScaledNetwork):
@@ -37,7 +39,7 @@ class BottomUp(ScaledNetwork):
         options: InvertOptions,
     ) -> None:
         super().__init__()
-        self.source, self.variant = source, "bu"
+        self.source, self.variant, self.origin = source, "bu", "the model as it is"
         self.stages, self.options = stages, options
         self.in_chans, self.num_classes, self.image_size = in_chans, num_classes, image_size
         self.smallest_side = 1
@@ -69,11 +71,80 @@ class BottomUp(ScaledNetwork):
             maps[name] = _as_map(maps[name], stage)
         return maps
 
+    def rows(self) -> Iterator[Part]:
+        """Stem, stages, tail and what is left, the head; without stages the model's children."""
+        if self.stages is None:
+            for name, child in _running(self.model):
+                yield Part(1, name, type(child).__name__, (child,), layout="")
+            yield Part(1, "rest", "parameters outside of these", (), layout="", rest=True)
+            return
+        last = len(self.stages.stages)
+        stem, tail = self.stages.stem, self.stages.tail
+        if stem:
+            entry = self._filled()[0].in_layout
+            yield self._part(1, "stem", stem, in_width=self.in_chans, layout=entry)
+        for depth, stage in enumerate(self.stages.stages, start=1):
+            if stage.modules:
+                name, layout = f"s{stage.reduction}", stage.out_layout
+                yield self._part(depth, name, stage.modules, stage.in_width, stage.width, layout)
+        if tail:
+            layout, width = self._filled()[-1].out_layout, self._filled()[-1].width
+            yield self._part(last, "tail", tail, in_width=width, layout=layout)
+        paths = tuple(_outside(self.model, {*self._staged(), *stem, *tail}))
+        yield self._part(last, "head", paths, width=self.num_classes, layout="", rest=True)
+
+    def _part(
+        self,
+        depth: int,
+        name: str,
+        paths: Sequence[str],
+        in_width: int | None = None,
+        width: int | None = None,
+        layout: str = "nchw",
+        rest: bool = False,
+    ) -> Part:
+        modules = tuple(self.model.get_submodule(path) for path in paths)
+        return Part(depth, name, in_short(paths), modules, in_width, width, layout, rest)
+
+    def _staged(self) -> list[str]:
+        return [path for stage in self._filled() for path in stage.modules]
+
+    def remarks(self) -> Iterator[str]:
+        """Why there are no stages, if there are none."""
+        if self.stages is None:
+            try:
+                read_stages(self.model, self.in_chans, None, self.image_size)
+                reason = "its stages are those of the adapted model"
+            except InversionError as error:
+                reason = str(error).rstrip(".")
+            yield f"no sizes, widths, fields and named feature maps: {reason}"
+
     def no_weight_decay(self) -> set[str]:
         """What the model itself leaves out of weight decay."""
         own = getattr(self.model, "no_weight_decay", None)
         names = own() if callable(own) else ()
         return {f"model.{name}" for name in names}
+
+
+def _running(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The largest modules that can be called, but for those that do nothing."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
+            yield from _running(child, f"{prefix}{name}.")
+        elif not isinstance(child, nn.Identity):
+            yield f"{prefix}{name}", child
+
+
+def _outside(module: nn.Module, paths: set[str], prefix: str = "") -> Iterator[str]:
+    """Paths of the largest modules that neither are nor contain nor are inside one of these."""
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        if path in paths:
+            continue
+        if any(other.startswith(f"{path}.") for other in paths):
+            yield from _outside(child, paths, f"{path}.")
+        else:
+            yield path
 
 
 def _as_map(value: Tensor | Sequence[Tensor], stage: Stage) -> Tensor:
@@ -86,3 +157,52 @@ def with_small_stem(model: nn.Module, stages: Stages) -> None:
     """Let the stem of a model neither stride nor pool, for small images; the model is changed."""
     for path in stages.stem:
         model.set_submodule(path, without_strides(model.get_submodule(path)))
+
+
+def require_logits(
+    model: nn.Module, in_chans: int, num_classes: int, image_size: int, native_size: int | None
+) -> None:
+    """Check that a model as it is classifies images of a size.
+
+    Args:
+        model: whose mode is left as it was.
+        in_chans: channels of the image.
+        num_classes: number of logits.
+        image_size: side of the image in pixels.
+        native_size: side of the images the model was made for, where known.
+
+    Raises:
+        InversionError: when it fails, or gives anything but N x num_classes.
+    """
+    try:
+        logits = _logits(model, in_chans, image_size)
+    except Exception as error:  # the model's own modules may raise anything
+        if native_size not in (None, image_size) and _runs(model, in_chans, native_size or 1):
+            raise InversionError(
+                "fixed size",
+                f"fixed input size: the model takes images of {native_size} pixels, and fails on "
+                f"{image_size}: {str(error) or type(error).__name__}",
+            ) from error
+        raise InversionError("forward", f"the model itself fails on an image: {error}") from error
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InversionError(
+            "logits", f"the model gives {shape} for one image, not {num_classes} logits."
+        )
+
+
+def _logits(model: nn.Module, in_chans: int, side: int) -> object:
+    training = model.training
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return model.eval()(torch.randn(1, in_chans, side, side))
+    finally:
+        model.train(training)
+
+
+def _runs(model: nn.Module, in_chans: int, side: int) -> bool:
+    try:
+        _logits(model, in_chans, side)
+    except Exception:  # as above
+        return False
+    return True

@@ -1,14 +1,12 @@
-"""What an inversion costs against the model it was made from, without running either."""
+"""What an inversion costs against the model it was made from."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
-from arches.cost import measure_cost
+from arches.cost import read_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +34,15 @@ class Estimate:
 
 
 def estimate(network: nn.Module, image_size: int, in_chans: int = 3) -> Estimate:
-    """The cost of a network for one image of that side, on the meta device.
+    """The cost of a network for one image of that side.
+
+    It is read as :func:`arches.cost.read_cost` does, without running the network where that can be.
 
     Args:
-        network: left as it is; a copy without values is run.
+        network: left as it is; a copy is read.
         image_size: side in pixels.
         in_chans: channels of the image.
     """
-    memo = {id(tensor): _empty(tensor) for tensor in (*network.parameters(), *network.buffers())}
-    hollow = copy.deepcopy(network, memo).to("meta")
-    images = torch.empty(2, in_chans, image_size, image_size, device="meta")
-    cost = measure_cost(hollow, images)
+    cost = read_cost(network, image_size, in_chans)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Estimate(parameters, cost.flops // 2, cost.saved_bytes // 2, cost.peak_bytes // 2)
-
-
-def _empty(tensor: torch.Tensor) -> torch.Tensor:
-    hollow = torch.empty_like(tensor, device="meta")
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(hollow, requires_grad=tensor.requires_grad)
-    return hollow
+    return Estimate(parameters, cost.flops, cost.saved_bytes, cost.peak_bytes)

@@ -7,8 +7,11 @@ their fan-in, their fan-out, or neither.
 
 from __future__ import annotations
 
+import inspect
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +78,37 @@ def _steadiest(rows: list[tuple[float, int, int]]) -> str:
         for name, values in choices.items()
     }
     return min(spread, key=lambda name: spread[name])
+
+
+def draw_anew(model: nn.Module) -> None:
+    """Draw all weights anew, by the rules of the layers, then by those of the model.
+
+    Layers have ``reset_parameters`` and models ``init_weights``, by custom. What neither of them
+    touches is drawn like the values it has.
+    """
+    with torch.no_grad():
+        before = {name: value.clone() for name, value in model.named_parameters()}
+        for module in model.modules():
+            for name in ("reset_parameters", "_reset_parameters"):
+                if _callable_bare(reset := getattr(module, name, None)):
+                    reset()
+                    break
+        if _callable_bare(own := getattr(model, "init_weights", None)):
+            own()
+        for name, value in model.named_parameters():
+            if torch.equal(value, before[name]):
+                value.copy_(draw_like(value, tuple(value.shape)))
+
+
+def _callable_bare(function: Any) -> TypeGuard[Callable[[], object]]:
+    """Whether something can be called without arguments."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def draw_like(like: Tensor, shape: tuple[int, ...], scale: float = 1.0) -> Tensor:

@@ -11,20 +11,21 @@ from torch import nn
 
 from arches.backbones import VARIANTS
 from arches.choices import require_choice, require_count
-from arches.inversion.adapters import adapter_for
+from arches.inversion.adapters import adapt
 from arches.inversion.assemble import arrange, build_stage, without_inplace
-from arches.inversion.bottom_up import BottomUp, with_small_stem
+from arches.inversion.bottom_up import BottomUp, require_logits, with_small_stem
+from arches.inversion.ending import read_ending
 from arches.inversion.errors import InversionError
 from arches.inversion.graph import as_graph
-from arches.inversion.initial import read_law
+from arches.inversion.initial import draw_anew, read_law
 from arches.inversion.network import InvertedNetwork, StageBlock
 from arches.inversion.observe import observe
 from arches.inversion.options import InvertOptions
-from arches.inversion.read import read_stages
+from arches.inversion.read import PROBE, read_stages
 from arches.inversion.sources import Source, load
 from arches.inversion.stages import Stage, Stages
 from arches.inversion.verify import verify
-from arches.inversion.widths import at_width, redraw, repeat_of, targets
+from arches.inversion.widths import at_width, repeat_of, targets
 
 StagesLike = Stages | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -115,10 +116,12 @@ def _source(
     pretrained = options.pretrained and (variant == "bu" or options.init == "from_bu")
     source = load(backbone, in_chans, num_classes, pretrained, options.model, image_size)
     without_inplace(source.model)
-    adapter = adapter_for(source.model) if variant != "bu" else None
-    if adapter is not None:
-        adapter(source.model)
-    return source
+    if variant == "bu":
+        return source
+    if source.given and options.init == "fresh":
+        draw_anew(source.model)
+    sizes = (source.native_size or PROBE, image_size or PROBE)
+    return replace(source, model=adapt(source.model, in_chans, sizes))
 
 
 def _read(source: Source, in_chans: int, image_size: int, options: InvertOptions) -> Stages:
@@ -139,6 +142,8 @@ def _build(
     given: Stages | None,
     options: InvertOptions,
 ) -> InvertedNetwork | BottomUp:
+    if given is not None and options.small_stem:
+        with_small_stem(source.model, given)
     if variant == "bu":
         return _bottom_up(source, in_chans, num_classes, image_size, given, options)
     found = given or _read(source, in_chans, image_size, options)
@@ -165,7 +170,16 @@ def _bottom_up(
     model = source.model
     if found is not None and found.split == "graph":
         model = as_graph(model)
+    require_logits(model, in_chans, num_classes, image_size, source.native_size)
+    if found is not None and not _has_modules(model, found):
+        # Stages of what an adapter made of the model, which top-down variants are built from.
+        found = None
     return BottomUp(source.name, model, found, in_chans, num_classes, image_size, options)
+
+
+def _has_modules(model: nn.Module, found: Stages) -> bool:
+    own = {path for path, _ in model.named_modules()}
+    return all(path in own for stage in found.stages for path in stage.modules)
 
 
 def _top_down(
@@ -196,10 +210,11 @@ def _top_down(
     if variant == "td_uni" or (variant == "td_rev" and options.reading == "mirrored"):
         wanted = dict(zip(wanted, targets(cut, variant, options.width), strict=True))
         cut, blocks = _at_widths(model, cut, blocks, variant, image_size, options)
-    if source.given and options.init == "fresh":
-        redraw(blocks)
     coarse_to_fine = list(zip(cut, blocks, strict=True))[::-1]
     positions = arrange(coarse_to_fine, in_chans, options)
+    # A merge has a norm of its own.
+    ends = positions[-1].stage is not None
+    ending = read_ending(model, found, positions[-1].width) if ends else None
     own = getattr(source.model, "no_weight_decay", None)
     return InvertedNetwork(
         source=source.name,
@@ -212,6 +227,7 @@ def _top_down(
         options=options,
         wanted_widths=wanted,
         unregularised=own() if callable(own) else (),
+        ending=ending,
     )
 
 

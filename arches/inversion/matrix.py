@@ -2,8 +2,12 @@
 
 ``python -m arches.inversion.matrix --out arches/support.csv`` tries every model of timm and
 torchvision in every variant, smallest first, and appends a row for each. It can be stopped at any
-time and goes on where it was. Each name is tried in a process of its own, which is ended when it
-takes too long; the memory of these processes is bounded.
+time and goes on where it was; when it comes to its end, the table is sorted. Names are tried in
+processes beside this one, which are ended when they take too long; their memory is bounded.
+
+``--retry time memory`` tries rows again whose reason starts with one of these words, ``--retry ''``
+all that are not ``ok``; a new row counts instead of the old one, which stays until then.
+``--summary`` counts what the table has, and tries nothing.
 """
 
 from __future__ import annotations
@@ -12,23 +16,31 @@ import argparse
 import csv
 import fnmatch
 import importlib
-import io
-import os
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from arches.backbones import VARIANTS
-
-_COLUMNS = (
-    *("name", "family", "kind", "variant", "status", "reason"),
-    *("image_size", "parameters", "flops"),
+from arches.backbones import VARIANTS, names
+from arches.support import (
+    NATIVE,
+    NOT_MEASURED,
+    OK,
+    UNSUPPORTED,
+    Row,
+    Share,
+    append,
+    mend,
+    read,
+    summary,
+    tidy,
 )
+
 _TORCHVISION_KINDS = {
     "vit": "isotropic",
     "swin": "hier-transformer",
@@ -47,14 +59,15 @@ class Entry:
 
 
 def entries(census: Path | None, pattern: str = "*") -> list[Entry]:
-    """The models to try, smallest first.
+    """The models to try: the paper's and those of the libraries, smallest first.
 
     Args:
         census: table of tab-separated columns ``name``, ``module``, ``kind`` and ``params_m`` of
-            timm's models; without it every model of timm is taken and its kind is ``unknown``.
+            timm's models; without it every model of timm is taken, of the kind ``unknown``.
         pattern: which names, such as ``timm/resnet*``.
     """
-    found = _from_census(census) if census else _from_timm()
+    found = [Entry(name, "paper", "conv", 0.0) for name in names()]
+    found += _from_census(census) if census else _from_timm()
     models = importlib.import_module("torchvision.models")
     for name in models.list_models(module=models):
         family = models.get_model_builder(name).__module__.rpartition(".")[2]
@@ -87,27 +100,6 @@ def _family(timm: Any, name: str) -> str:
     return str(timm.model_entrypoint(name).__module__.rpartition(".")[2])
 
 
-def read_done(out: Path) -> set[tuple[str, str]]:
-    """Names and variants that the table has already."""
-    if not out.exists():
-        return set()
-    with out.open(encoding="utf-8", newline="") as stream:
-        return {(row["name"], row["variant"]) for row in csv.DictReader(stream)}
-
-
-def append(out: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Add rows to the table in one write, and its heading where it is new."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if not out.exists() or out.stat().st_size == 0:
-        writer.writerow(_COLUMNS)
-    writer.writerows(rows)
-    with out.open("ab") as stream:
-        stream.write(text.getvalue().encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def _work(connection: Connection, gigabytes: float) -> None:
     """A process that tries what it is sent, until it is sent nothing."""
     import resource
@@ -123,9 +115,13 @@ def _work(connection: Connection, gigabytes: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         while (task := connection.recv()) is not None:
-            connection.send([row.cells() for row in attempt(*task)])
+            connection.send([tuple(row) for row in attempt(*task)])
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # whoever asked is gone
+
+
+# A process is replaced after so many names, for libraries keep some memory of each.
+_RENEWED = 25
 
 
 class _Worker:
@@ -135,24 +131,32 @@ class _Worker:
         self._seconds, self._gigabytes = seconds, gigabytes
         self._process: Any = None
         self._connection: Any = None
+        self._names = 0
 
-    def run(self, entry: Entry, variants: list[str]) -> list[list[str]]:
-        if self._process is None or not self._process.is_alive():
+    def run(self, entry: Entry, variants: list[str]) -> list[Row]:
+        self._names += 1
+        if self._names % _RENEWED == 0:
+            self.stop()
+        fresh = self._process is None or not self._process.is_alive()
+        if fresh:
             self._start()
         reason = f"time: not done in {self._seconds:g} s"
         try:
             self._connection.send((entry.name, entry.family, entry.kind, variants))
             if self._connection.poll(self._seconds):
-                rows: list[list[str]] = self._connection.recv()
-                return rows
+                rows = [Row(*cells) for cells in self._connection.recv()]
+                if fresh or all(row.status != NOT_MEASURED for row in rows):
+                    return rows
+                # Memory that others have left behind is no reason.
+                self.stop()
+                return self.run(entry, variants)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             reason = f"memory: the process ended; it had {self._gigabytes:g} GB"
         self.stop()
-        head = [entry.name, entry.family, entry.kind]
         if len(variants) > 1:
             # One variant may be too slow where others are not.
             return [row for variant in variants for row in self.run(entry, [variant])]
-        return [[*head, variants[0], "unsupported", reason, "0", "", ""]]
+        return [Row(entry.name, entry.family, entry.kind, variants[0], NOT_MEASURED, reason)]
 
     def _start(self) -> None:
         context = get_context("spawn")
@@ -197,7 +201,7 @@ def run(
             rows = worker.run(*task)
             with lock:
                 append(out, rows)
-                marks = ", ".join(f"{row[3]} {row[4]}" for row in rows)
+                marks = ", ".join(f"{row.variant} {row.status}" for row in rows)
                 sys.stdout.write(f"{task[0].name}: {marks}\n")
                 sys.stdout.flush()
         worker.stop()
@@ -207,6 +211,55 @@ def run(
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def left_to_do(
+    found: Iterable[Entry], done: Iterable[Row], variants: Sequence[str], retry: Sequence[str] = ()
+) -> list[tuple[Entry, list[str]]]:
+    """Names with those of the variants that no row is there for, or only one to try again.
+
+    Args:
+        found: models, in the order in which they are to be tried.
+        done: rows that are there.
+        variants: that are wanted.
+        retry: a row whose reason starts with one of these words is tried again; ``no cost`` stands
+            for rows without numbers, and an empty word for all that lack anything.
+    """
+    words = tuple(retry)
+    lacks = {(r.name, r.variant): r.reason or ("no cost" if r.flops is None else "") for r in done}
+    kept = {key for key, reason in lacks.items() if not (reason and reason.startswith(words))}
+    todo = [(entry, [v for v in variants if (entry.name, v) not in kept]) for entry in found]
+    return [(entry, left) for entry, left in todo if left]
+
+
+def as_text(rows: Sequence[Row], found: Iterable[Entry]) -> str:
+    """Counts of rows as Markdown: what runs, of all models there are, and why the rest does not.
+
+    A cell such as ``54 + 114 (86.2 %)`` has the models that are ``ok``, those of ``native size
+    only``, and the share of both in the models of that library and kind.
+    """
+    variants = list(VARIANTS)
+    lines = [
+        f"| library | kind | models | {' | '.join(variants)} | not measured |",
+        "|---|---|--:|" + "--:|" * (len(variants) + 1),
+    ]
+    shares = summary(rows, ((entry.name, entry.kind) for entry in found))
+    for number in range(0, len(shares), len(variants)):
+        group = shares[number : number + len(variants)]
+        missing = sum(share.names - share.counts[UNSUPPORTED] - share.running for share in group)
+        head = f"| {group[0].home} | {group[0].kind} | {group[0].names} |"
+        lines.append(f"{head} {' | '.join(map(_share, group))} | {missing or ''} |")
+    lines += ["", f"| reason | {' | '.join(variants)} |", "|---|" + "--:|" * len(variants)]
+    reasons = Counter((r.short_reason, r.variant) for r in rows if not r.runs)
+    for reason in sorted({reason for reason, _ in reasons}):
+        counts = (str(reasons[reason, variant] or "") for variant in variants)
+        lines.append(f"| {reason} | {' | '.join(counts)} |")
+    return "\n".join(lines)
+
+
+def _share(share: Share) -> str:
+    percent = 100 * share.running / share.names
+    return f"{share.counts[OK]} + {share.counts[NATIVE]} ({percent:.1f} %)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -220,14 +273,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=120, help="for one name")
     parser.add_argument("--gigabytes", type=float, default=9, help="memory of one process")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--retry", nargs="+", default=[], metavar="REASON", help="such as: time")
+    parser.add_argument("--summary", action="store_true", help="count what is there, try nothing")
     given = parser.parse_args(arguments)
-    done = read_done(given.out)
-    todo = []
-    for entry in entries(given.census, given.names):
-        left = [variant for variant in given.variants if (entry.name, variant) not in done]
-        if left and (not given.kinds or entry.kind in given.kinds):
-            todo.append((entry, left))
+    if not given.summary:
+        mend(given.out)
+    done = read(given.out) if given.out.exists() else ()
+    found = entries(given.census, given.names)
+    if given.census is None:
+        kinds = {row.name: row.kind for row in done}
+        found = [replace(entry, kind=kinds.get(entry.name, entry.kind)) for entry in found]
+    found = [entry for entry in found if not given.kinds or entry.kind in given.kinds]
+    if given.summary:
+        wanted = {entry.name for entry in found}
+        sys.stdout.write(as_text([row for row in done if row.name in wanted], found) + "\n")
+        return 0
+    todo = left_to_do(found, done, given.variants, given.retry)
     run(given.out, todo, given.workers, given.seconds, given.gigabytes)
+    if given.out.exists():
+        tidy(given.out)
     return 0
 
 

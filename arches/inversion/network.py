@@ -12,7 +12,7 @@ from arches.blocks import ConvNormReLU, Unit, build_conv
 from arches.declaration import Norm
 from arches.heads import global_average
 from arches.inversion.options import InvertOptions
-from arches.inversion.stages import Stage, Stages
+from arches.inversion.stages import Stage, Stages, in_short
 from arches.merge import Merge, Rise
 from arches.plan import ConvPlan
 from arches.pyramid import Pyramid, scale_names
@@ -30,8 +30,8 @@ class StageBlock(Unit):
     """
 
     def __init__(self, stage: Stage, modules: Sequence[nn.Module]) -> None:
-        where = ", ".join(stage.modules)
-        super().__init__(f"t{stage.reduction}", f"stage {where}", stage.in_width, stage.width)
+        operation = in_short(stage.modules)
+        super().__init__(f"t{stage.reduction}", operation, stage.in_width, stage.width)
         self.parts = nn.ModuleList(modules)
         self.paths = stage.modules
         self.in_layout = stage.in_layout
@@ -53,14 +53,24 @@ class StageBlock(Unit):
 
 
 class LinearHead(Unit):
-    """Average over the image, dense layer."""
+    """Average over the image, dense layer.
 
-    def __init__(self, in_width: int, num_classes: int) -> None:
-        super().__init__("head", "mean, dense", in_width, num_classes)
+    Args:
+        in_width: channels of the map.
+        num_classes: number of logits.
+        ending: what comes before, if anything does; it keeps the shape of the map.
+    """
+
+    def __init__(self, in_width: int, num_classes: int, ending: nn.Module | None = None) -> None:
+        what = "mean, dense" if ending is None else "norm, mean, dense"
+        super().__init__("head", what, in_width, num_classes)
+        self.ending = ending
         self.dense = nn.Linear(in_width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N x C x H x W to logits N x num_classes."""
+        if self.ending is not None:
+            x = self.ending(x)
         logits: Tensor = self.dense(global_average(x))
         return logits
 
@@ -159,9 +169,11 @@ class InvertedNetwork(PositionedNetwork):
         options: InvertOptions,
         wanted_widths: Mapping[int, int],
         unregularised: Collection[str] = (),
+        ending: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.source, self.variant = source, variant
+        self.origin = "inverted by the rule"
         self.wanted_widths = dict(wanted_widths)
         self.stages, self.options = stages, options
         self.in_chans, self.image_size = in_chans, image_size
@@ -171,7 +183,8 @@ class InvertedNetwork(PositionedNetwork):
         self.scale_names = scale_names(self.scales)
         self.pyramid = Pyramid(self.scales, options.downsampling, options.blur_sigma, partial=True)
         self.positions = cast("Sequence[InvertedPosition]", nn.ModuleList(positions))
-        self.head = LinearHead(positions[-1].width, num_classes)
+        self.head = LinearHead(positions[-1].width, num_classes, ending)
+        self.num_classes = num_classes
         self.feature_names = tuple(self.feature_modules())
         self._unregularised = self._moved(unregularised)
 
@@ -179,6 +192,27 @@ class InvertedNetwork(PositionedNetwork):
     def widths(self) -> dict[int, int]:
         """For each factor the channels that leave its position."""
         return {position.factor: position.width for position in self.positions}
+
+    @property
+    def missed_widths(self) -> dict[int, tuple[int, int]]:
+        """For each factor whose stage has another width than was wanted: wanted, achieved."""
+        staged = {position.factor for position in self.positions if position.stage is not None}
+        return {
+            factor: (wanted, self.widths[factor])
+            for factor, wanted in self.wanted_widths.items()
+            if factor in staged and self.widths[factor] != wanted
+        }
+
+    def extra_repr(self) -> str:
+        """What was inverted, and how; shown when the network is printed."""
+        return ", ".join(
+            [f"{self.source}, {self.variant}, {self.image_size} pixels", *self.remarks()]
+        )
+
+    def remarks(self) -> Iterator[str]:
+        """Widths that a stage could not take."""
+        for factor, (wanted, achieved) in self.missed_widths.items():
+            yield f"stage 1/{factor}: {achieved} channels for the wanted {wanted}"
 
     def no_weight_decay(self) -> set[str]:
         """What the model itself leaves out of weight decay, under its new names."""

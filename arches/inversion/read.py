@@ -12,7 +12,7 @@ from arches.inversion.stages import Stages
 from arches.inversion.trace import trace
 from arches.inversion.units import read_chain
 
-_PROBE = 224
+PROBE = 224
 
 
 def read_stages(
@@ -34,9 +34,9 @@ def read_stages(
             told apart.
     """
     # A large image tells strides from pools: at 1 x 1 pixel they look alike.
-    native = native_size or _PROBE
+    native = native_size or PROBE
     error: Exception | None = None
-    for side in dict.fromkeys((min(native, _PROBE), native, image_size)):
+    for side in dict.fromkeys((min(native, PROBE), native, image_size)):
         with torch.random.fork_rng(devices=[]):
             images = torch.randn(1, in_chans, side, side)
         root, problem = trace(model, images)

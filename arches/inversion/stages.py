@@ -33,7 +33,7 @@ class Stage:
     out_layout: str = "nchw"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "modules", tuple(self.modules))
+        object.__setattr__(self, "modules", _paths("modules", self.modules))
         for name in ("reduction", "in_width", "width"):
             require_count(name, getattr(self, name))
         for layout in (self.in_layout, self.out_layout):
@@ -49,7 +49,8 @@ class Stages:
     Attributes:
         stages: in the order of the network itself, fine to coarse.
         stem: paths of the modules that read the image; a top-down network has stems of its own.
-        tail: paths of the modules between the last stage and the pooling, likewise left out.
+        tail: paths of the modules between the last stage and the pooling, of which a top-down
+            network keeps the norms and activations that come first.
         probe_size: side in pixels of the image with which the network was read.
         split: how: ``modules`` (paths are those of the model) or ``graph`` (paths are those of the
             model's graph, cut where a single map connects its parts).
@@ -62,8 +63,9 @@ class Stages:
     split: str = "modules"
 
     def __post_init__(self) -> None:
-        for name in ("stages", "stem", "tail"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "stages", tuple(self.stages))
+        for name in ("stem", "tail"):
+            object.__setattr__(self, name, _paths(name, getattr(self, name)))
         require_count("probe_size", self.probe_size)
         require_choice("split", self.split, ("modules", "graph"))
         reductions = self.reductions
@@ -80,19 +82,21 @@ class Stages:
         """Stages from what :meth:`as_dict` made, or from a list of stages alone.
 
         Raises:
-            ValueError: for an unknown key or a wrong value.
+            ValueError: for an unknown or missing key, or a wrong value.
         """
         if isinstance(given, Stages):
             return given
         content = dict(given) if isinstance(given, Mapping) else {"stages": given}
         _require_keys(cls, content)
+        listed = content.pop("stages")
+        if isinstance(listed, str | Mapping) or not isinstance(listed, Sequence) or not listed:
+            raise ValueError(f"stages must be a list of at least one stage, not {listed!r}.")
         stages = []
-        for entry in content.pop("stages", ()):
-            if isinstance(entry, Stage):
-                stages.append(entry)
-                continue
-            _require_keys(Stage, entry)
-            stages.append(Stage(**entry))
+        for entry in listed:
+            if not isinstance(entry, Stage):
+                _require_keys(Stage, entry)
+                entry = Stage(**entry)
+            stages.append(entry)
         return cls(stages=tuple(stages), **content)
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,8 +119,31 @@ class Stages:
         return "\n".join(lines)
 
 
-def _require_keys(kind: type, content: Mapping[str, Any]) -> None:
-    known = [entry.name for entry in dataclasses.fields(kind)]
+def in_short(paths: Sequence[str]) -> str:
+    """Paths of modules in a few words: the first, and where the last differs from it."""
+    if len(paths) < 2:
+        return "".join(paths) or "-"
+    first, last = paths[0].split("."), paths[-1].split(".")
+    shared = 0
+    while shared < min(len(first), len(last)) - 1 and first[shared] == last[shared]:
+        shared += 1
+    return f"{paths[0]} .. {'.'.join(last[shared:])}"
+
+
+def _paths(name: str, value: object) -> tuple[str, ...]:
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    if not listed or not all(isinstance(path, str) for path in value):  # type: ignore[attr-defined]
+        raise ValueError(f"{name} must be a list of paths of modules, not {value!r}.")
+    return tuple(value)  # type: ignore[arg-type]
+
+
+def _require_keys(kind: type, content: object) -> None:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"a stage must be a mapping of its keys, not {content!r}.")
+    entries = dataclasses.fields(kind)
     for key in content:
-        if key not in known:
-            raise unknown(f"key of {kind.__name__}", key, known)
+        if key not in [entry.name for entry in entries]:
+            raise unknown(f"key of {kind.__name__}", key, [entry.name for entry in entries])
+    for entry in entries:
+        if entry.default is dataclasses.MISSING and entry.name not in content:
+            raise ValueError(f"{kind.__name__} needs the key {entry.name!r}.")

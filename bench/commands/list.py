@@ -8,15 +8,34 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bench.errors import BenchError
+
 if TYPE_CHECKING:
     from bench.registry import Registry
 
 Rows = Iterator[tuple[str, str, str | None]]
 
+OTHERS = "timm/..., torchvision/..., module:factory; see --like 'timm/resnet*' for what inverts"
+
 
 def main(args: argparse.Namespace) -> int:
     """Print the table; 0 even if plugins are broken, for the table says so."""
+    if args.what == "attacks" and not args.variant:
+        from bench.commands import attack_table
+
+        return attack_table.show(args.like or "*", args.json)
+    if args.like or args.variant or args.json:
+        if args.what != "backbones":
+            raise BenchError(
+                f"list {args.what}: --like and --json are for backbones and attacks, "
+                "--variant is for backbones"
+            )
+        from bench.commands import support
+
+        return support.show(args.like or "*", args.variant, args.json)
     rows = list(_suites() if args.what == "suites" else _others(args.what))
+    if args.what == "backbones":
+        rows.append(("others", OTHERS, None))
     width = max((len(name) for name, _, _ in rows), default=0)
     for name, summary, error in rows:
         text = f"ERROR: {error}" if error else summary

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.data import catalog
 from bench.errors import BenchError
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
@@ -13,7 +12,11 @@ from bench.store.database import NAME, Store
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the plan."""
+    """Print the plan.
+
+    Raises:
+        BenchError: there is no such cell, or a network costs so much that the suite has to say yes.
+    """
     plan = expand(read_suite(args.suite))
     chosen = select(plan, args.only)
     if not chosen:
@@ -34,10 +37,14 @@ def main(args: argparse.Namespace) -> int:
         f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed, "
         f"{len(left)} to do; results in {folder}"
     )
-    if left and not args.no_cost:
-        from bench.plan.cost import estimate
+    if left:
+        from bench.plan import cost
 
-        root = (args.data or catalog.default_root()).expanduser()
-        for line in estimate(left, root, plan.base):
+        timed = not args.no_cost
+        looks = cost.look(left, plan.base, timed)
+        for line in cost.lines(left, looks, timed):
             print(line)
+        objections = [f"{pair}: {look.objection}" for pair, look in looks.items() if look.objection]
+        if objections:
+            raise BenchError("\n".join(objections))
     return 0

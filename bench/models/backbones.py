@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 import arches
+from arches import support
 from bench.errors import BenchError, did_you_mean
 from bench.registry import Entry, Registry, one_line
+from bench.suite.words import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,13 +48,30 @@ def is_foreign(name: str) -> bool:
     return bool(slash and model) and home in LIBRARIES
 
 
+def require(name: str) -> None:
+    """Make sure that a backbone exists; what is not ours is imported, unless it is known anyway.
+
+    Raises:
+        BenchError: there is none of that name, or it does not import.
+    """
+    if is_foreign(name):
+        require_model(name)
+    elif REGISTRY.find(name).source != "built in":
+        REGISTRY.load(name)
+
+
 def require_model(name: str) -> None:
     """Make sure that `timm/<name>` or `torchvision/<name>` exists.
+
+    The library itself is imported, which takes seconds, only for names that the table of measured
+    models does not list.
 
     Raises:
         BenchError: the library is not installed, or has no such model.
     """
     home, _, model = name.partition("/")
+    if importlib.util.find_spec(home) is not None and support.find(name):
+        return
     try:
         if home == "timm":
             import timm
@@ -68,6 +88,24 @@ def require_model(name: str) -> None:
         ) from None
     if model not in known:
         raise BenchError(f"{home} has no model '{model}'{did_you_mean(model, known)}")
+
+
+def refusal(name: str, variants: Iterable[str], options: Mapping[str, Any]) -> str | None:
+    """Why a model of a library cannot be had in one of the variants at any size of image, if the
+    table of measured models says so; other reasons show when it is built."""
+    # Keywords may make another network of it, and given stages a case that can be done.
+    if not is_foreign(name) or options.get("model") or options.get("stages"):
+        return None
+    rows = support.find(name)
+    refused = [variant for variant in variants if variant in rows and rows[variant].is_final]
+    if not refused:
+        return None
+    row = rows[refused[0]]
+    reason = row.reason.partition(";")[0].rstrip(".")
+    hint = "for bu alone, give it `variants: [bu]`"
+    if row.short_reason != "isotropic":
+        hint = f"give it `stages` (`bench describe {name} --stages`), or, {hint}"
+    return f"'{name}' cannot be inverted ({', '.join(refused)}): {reason}; {hint}"
 
 
 def build(
@@ -94,14 +132,52 @@ def build(
             )
         if is_foreign(name):
             return arches.invert(name, variant, in_chans, num_classes, image_size, **options)
-        factory = _factory(name)
-        own, inversion = split_options(factory, options)
-        module = _from_plugin(name, factory, in_chans, num_classes, own)
-        if variant == "bu":
+        module, inversion = plugin(name, in_chans, num_classes, options)
+        if variant == "bu" and not inversion.get("small_stem"):
             return module
         return arches.invert(module, variant, in_chans, num_classes, image_size, **inversion)
     except (ValueError, TypeError) as error:
         raise BenchError(f"backbone '{name}' ({variant}): {error}") from None
+
+
+def plugin(
+    name: str, in_chans: int, num_classes: int, options: Mapping[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The module that a plugin makes, and those of the options that are for its inversion.
+
+    Raises:
+        BenchError: it does not import, or makes no nn.Module.
+    """
+    factory = _factory(name)
+    own, inversion = split_options(factory, options)
+    return _from_plugin(name, factory, in_chans, num_classes, own), inversion
+
+
+def takes_stages(name: str) -> bool:
+    """Whether `stages` among the options of a backbone are those of its inversion."""
+    if is_declared(name) or is_foreign(name):
+        return is_foreign(name)
+    factory = cast(Callable[..., object], REGISTRY.load(name))
+    return callable(factory) and "stages" in split_options(factory, {"stages": None})[1]
+
+
+def wrong_option(name: str, key: str, value: object, others: Iterable[str] = ()) -> str | None:
+    """What is wrong with an option of a network of the paper or of a library, or None; those of a
+    plugin show when it is built. `others` are further names to suggest."""
+    if not is_declared(name) and not is_foreign(name):
+        return None
+    options = arches.Options if is_declared(name) else arches.InvertOptions
+    known = [field.name for field in fields(options)]
+    if key not in known:
+        near = [*known, *others, *(["stages"] if is_foreign(name) else [])]
+        return f"unknown option '{key}'{did_you_mean(key, near)}"
+    try:
+        options.parse({key: value})
+    except ValueError as error:
+        return str(error).rstrip(".")
+    except TypeError:
+        return f"cannot be {shown(value)}"
+    return None
 
 
 def split_options(
@@ -113,7 +189,7 @@ def split_options(
         own = set(inspect.signature(factory).parameters)
     except (TypeError, ValueError):  # some built-in callables have no signature
         own = set()
-    known = {field.name for field in fields(arches.InvertOptions)} - own
+    known = {"stages", *(field.name for field in fields(arches.InvertOptions))} - own
     inversion = {key: value for key, value in options.items() if key in known}
     return {key: value for key, value in options.items() if key not in known}, inversion
 

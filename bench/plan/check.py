@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,13 +16,12 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-import arches
 from bench.attacks import base as attacks
 from bench.data import catalog
 from bench.data.table import FORMATS
 from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
-from bench.models import backbones
+from bench.models import backbones, stages
 from bench.plan.cell import weights_path
 from bench.registry import Registry, is_target
 from bench.suite.load import find, load, shape_problems
@@ -127,11 +126,14 @@ class _Checker:
                 yield self.tree.problem((*where, key), reason)
 
     def _check_backbone(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
-        reason = _refusal(lambda: _import_backbone(ref.name))
+        reason = _refusal(lambda: backbones.require(ref.name))
         if reason:
             yield self.tree.problem(self._named(where), reason)
         else:
             yield from self._check_network_options(where, ref)
+            refused = backbones.refusal(ref.name, ref.variants or self.variants, ref.options)
+            if refused:
+                yield self.tree.problem(self._named(where), refused)
         labels = [dataset.label for _, dataset in self.datasets]
         if len(labels) == len(self._list("datasets")):
             for number, label in enumerate(ref.datasets or ()):
@@ -141,23 +143,14 @@ class _Checker:
         yield from self._check_weights(where, ref)
 
     def _check_network_options(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
-        if backbones.is_declared(ref.name):
-            options: type[arches.Options | arches.InvertOptions] = arches.Options
-        elif backbones.is_foreign(ref.name):
-            options = arches.InvertOptions
-        else:
-            return  # a plugin's own options show when it is built
-        known = [field.name for field in fields(options)]
+        others = BackboneRef.model_fields.keys() - {"options"}
         for key, value in ref.options.items():
-            if key not in known:
-                near = did_you_mean(key, [*known, *BackboneRef.model_fields.keys() - {"options"}])
-                yield self.tree.problem((*where, key), f"unknown option '{key}'{near}")
-                continue
-            try:
-                options.parse({key: value})
-            except (TypeError, ValueError) as error:
-                text = str(error) if isinstance(error, ValueError) else f"cannot be {shown(value)}"
-                yield self.tree.problem((*where, key), text.rstrip("."))
+            if key == stages.KEY and backbones.takes_stages(ref.name):
+                reason = _refusal(lambda value=value: stages.read(value, self.base))  # type: ignore[misc]
+            else:
+                reason = backbones.wrong_option(ref.name, key, value, others)
+            if reason:
+                yield self.tree.problem((*where, key), reason)
 
     def _check_weights(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
         if ref.weights is None:
@@ -216,7 +209,7 @@ class _Checker:
             yield self.tree.problem(self._named(where), str(error))
             return
         for key, value in ref.options.items():
-            if key in attack.defaults:
+            if key in attack.defaults or attack.parse is not None:
                 reason = _refusal(lambda key=key, value=value: attack.options({key: value}))  # type: ignore[misc]
             else:
                 near = did_you_mean(key, [*attack.defaults, "label"])
@@ -289,13 +282,6 @@ def _import_plugin(registry: Registry, name: str) -> None:
     """Import what is not ours, so that a typing mistake shows before anything is trained."""
     if registry.find(name).source != "built in":
         registry.load(name)
-
-
-def _import_backbone(name: str) -> None:
-    if backbones.is_foreign(name):
-        backbones.require_model(name)
-    else:
-        _import_plugin(backbones.REGISTRY, name)
 
 
 def _scheme_hint(name: str) -> str:

@@ -1,10 +1,13 @@
-"""What a plan will cost: each distinct network is timed for a moment, the rest is arithmetic."""
+"""What a plan will cost: each distinct network is timed for a moment, the rest is arithmetic.
+
+For inverted networks that the paper does not have, it also tells what they cost over bu.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,8 +15,10 @@ import torch.nn.functional as F
 
 from bench.data import catalog
 from bench.data.dataset import DatasetInfo
+from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones
+from bench.plan import guard
 from bench.plan.cell import Cell, Training
 
 # Time spent on timing one network, and what a cell costs beside its network (loading, writing).
@@ -30,26 +35,64 @@ class Pace:
     info: DatasetInfo
 
 
-def estimate(cells: list[Cell], root: Path, base: Path) -> Iterator[str]:
+@dataclass(slots=True)
+class Look:
+    """What is known before the run of one network on one data set.
+
+    `objection` is the reason why it may not be trained without an explicit yes.
+    """
+
+    pace: Pace | None = None
+    over: guard.Over | None = None
+    notes: list[str] = field(default_factory=list)
+    objection: str | None = None
+
+
+def look(cells: list[Cell], base: Path, timed: bool) -> dict[str, Look]:
+    """Look at every `dataset/backbone/variant`.
+
+    Args:
+        cells: that are left to do.
+        base: the folder that paths in the suite start from.
+        timed: whether to build and time the networks; else only the table of measured models is
+            asked.
+    """
+    found: dict[str, Look] = {}
+    costs = guard.Guard()
+    for cell in cells:
+        pair = _pair(cell.training)
+        if pair not in found:
+            found[pair] = _look(cell.training, base, costs if timed else None)
+    return found
+
+
+def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[str]:
     """Yield the lines that `bench plan` prints under the cells."""
-    paces: dict[str, Pace | None] = {}
     totals: dict[str, float] = {}
     unknown = 0
     for cell in cells:
-        training = cell.training
-        pair = f"{training.dataset.label}/{training.backbone.label}/{training.variant}"
-        if pair not in paces:
-            paces[pair] = _pace(training, base)
-        pace = paces[pair]
+        pair = _pair(cell.training)
+        pace = looks[pair].pace
         if pace is None:
-            unknown += 1
+            unknown += looks[pair].objection is None
             continue
         totals[pair] = totals.get(pair, 0.0) + _seconds(cell, pace)
-    yield f"estimate for this machine's CPU, one worker: {_clock(sum(totals.values()))}"
-    for pair, seconds in totals.items():
-        yield f"  {pair}: {_clock(seconds)}"
-    if unknown:
+    if timed:
+        total = _clock(sum(totals.values()))
+        yield f"estimate for this machine's CPU, one worker: {total}"
+    for pair, seen in looks.items():
+        texts = [_clock(totals[pair])] if pair in totals else []
+        texts += [str(seen.over)] if seen.over else []
+        if texts:
+            yield f"  {pair}: {'; '.join(texts)}"
+    if timed and unknown:
         yield f"  {unknown} cells are not in it: their data set or network could not be looked at"
+    for pair, seen in looks.items():
+        yield from (f"note: {pair}: {note}" for note in seen.notes)
+
+
+def _pair(training: Training) -> str:
+    return f"{training.dataset.label}/{training.backbone.label}/{training.variant}"
 
 
 def _seconds(cell: Cell, pace: Pace) -> float:
@@ -64,23 +107,37 @@ def _seconds(cell: Cell, pace: Pace) -> float:
     return SECONDS_PER_CELL + images * pace.predict
 
 
-def _pace(training: Training, base: Path) -> Pace | None:
-    """Time the network of a training on random images; None where that is not possible."""
+def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
     try:
         info = catalog.info(training.dataset.name, training.dataset.options, base)
-        if info is None:
-            return None
-        network = backbones.build(
-            training.backbone.name,
-            training.variant,
-            info.channels,
-            info.num_classes,
-            training.backbone.options,
-            info.image_size,
-        )
-        return _timed(training, network, info)
     except Exception:  # whatever a plugin raises; running it will tell
-        return None
+        info = None
+    size = info.image_size if info else None
+    seen = Look(over=guard.listed(training, size), notes=list(guard.warnings(training, size)))
+    seen.objection = guard.objection(training, seen.over)
+    # What is known to cost far too much is not built.
+    if costs is not None and info is not None and seen.objection is None:
+        try:
+            seen.notes = _build(seen, training, info, costs)
+        except BenchError as error:
+            seen.notes = [str(error)]
+        except Exception:  # as above; what the table has against it may be the reason
+            return seen
+    return seen
+
+
+def _build(seen: Look, training: Training, info: DatasetInfo, costs: guard.Guard) -> list[str]:
+    """Build the network of a training to measure and time it on random images; return notes."""
+    name, options = training.backbone.name, training.backbone.options
+    network = backbones.build(
+        name, training.variant, info.channels, info.num_classes, options, info.image_size
+    )
+    if guard.is_guarded(training):
+        seen.over = costs.measure(training, network, info) or seen.over
+        seen.objection = guard.objection(training, seen.over)
+    if seen.objection is None:
+        seen.pace = _timed(training, network, info)
+    return list(guard.width_notes(network))
 
 
 def _timed(training: Training, network: torch.nn.Module, info: DatasetInfo) -> Pace:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import torch
 from torch import nn
 
-import arches
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.models import backbones
-from bench.models.network import Network
+from bench.plan import guard
 from bench.plan.cell import Cell, Training
-from bench.run.unit import Place, build_network, load_dataset
-
-# An inverted network may cost this many times its bottom-up one before it needs an explicit yes.
-COST_LIMIT = 30
+from bench.run.place import Place, load_dataset
+from bench.run.unit import build_network
 
 # Running statistics that averaged fewer effective batches lag behind the weights.
 SETTLED = 10
 
 
 def check(cells: Iterable[Cell], place: Place) -> list[str]:
-    """Load every data set and build every network of ours once; return notes on recipes.
+    """Load every data set and build every network once; return what is worth a note.
+
+    Plugins are built only where they are inverted, to see what that costs.
 
     Raises:
         BenchError: what is missing or cannot be built, all of it at once, a line each.
@@ -32,6 +30,7 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
     problems: dict[str, None] = {}
     notes: dict[str, None] = {}
     seen: set[str] = set()
+    costs = guard.Guard()
     for cell in cells:
         training = cell.training
         pair = f"{training.dataset.label}/{training.backbone.label}/{training.variant}"
@@ -44,7 +43,7 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
             problems[str(error)] = None
             continue
         try:
-            notes.update(dict.fromkeys(_check_training(training, dataset)))
+            notes.update(dict.fromkeys(_check_training(training, dataset, costs)))
         except BenchError as error:
             problems[f"{pair}: {error}"] = None
     if problems:
@@ -52,37 +51,38 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
     return list(notes)
 
 
-def _check_training(training: Training, dataset: Dataset) -> Iterator[str]:
+def _check_training(training: Training, dataset: Dataset, costs: guard.Guard) -> Iterator[str]:
     augment = training.recipe.augment
     side = min(dataset.train.images.shape[2:]) + 2 * augment.crop_padding
     if augment.crop is not None and augment.crop > side:
         raise BenchError(f"crop: {augment.crop} is larger than the training images ({side} pixels)")
-    name = training.backbone.name
-    if not backbones.is_declared(name) and not backbones.is_foreign(name):
-        return  # a plugin that cannot be built is a failed cell; the others go on
-    # Inversion runs the model it reads, which needs numbers.
-    with torch.device("meta" if backbones.is_declared(name) else "cpu"):
-        network = build_network(training, dataset)
-    if backbones.is_foreign(name) and training.variant != "bu":
-        _check_cost(training, dataset, network)
-    if training.weights is None:
+    # What is known to cost far too much is not even built.
+    _require_consent(training, guard.listed(training, dataset.image_size))
+    declared = backbones.is_declared(training.backbone.name)
+    plugin = not declared and not backbones.is_foreign(training.backbone.name)
+    if plugin and training.variant == "bu":
+        return
+    try:
+        # Inversion runs the model it reads, which needs numbers.
+        with torch.device("meta" if declared else "cpu"):
+            network = build_network(training, dataset)
+    except Exception:
+        if plugin:  # one that cannot be built is a failed cell; the others go on
+            return
+        raise
+    if guard.is_guarded(training):
+        if not training.backbone.allow_cost:
+            _require_consent(training, costs.measure(training, network.backbone, dataset))
+        for note in guard.width_notes(network.backbone):
+            yield f"{training.dataset.label}/{training.backbone.label}/{training.variant}: {note}"
+    if training.weights is None and not plugin:
         yield from _slow_statistics(training, dataset, network)
 
 
-def _check_cost(training: Training, dataset: Dataset, network: Network) -> None:
-    """Refuse what costs over COST_LIMIT times its bottom-up network, unless the suite allows it."""
-    if training.backbone.allow_cost:
-        return
-    plain = build_network(replace(training, variant="bu"), dataset)
-    dearer = arches.estimate(network, dataset.image_size, dataset.channels).over(
-        arches.estimate(plain, dataset.image_size, dataset.channels)
-    )
-    flops, memory = dearer["flops"], dearer["saved_bytes"]
-    if max(flops, memory) > COST_LIMIT:
-        raise BenchError(
-            f"costs {flops:.0f} times the FLOPs and {memory:.0f} times the training memory of bu; "
-            "if that is meant, give the backbone `allow_cost: true`"
-        )
+def _require_consent(training: Training, over: guard.Over | None) -> None:
+    refused = guard.objection(training, over)
+    if refused:
+        raise BenchError(refused)
 
 
 def _slow_statistics(training: Training, dataset: Dataset, network: nn.Module) -> Iterator[str]:

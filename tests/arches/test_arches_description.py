@@ -54,7 +54,7 @@ def test_blur_and_upsampling_count() -> None:
 def test_every_unit_has_a_field(name: str, variant: str) -> None:
     with torch.device("meta"):
         model = arches.create(name, variant)
-    names = [unit.name for _, unit in model.rows()]
+    names = [row.name for row in model.rows()]
     assert names == [field.name for field in model.receptive_fields()]
     assert len(set(names)) == len(names)
 

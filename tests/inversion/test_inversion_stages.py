@@ -7,6 +7,8 @@ import json
 import nets
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import arches
@@ -151,3 +153,58 @@ def test_a_chain_that_skips_a_module_is_not_faithful() -> None:
     with pytest.raises(arches.InversionError) as caught:
         observe(model, arches.Stages.parse(content), 3)
     assert caught.value.reason == "not faithful"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 300) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+STAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        key: st.just(right) | ANYTHING
+        for key, right in {
+            "reduction": 2,
+            "in_width": 8,
+            "width": 8,
+            "modules": ["2"],
+            "in_layout": "nchw",
+            "out_layout": "nhwc",
+        }.items()
+    },
+)
+CONTENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "stages": st.lists(STAGE, max_size=2) | ANYTHING,
+        "stem": st.lists(st.text(max_size=3), max_size=2) | ANYTHING,
+        "tail": ANYTHING,
+        "probe_size": st.just(224) | ANYTHING,
+        "split": st.sampled_from(["modules", "graph"]) | ANYTHING,
+    },
+)
+
+
+@given(CONTENT | st.lists(STAGE | ANYTHING, max_size=2) | ANYTHING)
+def test_what_is_read_are_stages_or_a_mistake_is_named(content: object) -> None:
+    try:
+        found = arches.Stages.parse(content)  # type: ignore[arg-type]
+    except ValueError:
+        return
+    assert arches.Stages.parse(json.loads(json.dumps(found.as_dict()))) == found
+
+
+@pytest.mark.parametrize("variant", ["bu", "td"])
+def test_stages_that_are_fed_back_keep_the_small_stem(variant: str) -> None:
+    found = arches.stages("torchvision/resnet18", image_size=32, small_stem=True)
+    options = {"image_size": 32, "small_stem": True}
+    read = arches.invert("torchvision/resnet18", variant, **options)
+    fed = arches.invert("torchvision/resnet18", variant, stages=found, **options)
+    images = torch.rand(1, 3, 32, 32)
+    shapes = [
+        {name: tuple(value.shape) for name, value in net.eval().forward_features(images).items()}
+        for net in (read, fed)
+    ]
+    assert shapes[0] == shapes[1]
+    assert max(shape[-1] for shape in shapes[1].values()) == 32

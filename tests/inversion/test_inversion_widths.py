@@ -71,3 +71,53 @@ def test_draw_like_keeps_constants_and_shapes_of_distributions() -> None:
 def test_small_networks_take_any_width() -> None:
     network = arches.invert(nets.residual(3, 10), "td_uni", width=12)
     assert set(network.widths.values()) == {12}
+
+
+class Heads(nn.Module):
+    """Attention with numbers in code that widths are tied to, and with one value per distance."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim = 4, width // 4
+        self.qkv = nn.Conv2d(width, 3 * width, 1)
+        self.linear = nn.Conv2d(width, 2 * width + 1, 1)
+        self.embed_dim = width
+        self.attention_biases = nn.Parameter(torch.zeros(4, width))
+        self.register_buffer("places", torch.arange(64) % width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count, _, height, width = x.shape
+        q, k, v = self.qkv(x).reshape(count, 3, self.num_heads, self.head_dim, -1).unbind(1)
+        places = self.places[: height * width]
+        scores = q.transpose(2, 3) @ k + self.attention_biases[:, places][:, None]
+        out = (v @ scores.softmax(-1).transpose(2, 3)).reshape(x.shape)
+        score, key, value = self.linear(out).split([1, self.embed_dim, self.embed_dim], dim=1)
+        mixed: torch.Tensor = x + value * (key * score.sigmoid()).mean((2, 3), keepdim=True)
+        return mixed
+
+
+@pytest.mark.parametrize(("width", "expected"), [(24, 24), (16, 16), (64, 64)])
+def test_heads_stay_as_many_and_tables_as_they_are(width: int, expected: int) -> None:
+    stem, norm, *_ = nets.residual(3, 10)
+    body = (nets.Block(8, 16, 2), Heads(16), nets.Block(16, 32, 2))
+    model = nn.Sequential(stem, norm, *body, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = arches.invert(model, "td_uni", width=width, image_size=32)
+    [heads] = [module for module in network.modules() if isinstance(module, Heads)]
+    assert network.widths[4] == expected
+    assert (heads.num_heads, heads.head_dim) == (4, expected // 4)
+    assert heads.attention_biases.shape == (4, 16)
+    assert torch.equal(heads.places, torch.arange(64) % 16)
+
+
+def test_heads_that_do_not_divide_take_the_nearest_width() -> None:
+    model = nn.Sequential(
+        *nets.residual(3, 10)[:2],
+        nets.Block(8, 16, 2),
+        Heads(16),
+        nets.Block(16, 32, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    network = arches.invert(model, "td_uni", width=26, image_size=32)
+    assert network.widths[4] % 4 == 0
+    assert abs(network.widths[4] - 26) <= 6

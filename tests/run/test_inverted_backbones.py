@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from arches import support
 from bench.cli import main
+from bench.models import backbones
+from bench.plan import guard
+from bench.run import preflight
 
 Tiny = Callable[..., Path]
 
@@ -68,19 +72,83 @@ def test_models_of_libraries_run_in_both_directions(tiny: Tiny, name: str) -> No
     assert f"| {name} | td |" in page
 
 
+@pytest.mark.parametrize("name", ["torchvision/mobilenet_v3_small", "custom_net:Custom"])
 def test_what_costs_far_more_needs_a_yes(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.run import preflight
-
-    monkeypatch.setattr(preflight, "COST_LIMIT", 0.01)
-    dear = "{name: torchvision/mobilenet_v3_small, variants: [td]}"
+    monkeypatch.setattr(guard, "COST_LIMIT", 0.01)
     changes = [
-        ("[tiny_nets:linear]", f"[{dear}]"),
+        ("[tiny_nets:linear]", f"[{{name: '{name}', variants: [td]}}]"),
         ("[tiny_sets:blobs]", "[{name: 'tiny_sets:blobs', image_size: 32}]"),
         ("epochs: 2, batch_size: 20, lr: 0.05", "epochs: 1, batch_size: 20, lr: 0.005"),
     ]
-    assert main(["run", str(tiny(*changes)), "--only", "*/train"]) == 2
-    assert "if that is meant, give the backbone `allow_cost: true`" in capsys.readouterr().err
+    suite = tiny(*changes)
+    Path("custom_net.py").write_text(CUSTOM, encoding="utf-8")
+    assert main(["run", str(suite), "--only", "*/train"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "times the training memory of bu; if that is meant, give the backbone `allow_cost" in said
+    )
     allowed = tiny(*changes, ("variants: [td]}", "variants: [td], allow_cost: true}"))
     assert main(["run", str(allowed), "--only", "*/train"]) == 0
+
+
+def test_what_the_table_knows_to_be_dear_is_not_even_built(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "timm/mobilenetv3_small_100"
+    flops = support.find(name)["td_rev"].flops
+    assert flops is not None
+    assert flops > guard.COST_LIMIT
+    monkeypatch.setattr(preflight, "build_network", None)
+    suite = tiny(
+        ("[tiny_nets:linear]", f"[{{name: {name}, variants: [td_rev]}}]"),
+        ("[tiny_sets:blobs]", "[{name: 'tiny_sets:blobs', image_size: 64}]"),
+    )
+    assert main(["run", str(suite)]) == 2
+    assert f"costs {flops:.0f} times the FLOPs of bu; if that is meant" in capsys.readouterr().err
+
+
+HEADS = '''
+from torch import nn
+
+class Heads(nn.Module):
+    """Scales groups of 8 channels, and so runs on multiples of 8 only."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.mix = nn.Conv2d(width, width, 1)
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        return self.mix(x).reshape(n, c // 8, 8, h, w).relu().reshape(n, c, h, w)
+
+def net(in_chans, num_classes):
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 16, 3, padding=1), Heads(16),
+        nn.Conv2d(16, 20, 3, stride=2, padding=1), nn.BatchNorm2d(20), nn.ReLU(),
+        nn.Conv2d(20, 32, 3, stride=2, padding=1), Heads(32),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, num_classes),
+    )
+'''
+
+
+def test_widths_that_were_not_achieved_are_told(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage that cannot have 20 channels gets the nearest number that it can have."""
+    suite = tiny(("[tiny_nets:linear]", "['heads_net:net']"), ("[bu]", "[td_uni]"))
+    Path("heads_net.py").write_text(HEADS, encoding="utf-8")
+    assert main(["run", str(suite), "--only", "*/train"]) == 0
+    said = "note: blobs/net/td_uni: not every stage has the wanted width in channels: "
+    (line,) = (row for row in capsys.readouterr().out.splitlines() if row.startswith(said))
+    stages = line.removeprefix(said).split(", ")
+    assert {stage.split(" at ")[1] for stage in stages} == {"1/1", "1/4"}
+    network = backbones.build("heads_net:net", "td_uni", 1, 4, {}, 12)
+    missed = network.missed_widths
+    assert set(missed) == {1, 4}
+    assert all(wanted == 20 and got % 8 == 0 for wanted, got in missed.values())
+    assert stages == [f"{got} for 20 at 1/{factor}" for factor, (_, got) in missed.items()]
+    assert all(
+        f"1/{f}: {got} channels for the wanted 20" in str(network) for f, (_, got) in missed.items()
+    )

@@ -17,6 +17,7 @@ name: with-plugin
 seeds: [0]
 datasets: [fashion-mnist-mini]
 backbones: [two_convs]
+variants: [bu, td]
 recipe: {epochs: 1, lr: 0.05}
 measures: [accuracy, confidence]
 """
@@ -72,6 +73,7 @@ def test_the_readmes_plugin_is_built_installed_and_run(environment: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     page = (environment.parent / "runs/with-plugin/leaderboard.md").read_text(encoding="utf-8")
     assert "| two_convs | bu |" in page
+    assert "| two_convs | td |" in page
     assert "two_convs (my-nets 1.0, source:" in page
 
 
