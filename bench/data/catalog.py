@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bench.data import subset
 from bench.data.dataset import Dataset, DatasetInfo, check_square, checked
+from bench.data.options import invalid
 from bench.data.sources import REGISTRY, find
 from bench.errors import DataError, UnknownNameError
 
@@ -43,7 +45,8 @@ def load(
         download: fetch what is missing; never done otherwise.
         base: folder that relative paths in `name` start from (the suite's); default: the current.
         options: those of the data set, and for every set `image_size` in pixels: both splits are
-            resized to squares of that side, bilinear and antialiased.
+            resized to squares of that side, bilinear and antialiased; `train_samples` and
+            `test_samples`: a class-balanced part of that many images.
 
     Returns:
         The data set, named `label(name)`: images uint8 N x C x S x S, contiguous, labels int64.
@@ -54,11 +57,13 @@ def load(
         BenchError: a plugin that does not import.
     """
     source = find(name, base)
-    problem = source.problem(options)
+    counts, own = subset.split_options(options)
+    problem = invalid(counts, subset.OPTIONS) or source.problem(own)
     if problem:
         raise DataError(f"dataset '{name}': {problem}")
-    dataset = checked(source.load(root.expanduser(), download, options), source.where)
+    dataset = checked(source.load(root.expanduser(), download, own), source.where)
     check_square(dataset, source.where)
+    dataset = checked(subset.thinned(dataset, **counts), source.where)
     return replace(dataset, name=source.label)
 
 
@@ -75,10 +80,13 @@ def info(
         DataError: a folder that is missing or does not hold the expected files.
         BenchError: a plugin that does not import.
     """
-    given = dict(options or {})
+    counts, given = subset.split_options(options or {})
     found = find(name, base).info(given)
+    if found is None:
+        return None
     size = given.get("image_size")
-    return replace(found, image_size=size) if found and isinstance(size, int) else found
+    kept = {key: min(number, getattr(found, key)) for key, number in counts.items()}
+    return replace(found, image_size=size if isinstance(size, int) else found.image_size, **kept)
 
 
 def validate(
@@ -89,7 +97,8 @@ def validate(
     Whether a plugin imports, and the options it alone knows, are left to `load`.
     """
     try:
-        return find(name, base).problem(dict(options or {}))
+        counts, own = subset.split_options(options or {})
+        return invalid(counts, subset.OPTIONS) or find(name, base).problem(own)
     except UnknownNameError as error:
         return str(error)
 

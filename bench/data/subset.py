@@ -1,0 +1,80 @@
+"""Seeded, class-balanced parts of a data set, the same for every network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bench.data.options import Check
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bench.data.dataset import Dataset, Split
+
+SEED = 0
+
+
+def count(value: object) -> str | None:
+    """Say what is wrong with a number of images, or return None."""
+    if type(value) is int and value > 0:
+        return None
+    return f"{value!r} is not a positive whole number of images"
+
+
+# Options of every data set, beside its own.
+OPTIONS: Mapping[str, Check] = {"train_samples": count, "test_samples": count}
+
+
+def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of this module, and the others."""
+    ours = {key: value for key, value in given.items() if key in OPTIONS}
+    return ours, {key: value for key, value in given.items() if key not in OPTIONS}
+
+
+def thinned(
+    dataset: Dataset, train_samples: int | None = None, test_samples: int | None = None
+) -> Dataset:
+    """A class-balanced part of each split; all of it where there are not more images.
+
+    Mean and deviation stay those of the whole set.
+    """
+    return replace(
+        dataset,
+        train=_part(dataset.train, train_samples),
+        test=_part(dataset.test, test_samples),
+    )
+
+
+def _part(split: Split, samples: int | None) -> Split:
+    import torch
+
+    if samples is None or samples >= len(split):
+        return split
+    if split.labels is None:
+        return replace(split, images=split.images[:samples])
+    chosen = torch.from_numpy(balanced_subset(split.labels.numpy(), samples, SEED))
+    return replace(split, images=split.images[chosen], labels=split.labels[chosen])
+
+
+def balanced_subset(labels: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.int64]:
+    """Indices (sorted, int64) of `samples` images with class counts that differ by at most one.
+
+    Classes that run out give their share to the others; 0 or more than there are: all images.
+    """
+    import numpy as np
+
+    if samples == 0 or samples >= len(labels):
+        return np.arange(len(labels), dtype=np.int64)
+    random = np.random.default_rng([seed, 0x5AB5E7])
+    shuffled = random.permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    sorted_labels = labels[order]
+    first = np.searchsorted(sorted_labels, sorted_labels)
+    rank = np.arange(len(labels)) - first  # the how-maniest of its class
+    # Deal the classes in turn, in an order of its own, until there are enough.
+    classes = random.permutation(int(labels.max()) + 1)
+    dealt = np.lexsort((classes[sorted_labels], rank))
+    return np.sort(order[dealt[:samples]]).astype(np.int64)
