@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from leaderboard.html import render_html
     from leaderboard.markdown import render_markdown
-    from leaderboard.results import Failure, MetricInfo, Missing, Results, Row, Sample
+    from leaderboard.results import AttackInfo, Failure, MetricInfo, Missing, Results, Row, Sample
     from leaderboard.summary import Summary, aggregate, summarize
     from leaderboard.tables import render_csv, render_json
     from leaderboard.terminal import terminal_table
 
 __all__ = [
+    "AttackInfo",
     "Failure",
     "MetricInfo",
     "Missing",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AttackInfo": "results",
     "Failure": "results",
     "MetricInfo": "results",
     "Missing": "results",

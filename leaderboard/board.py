@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from leaderboard.blocks import Cell
 from leaderboard.quantity import Shown, show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import Key, by_seed, summarize
 from leaderboard.text import capital, one_line, words
-
-State = Literal["value", "failed", "missing"]
 
 # Reading order of a table: how good, how robust, whatever else there is, at what cost.
 _FAMILIES = {"accuracy": 0, "robustness": 1, "efficiency": 3}
@@ -53,15 +52,6 @@ class Column:
     def family(self) -> str:
         """The measure without its part after the slash: all attacks are "robustness"."""
         return self.measure.partition("/")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What one table cell says; `best` among the values of its column and data set."""
-
-    text: str
-    state: State = "value"
-    best: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.results import Sample
+from leaderboard.results import AttackInfo, Sample
 
 Floats = NDArray[np.float64]
 
 _POINTS = 401  # along x: finer than the pixels of a panel
 _SHARE = 95.0  # percent of a net's fooled samples that its panel shows at least
 _FEW = 0.05  # a net fooled on less than this share does not stretch the axis for all others
+_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+# A perturbation projected to an L2 of 1 has 1.0000002 in float32, and counts as 1.
+REACHED = 1 + 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,21 +53,41 @@ def loss_curve(l2: Floats, bounds: Floats) -> Floats:
     return 100.0 * np.searchsorted(fooled, bounds, side="right") / l2.size
 
 
-def panels(samples: Iterable[Sample], dataset: str) -> list[Panel]:
+def panels(
+    samples: Iterable[Sample], dataset: str, infos: Mapping[str, AttackInfo] | None = None
+) -> list[Panel]:
     """A panel for each attack on `dataset`, in the order of the samples."""
-    attacks: dict[str, dict[tuple[str, str], list[Floats]]] = {}
+    return [
+        _panel(attack, found, limit(found, (infos or {}).get(attack)))
+        for attack, found in by_attack(samples, dataset).items()
+    ]
+
+
+def by_attack(samples: Iterable[Sample], dataset: str) -> dict[str, list[Sample]]:
+    """The samples of one data set, by attack."""
+    attacks: dict[str, list[Sample]] = {}
     for sample in samples:
         if sample.dataset == dataset:
-            nets = attacks.setdefault(sample.attack, {})
-            nets.setdefault((sample.backbone, sample.variant), []).append(sample.l2)
-    return [_panel(attack, nets) for attack, nets in attacks.items()]
+            attacks.setdefault(sample.attack, []).append(sample)
+    return attacks
 
 
-def _panel(attack: str, nets: dict[tuple[str, str], list[Floats]]) -> Panel:
-    bounds = np.linspace(0.0, upper_bound([*nets.values()]), _POINTS)
+def by_net(samples: Iterable[Sample]) -> dict[tuple[str, str], list[Sample]]:
+    """Samples by backbone and variant: the seeds of each network."""
+    nets: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        nets.setdefault((sample.backbone, sample.variant), []).append(sample)
+    return nets
+
+
+def _panel(attack: str, samples: Sequence[Sample], end: float) -> Panel:
+    bounds = np.linspace(0.0, end, _POINTS)
+    reach = bounds.copy()
+    reach[-1] *= REACHED
+    nets = {net: [sample.l2 for sample in seeds] for net, seeds in by_net(samples).items()}
     curves = []
     for (backbone, variant), seeds in nets.items():
-        stack = np.stack([loss_curve(l2, bounds) for l2 in seeds])
+        stack = np.stack([loss_curve(l2, reach) for l2 in seeds])
         low, high = stack.min(axis=0), stack.max(axis=0)
         curves.append(Curve(backbone, variant, len(seeds), stack.mean(axis=0), low, high))
     images = frozenset(l2.size for seeds in nets.values() for l2 in seeds)
@@ -85,12 +108,21 @@ def caption(panels: Sequence[Panel]) -> str:
         f"Accuracy loss is the share of all {images} images that are classified correctly when "
         "clean and fooled by a perturbation of at most the given L₂ size (pixel values from 0 "
         f"to 1); lower is more robust. {lines} The horizontal axes hold at least 95 % of each "
-        "network's fooled images, leaving out networks that are hardly ever fooled."
+        "network's fooled images, leaving out networks that are hardly ever fooled, or end at an "
+        "attack's strongest epsilon in L₂."
     )
 
 
+def limit(samples: Iterable[Sample], info: AttackInfo | None = None) -> float:
+    """The L2 up to which an attack is looked at: its strongest epsilon in L2, or `upper_bound`."""
+    if info is not None and info.norm == "L2" and info.strengths:
+        return max(info.strengths)
+    return upper_bound([[s.l2 for s in seeds] for seeds in by_net(samples).values()])
+
+
 def upper_bound(nets: Sequence[Sequence[Floats]]) -> float:
-    """Where the x axis ends: it holds 95 % of the fooled samples of each net.
+    """The L2 that holds 95 % of the fooled samples of each net, rounded up to 1, 1.5, 2, 3, 4, 5,
+    6 or 8 times a power of ten, so that like runs agree.
 
     Nets that are hardly ever fooled (less than 5 % of the images) do not count unless all are
     like that: three far outliers would squeeze every other curve into the corner.
@@ -103,6 +135,6 @@ def upper_bound(nets: Sequence[Sequence[Floats]]) -> float:
 
 
 def _round_up(value: float) -> float:
-    """To two significant digits, so that axes of like runs agree."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.12g}")
+    power = 10.0 ** math.floor(math.log10(value))
+    step = next(step for step in _STEPS if step * power >= value * (1 - 1e-12))
+    return float(f"{step * power:.12g}")

@@ -6,9 +6,9 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from leaderboard.board import Cell, Table
+from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.files import write_atomic
-from leaderboard.page import GAPS, LEGEND, NOTHING, Part, heading, listed, parts
+from leaderboard.page import LEGEND, NOTHING, blocks, heading, listed
 from leaderboard.results import Results
 from leaderboard.text import html_block, html_text, one_line
 
@@ -16,9 +16,11 @@ from leaderboard.text import html_block, html_text, one_line
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _CSS = """
 :root { color-scheme: light dark; --text: #16191f; --soft: #5b6270; --line: #d9dce2;
-  --back: #fff; --head: #f4f5f7; --best: #0b6b2b; --bad: #b3141a; }
+  --back: #fff; --head: #f4f5f7; --best: #0b6b2b; --bad: #b3141a;
+  --flag: #7a4b00; --flagged: #fff0cc; }
 @media (prefers-color-scheme: dark) { :root { --text: #e8eaed; --soft: #a3aab6; --line: #3a3f48;
-  --back: #14161a; --head: #1f2228; --best: #6fd58c; --bad: #ff8a85; } }
+  --back: #14161a; --head: #1f2228; --best: #6fd58c; --bad: #ff8a85;
+  --flag: #ffd37a; --flagged: #3a2d10; } }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 72rem; background: var(--back);
   color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
 h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere; }
@@ -33,6 +35,7 @@ tbody th { font-weight: normal; }
 td.number { white-space: nowrap; }
 td strong { color: var(--best); }
 .failed { color: var(--bad); }
+.flag { color: var(--flag); background: var(--flagged); border-radius: 4px; padding: .1rem .4rem; }
 .missing, figcaption { color: var(--soft); }
 figure { margin: 1.5rem 0; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
@@ -52,54 +55,66 @@ def render_html(results: Results, path: Path) -> Path:
 
 def _page(results: Results) -> Iterator[str]:
     title = f"Leaderboard: {html_text(results.title)}"
-    pieces = parts(results)
+    found = blocks(results)
     yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{title}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n<main>"
-    yield f"<h1>{title}</h1>\n<p>{html_text(LEGEND if pieces else NOTHING)}</p>"
+    yield f"<h1>{title}</h1>\n<p>{html_text(LEGEND if found else NOTHING)}</p>"
     yield from _list(results.notes)
-    for part in pieces:
-        yield from _part(part)
+    for block in found:
+        yield from _block(block)
     yield from _gaps(results)
     yield from _provenance(results)
     yield "</main>\n</body>\n</html>"
 
 
-def _part(part: Part) -> Iterator[str]:
-    yield f"<section>\n<h2>{html_text(part.section.dataset)}</h2>"
-    for table in part.section.tables:
-        yield from _table(table, table.title or "Results")
-    if part.section.has_gaps:
-        yield f"<p>{html_text(GAPS)}</p>"
-    if part.figure is not None:
-        data = b64encode(part.figure.png).decode("ascii")
-        alt = html_text(part.figure.alt)
-        yield f'<figure>\n<img alt="{alt}" src="data:image/png;base64,{data}">'
-        yield f"<figcaption>{html_text(part.figure.caption)}</figcaption>\n</figure>"
-    yield "</section>"
+def _block(block: Block) -> Iterator[str]:
+    match block:
+        case Heading(level, text):
+            yield f"<h{level}>{html_text(text)}</h{level}>"
+        case Text(text):
+            yield f"<p>{html_text(text)}</p>"
+        case Bullets(entries):
+            items = (
+                f"<strong>{html_text(term)}</strong>: {html_text(text)}"
+                if term
+                else html_text(text)
+                for term, text in entries
+            )
+            yield "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
+        case Grid():
+            yield from _grid(block)
+        case Figure(_, png, alt, caption):
+            data = b64encode(png).decode("ascii")
+            yield f'<figure>\n<img alt="{html_text(alt)}" src="data:image/png;base64,{data}">'
+            yield f"<figcaption>{html_text(caption)}</figcaption>\n</figure>"
 
 
-def _table(table: Table, caption: str) -> Iterator[str]:
+def _grid(grid: Grid) -> Iterator[str]:
     # Focusable, so that a wide table can be scrolled with the keyboard.
-    yield f'<div class="scroll" role="region" aria-label="{html_text(caption)}" tabindex="0">'
-    yield f"<table>\n<caption>{html_text(caption)}</caption>\n<thead>\n<tr>"
-    yield '<th scope="col">Backbone</th><th scope="col">Variant</th>'
-    for title in ("Seeds (n)", *(column.heading for column in table.columns)):
-        yield f'<th scope="col" class="number">{html_text(title)}</th>'
+    caption = html_text(grid.caption)
+    yield f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">'
+    yield f"<table>\n<caption>{caption}</caption>\n<thead>\n<tr>"
+    kinds = ("name",) * len(grid.names) + ("number",) * len(grid.numbers)
+    kinds += ("remark",) * len(grid.remarks)
+    titles = (*grid.names, *grid.numbers, *grid.remarks)
+    for kind, title in zip(kinds, titles, strict=True):
+        yield f'<th scope="col" class="{kind}">{html_text(title)}</th>'
     yield "</tr>\n</thead>\n<tbody>"
-    for line in table.lines:
-        names = html_text(line.net.backbone), html_text(line.net.variant)
-        head = "".join(f'<th scope="row">{name}</th>' for name in names)
-        cells = "".join(map(_cell, (Cell(line.seeds), *line.cells)))
-        yield f"<tr>{head}{cells}</tr>"
+    for line in grid.lines:
+        yield "<tr>" + "".join(map(_cell, kinds, line)) + "</tr>"
     yield "</tbody>\n</table>\n</div>"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(kind: str, cell: Cell) -> str:
     text = html_text(cell.text)
-    kind = "number" if cell.state == "value" else f"number {cell.state}"
-    return f'<td class="{kind}">{f"<strong>{text}</strong>" if cell.best else text}</td>'
+    if kind == "name":
+        return f'<th scope="row">{text}</th>'
+    if cell.state == "flag":
+        return f'<td class="{kind}"><span class="flag">⚠ {text}</span></td>'
+    style = kind if cell.state == "value" else f"{kind} {cell.state}"
+    return f'<td class="{style}">{f"<strong>{text}</strong>" if cell.best else text}</td>'
 
 
 def _gaps(results: Results) -> Iterator[str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from leaderboard.board import Cell, Table
+from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.files import write_atomic
-from leaderboard.page import GAPS, LEGEND, NOTHING, Part, heading, listed, parts
+from leaderboard.page import LEGEND, NOTHING, blocks, heading, listed
 from leaderboard.results import Results
 from leaderboard.text import fenced, markdown, one_line
 
@@ -21,54 +21,63 @@ def render_markdown(results: Results, folder: Path) -> Path:
     The same results give the same bytes. Figures come first, so that no page ever names one that
     is not there.
     """
-    pieces = parts(results)
-    for part in pieces:
-        if part.figure is not None:
-            write_atomic(folder / "figures" / f"{part.figure.name}.png", part.figure.png)
-    return write_atomic(folder / "leaderboard.md", "\n\n".join(_page(results, pieces)) + "\n")
+    found = blocks(results)
+    for block in found:
+        if isinstance(block, Figure):
+            write_atomic(folder / "figures" / f"{block.name}.png", block.png)
+    return write_atomic(folder / "leaderboard.md", "\n\n".join(_page(results, found)) + "\n")
 
 
-def _page(results: Results, pieces: Sequence[Part]) -> Iterator[str]:
+def _page(results: Results, found: Sequence[Block]) -> Iterator[str]:
     yield f"# Leaderboard: {markdown(results.title)}"
-    yield LEGEND if pieces else NOTHING
+    yield LEGEND if found else NOTHING
     if results.notes:
         yield "\n".join(f"- {markdown(note)}" for note in results.notes)
-    for part in pieces:
-        yield from _part(part)
+    for block in found:
+        yield _block(block)
     yield from _gaps(results)
     if results.provenance:
         yield "## How it was produced"
         yield from _provenance(results)
 
 
-def _part(part: Part) -> Iterator[str]:
-    yield f"## {markdown(part.section.dataset)}"
-    for table in part.section.tables:
-        if table.title:
-            yield f"### {markdown(table.title)}"
-        yield _table(table)
-    if part.section.has_gaps:
-        yield GAPS
-    if part.figure is not None:
-        yield f"![{markdown(part.figure.alt)}](figures/{part.figure.name}.png)"
-        yield f"*{markdown(part.figure.caption)}*"
+def _block(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f"{'#' * level} {markdown(text)}"
+        case Text(text):
+            return markdown(text)
+        case Bullets(entries):
+            return "\n".join(
+                f"- **{markdown(term)}**: {markdown(text)}" if term else f"- {markdown(text)}"
+                for term, text in entries
+            )
+        case Grid():
+            return _grid(block)
+        case Figure(name, _, alt, caption):
+            return f"![{markdown(alt)}](figures/{name}.png)\n\n*{markdown(caption)}*"
 
 
-def _table(table: Table) -> str:
+def _grid(grid: Grid) -> str:
     # Not padded to equal widths: one changed number is then one changed line in a diff.
-    titles = ["Backbone", "Variant", "Seeds (n)", *(column.heading for column in table.columns)]
+    titles = (*grid.names, *grid.numbers, *grid.remarks)
+    marks = [":---"] * len(grid.names) + ["---:"] * len(grid.numbers)
     lines = [
-        "| " + " | ".join(markdown(title) for title in titles) + " |",
-        "| :--- | :--- |" + " ---: |" * (len(titles) - 2),
+        "| " + " | ".join(map(markdown, titles)) + " |",
+        "| " + " | ".join(marks + [":---"] * len(grid.remarks)) + " |",
     ]
-    for line in table.lines:
-        names = [markdown(line.net.backbone), markdown(line.net.variant), line.seeds]
-        lines.append("| " + " | ".join(names + [_cell(cell) for cell in line.cells]) + " |")
+    numbers = range(len(grid.names), len(grid.names) + len(grid.numbers))
+    for line in grid.lines:
+        cells = [_cell(cell, number=place in numbers) for place, cell in enumerate(line)]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(cell: Cell) -> str:
-    text = cell.text.replace(" ", "\u00a0")  # a number does not break before its unit
+def _cell(cell: Cell, *, number: bool) -> str:
+    # Numbers come from here and need no escapes; one does not break before its unit.
+    text = cell.text.replace(" ", "\u00a0") if number else markdown(cell.text)
+    if cell.state == "flag":
+        return f"⚠ {text}"
     return f"**{text}**" if cell.best else text
 
 

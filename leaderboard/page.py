@@ -1,13 +1,17 @@
-"""What the Markdown and the HTML page have in common: figures, words, and order."""
+"""What the Markdown and the HTML page have in common: what is on them, in order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from leaderboard.board import Section, sections
+from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
+from leaderboard.board import Section, Table, sections
 from leaderboard.results import Results
 from leaderboard.text import capital, slug
+
+if TYPE_CHECKING:
+    from leaderboard.flags import Flag
 
 NOTHING = "No results yet."
 LEGEND = (
@@ -19,32 +23,16 @@ GAPS = (
     "are listed at the end of the page."
 )
 _LISTED = 20  # names of missing cells: a list of thousands tells no more than its length
+_SIDE_BY_SIDE = 4  # data sets in one figure
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A drawn figure: file name, PNG bytes, text that stands in for it, caption."""
-
-    name: str
-    png: bytes
-    alt: str
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A data set of the page."""
-
-    section: Section
-    figure: Figure | None
-
-
-def parts(results: Results) -> list[Part]:
-    """The page's data sets with their figures drawn."""
+def blocks(results: Results) -> list[Block]:
+    """Everything between the page's head and what failed; empty without results."""
     taken: set[str] = set()
-    return [
-        Part(section, _figure(results, section.dataset, taken)) for section in sections(results)
-    ]
+    found: list[Block] = []
+    for section in sections(results):
+        found += _section(results, section, taken)
+    return [*found, *_across(results, taken)]
 
 
 def listed(missing: Sequence[str]) -> tuple[Sequence[str], str]:
@@ -58,16 +46,63 @@ def heading(key: str) -> str:
     return capital(key.replace("_", " "))
 
 
-def _figure(results: Results, dataset: str, taken: set[str]) -> Figure | None:
-    if not any(sample.dataset == dataset for sample in results.samples):
-        return None
-    # Drawing libraries load only where there is something to draw.
-    from leaderboard.curves import caption, panels
-    from leaderboard.figures import loss_figure, png
+def _section(results: Results, section: Section, taken: set[str]) -> Iterator[Block]:
+    # Numerics and drawing load only where a page is made.
+    from leaderboard.corruption_page import corruption_blocks
+    from leaderboard.flags import flags
+    from leaderboard.robustness_page import robustness_blocks
 
-    drawn = panels(results.samples, dataset)
-    alt = (
-        f"Accuracy loss against L₂ size of the perturbation on {dataset}, "
-        f"{len(drawn)} attack{'s' if len(drawn) > 1 else ''}"
+    dataset = section.dataset
+    raised = flags(results, dataset)
+    yield Heading(2, dataset)
+    for number, table in enumerate(section.tables):
+        if table.title:
+            yield Heading(3, table.title)
+        yield _grid(table, [] if number else raised)
+    if section.has_gaps:
+        yield Text(GAPS)
+    yield from robustness_blocks(results, dataset, raised, taken)
+    yield from corruption_blocks(results, dataset, taken)
+
+
+def _grid(table: Table, raised: Sequence[Flag]) -> Grid:
+    """The board's table, with a column for flags where there are any."""
+    from leaderboard.flags import BADGES
+
+    lines = []
+    for line in table.lines:
+        cells = [Cell(line.net.backbone), Cell(line.net.variant), Cell(line.seeds), *line.cells]
+        if raised:
+            net = line.net.backbone, line.net.variant
+            own = {flag.badge for flag in raised if (flag.backbone, flag.variant) == net}
+            names = ", ".join(BADGES[badge].name for badge in BADGES if badge in own)
+            cells.append(Cell(names, "flag") if names else Cell("–", "missing"))
+        lines.append(tuple(cells))
+    return Grid(
+        table.title or "Results",
+        ("Backbone", "Variant"),
+        ("Seeds (n)", *(column.heading for column in table.columns)),
+        tuple(lines),
+        ("Flags",) if raised else (),
     )
-    return Figure(slug(dataset, taken), png(loss_figure(dataset, drawn)), alt, caption(drawn))
+
+
+def _across(results: Results, taken: set[str]) -> Iterator[Block]:
+    """All attacks on all data sets in one figure, as in the paper; nothing for a single one."""
+    datasets = list(dict.fromkeys(sample.dataset for sample in results.samples))
+    if len(datasets) < 2:
+        return
+    from leaderboard.curves import caption, panels
+    from leaderboard.figures import grid_figure, png
+
+    yield Heading(2, "Attacks on all data sets")
+    for start in range(0, len(datasets), _SIDE_BY_SIDE):
+        some = datasets[start : start + _SIDE_BY_SIDE]
+        columns = {name: panels(results.samples, name, results.attacks) for name in some}
+        yield Figure(
+            slug("attacks-on-all-data-sets", taken),
+            png(grid_figure(columns)),
+            f"Accuracy loss against L₂ size of the perturbation, on {', '.join(some)}",
+            "A column for each data set, a row for each attack. "
+            + caption([panel for found in columns.values() for panel in found]),
+        )

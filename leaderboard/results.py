@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # rows can be made, and errors shown, before numpy is loaded
 
 Better = Literal["higher", "lower", "neither"]
 Scale = Literal["plain", "si", "bytes"]
+Access = Literal["decision", "score", "gradient"]
+Kind = Literal["noise", "one-step", "iterative", "square", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,32 @@ class Missing:
     measure: str
 
 
+@dataclass(frozen=True, slots=True)
+class AttackInfo:
+    """What kind of attack it is: tells which attack ought to be the stronger of two.
+
+    `access` is what it needs of the network. `norm` is the distance it looks at by its own account:
+    "L2", "Linf", "L0", "L1", or "" for none. `kind`: "noise" is random and looks at nothing;
+    "one-step" and "iterative" follow gradients; "square" is the Square attack; "other" the rest.
+    `strengths` are its fixed epsilons in that norm; empty for one that looks for the smallest
+    perturbation.
+    """
+
+    access: Access
+    norm: str = ""
+    kind: Kind = "other"
+    strengths: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Per-sample result of one attack on one trained network: float64 N minimal L2 distances,
-    0 where the clean image is misclassified already, inf where no adversarial was found."""
+    """Per-image result of one attack on one trained network.
+
+    `l2` are float64 N minimal L2 distances, 0 where the clean image is misclassified already, inf
+    where no adversarial was found; `linf` and `l0` those of the same adversarials. `index` is each
+    image's number in the test set (without it, row k is taken for the same image in all samples of
+    a data set and attack).
+    """
 
     dataset: str
     backbone: str
@@ -93,11 +117,24 @@ class Sample:
     seed: int
     attack: str
     l2: NDArray[np.float64]
+    index: NDArray[np.int64] | None = None
+    linf: NDArray[np.float64] | None = None
+    l0: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/{self.attack}"
         if self.l2.ndim != 1 or self.l2.size == 0 or not bool((self.l2 >= 0).all()):
-            name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/{self.attack}"
             raise ValueError(f"{name}: l2 must be a non-empty row of distances >= 0, without NaN")
+        for field_name in ("index", "linf", "l0"):
+            array = getattr(self, field_name)
+            if array is not None and (array.shape != self.l2.shape or not bool((array >= 0).all())):
+                raise ValueError(f"{name}: {field_name} must have a value >= 0 for each l2")
+        if self.index is not None and len(set(self.index.tolist())) != self.index.size:
+            raise ValueError(f"{name}: index has an image twice")
+
+    def distances(self, norm: str) -> NDArray[np.float64] | None:
+        """The distances in a norm, or None where they are not known."""
+        return {"L2": self.l2, "Linf": self.linf, "L0": self.l0}.get(norm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +144,9 @@ class Results:
     `metrics` is keyed by (measure, metric); for attacks the measure is the full
     "robustness/gaussian_blur". `missing` are cells planned but never reached.
     `nets` is the order (data set, backbone, variant) of the boards' lines; others come last, in
-    the order of `rows`. `provenance` maps a heading ("command",
-    "hardware", "date", "versions", ...) to text, which may have several lines.
+    the order of `rows`. `attacks` maps the label of an attack ("gaussian_blur") to what is known of
+    it. `provenance` maps a heading ("command", "hardware", "date", "versions", ...) to text, which
+    may have several lines.
     """
 
     title: str
@@ -118,5 +156,6 @@ class Results:
     missing: tuple[Missing, ...] = ()
     nets: tuple[tuple[str, str, str], ...] = ()
     samples: tuple[Sample, ...] = ()
+    attacks: Mapping[str, AttackInfo] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ def render_json(results: Results, path: Path) -> Path:
         ],
         "failures": [asdict(failure) for failure in results.failures],
         "missing": [asdict(gone) for gone in results.missing],
+        "attacks": {label: asdict(info) for label, info in results.attacks.items()},
         "notes": list(results.notes),
         "provenance": dict(results.provenance),
     }

@@ -11,12 +11,13 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from leaderboard.board import Cell, Line, Section, Table, sections
+from leaderboard.blocks import Cell
+from leaderboard.board import Line, Section, Table, sections
 from leaderboard.page import NOTHING
 from leaderboard.results import Results
 from leaderboard.text import one_line
 
-_STYLES = {"value": "", "failed": "red", "missing": "dim"}
+_STYLES = {"value": "", "failed": "red", "missing": "dim", "flag": "yellow"}
 _NAME = 28  # characters of a name; a longer one is shortened in its middle
 _GAP = 3  # spaces that a column takes beside its text
 _HEADS = ("Backbone", "Variant", "Seeds")

@@ -7,7 +7,16 @@ import re
 import unicodedata
 
 # Names as they are written elsewhere in prose; any other word of an identifier stays as it is.
-_PROPER = {"gaussian": "Gaussian", "fgsm": "FGSM", "pgd": "PGD", "jpeg": "JPEG", "l2": "L2"}
+_PROPER = {
+    "gaussian": "Gaussian",
+    "fgm": "FGM",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "deepfool": "DeepFool",
+    "jpeg": "JPEG",
+    "l2": "L2",
+}
+_NORMS = {"L0": "L₀", "L1": "L₁", "L2": "L₂", "Linf": "L∞"}
 _JOINER = "\u200d"  # holds composed emoji together
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -66,6 +75,14 @@ def words(identifier: str) -> str:
     """An identifier as a title: "gaussian_blur" is "Gaussian blur"."""
     parts = one_line(identifier.replace("_", " ")).split(" ")
     return capital(" ".join(_PROPER.get(part.lower(), part) for part in parts))
+
+
+def strength(norm: str, epsilon: float) -> str:
+    """An epsilon with its norm: "L₂ 0.5", "L∞ 8/255"."""
+    levels = round(epsilon * 255)
+    whole = norm == "Linf" and levels > 0 and abs(epsilon * 255 - levels) < 1e-3
+    number = f"{levels}/255" if whole else f"{epsilon:.3g}"
+    return f"{_NORMS.get(norm, norm)} {number}".strip()
 
 
 def capital(text: str) -> str:

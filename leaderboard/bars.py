@@ -1,0 +1,159 @@
+"""Bar charts: which scale is vulnerable, and errors on corrupted images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from leaderboard.corruptions import Corrupted
+from leaderboard.looks import (
+    WIDTH,
+    Look,
+    Looks,
+    NetName,
+    blank,
+    legend,
+    legend_height,
+    looks,
+    styled,
+)
+from leaderboard.scales import Vulnerability
+from leaderboard.summary import Summary
+from leaderboard.text import one_line, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_INK = "#16191f"
+_GROUP = 0.8  # of the distance between two groups of bars
+
+
+@dataclass(frozen=True, slots=True)
+class _Bars:
+    """The bars of one network: one for each group, None where there is no number."""
+
+    net: NetName
+    values: Sequence[Summary | None]
+
+
+def scale_figure(title: str, found: Sequence[Vulnerability], combinations: Sequence[str]) -> Figure:
+    """Accuracy with the perturbation in some of the inputs: a panel for each combination, a group
+    of bars for each attack, a mark where the clean accuracy is (figures 5 and 12 of the paper)."""
+    attacks = list(dict.fromkeys(one.attack for one in found))
+    look = looks((one.backbone, one.variant) for one in found)
+    rows = _rows(combinations)
+    columns = max(map(len, rows))
+    thickness = 0.09 + 0.11 * len(look)
+    with styled():
+        height = len(rows) * (thickness * len(attacks) + 0.55) + legend_height(look) + 0.6
+        figure = blank(WIDTH, height)
+        for row, names in enumerate(rows):
+            below = len(rows[row + 1]) if row + 1 < len(rows) else 0
+            for column, name in enumerate(names):
+                axes = figure.add_subplot(len(rows), columns, row * columns + column + 1)
+                _draw(axes, _perturbed(found, look, attacks, name), look)
+                _mark_clean(axes, found, list(look), attacks)
+                axes.set_title(_title(name, combinations))
+                axes.set_xlim(0, 100)
+                _label_groups(axes, [words(attack) for attack in attacks], named=not column)
+                if column >= below:
+                    axes.set_xlabel("Accuracy (%)")
+        figure.suptitle(one_line(title, 80), fontsize=11, fontweight="bold")
+        clean = Line2D([], [], color=_INK, marker="|", markersize=11, markeredgewidth=1.4, lw=0)
+        patches = [_patch(one) for one in look.values()]
+        legend(figure, look, patches, beside=False, more={"clean accuracy": clean})
+    return figure
+
+
+def _perturbed(
+    found: Sequence[Vulnerability], looks: Looks, attacks: Sequence[str], name: str
+) -> list[_Bars]:
+    """A panel's bars: accuracy by attack with the inputs `name` perturbed."""
+    of = {(one.backbone, one.variant, one.attack): one.perturbed.get(name) for one in found}
+    return [_Bars(net, [of.get((*net, attack)) for attack in attacks]) for net in looks]
+
+
+def _title(name: str, combinations: Sequence[str]) -> str:
+    scales = {one for one in combinations if "+" not in one}
+    return "all" if {*name.split("+")} == scales != {name} else name.replace("+", " + ")
+
+
+def corruption_figure(title: str, found: Sequence[Corrupted]) -> Figure:
+    """Error on corrupted images: a group of bars for each corruption, a bar for each network."""
+    corruptions = list(dict.fromkeys(name for one in found for name in one.errors))
+    look = looks((one.backbone, one.variant) for one in found)
+    of = {(one.backbone, one.variant): one for one in found}
+    with styled():
+        thickness = 0.1 + 0.12 * len(look)
+        figure = blank(WIDTH, thickness * len(corruptions) + legend_height(look) + 0.9)
+        axes = figure.add_subplot()
+        _draw(
+            axes,
+            [_Bars(net, [of[net].errors.get(name) for name in corruptions]) for net in look],
+            look,
+        )
+        axes.set_xlim(0, None)
+        axes.set_xlabel("Error (%), mean over severities")
+        _label_groups(axes, [words(name) for name in corruptions], named=True)
+        figure.suptitle(one_line(title, 80), fontsize=11, fontweight="bold")
+        legend(figure, look, [_patch(one) for one in look.values()], beside=False)
+    return figure
+
+
+def _rows(combinations: Sequence[str]) -> list[list[str]]:
+    """A row of panels for one perturbed input (and all of them), one for two, and so on."""
+    sizes: dict[int, list[str]] = {}
+    for name in combinations:
+        sizes.setdefault(name.count("+"), []).append(name)
+    rows = [names for _, names in sorted(sizes.items())]
+    if len(rows) > 1 and len(rows[-1]) == 1:
+        rows[0] = [*rows[0], *rows.pop()]
+    return [row[start : start + 4] for row in rows for start in range(0, len(row), 4)]
+
+
+def _draw(axes: Axes, bars: Sequence[_Bars], looks: Looks) -> None:
+    each = _GROUP / len(bars)
+    for number, one in enumerate(bars):
+        look = looks[one.net]
+        offset = (number + 0.5) * each - _GROUP / 2
+        known = [(group, value) for group, value in enumerate(one.values) if value is not None]
+        axes.barh(
+            [group + offset for group, _ in known],
+            [value.mean for _, value in known],
+            height=each * 0.92,
+            xerr=[value.sd or 0.0 for _, value in known],
+            error_kw={"elinewidth": 0.9, "ecolor": _INK},
+            **_paint(look),
+        )
+
+
+def _mark_clean(
+    axes: Axes, found: Sequence[Vulnerability], nets: Sequence[NetName], attacks: Sequence[str]
+) -> None:
+    """A line across each network's bar where its clean accuracy is."""
+    each = _GROUP / len(nets)
+    for one in found:
+        if one.clean is not None:
+            number = nets.index((one.backbone, one.variant))
+            start = attacks.index(one.attack) + number * each - _GROUP / 2
+            axes.vlines(one.clean.mean, start, start + each, color=_INK, linewidth=1.4)
+
+
+def _label_groups(axes: Axes, names: Sequence[str], *, named: bool) -> None:
+    axes.set_yticks(range(len(names)), [one_line(name, 28) for name in names])
+    axes.tick_params(axis="y", length=0, labelleft=named)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+
+
+def _patch(look: Look) -> Patch:
+    return Patch(**_paint(look))
+
+
+def _paint(look: Look) -> dict[str, Any]:
+    return {"facecolor": look.color, "hatch": look.hatch, "edgecolor": "white", "linewidth": 0.0}

@@ -1,0 +1,79 @@
+"""A data set's section on common corruptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
+from leaderboard.corruptions import Corrupted, corrupted
+from leaderboard.quantity import Shown, show
+from leaderboard.results import MetricInfo, Results
+from leaderboard.summary import Summary
+from leaderboard.text import slug, words
+
+_PERCENT = MetricInfo("", "%", decimals=1)
+
+
+def corruption_blocks(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
+    """The section; nothing where corruptions were not measured."""
+    found = corrupted(results, dataset)
+    if not found:
+        return
+    from leaderboard.bars import corruption_figure
+    from leaderboard.looks import png
+
+    yield Heading(3, "Common corruptions")
+    yield _overview(found)
+    yield Figure(
+        slug(f"{dataset}-corruptions", taken),
+        png(corruption_figure(dataset, found)),
+        f"Error on {dataset} with common corruptions",
+        "Error on corrupted test images, mean over severities and seeds; whiskers are one standard "
+        "deviation over seeds. Shorter is better.",
+    )
+    yield _each(found)
+    yield Text(
+        "The mean corruption error (mCE) is the mean over corruptions of the error, summed over "
+        "severities, in percent of that of the bottom-up network of the same backbone and seed "
+        "(Hendrycks and Dietterich, 2019): below 100 is better than bottom-up. Values are mean ± "
+        "sample standard deviation over seeds; bold is the lowest, as displayed."
+    )
+
+
+def _overview(found: list[Corrupted]) -> Grid:
+    errors = _lowest([one.error for one in found])
+    relative = _lowest([one.mce for one in found])
+    return Grid(
+        "Errors on corrupted images",
+        ("Backbone", "Variant"),
+        ("Seeds (n)", "Mean error ↓ (%)", "mCE against bu ↓ (%)"),
+        tuple(
+            (Cell(one.backbone), Cell(one.variant), Cell(str(one.error.n)), error, mce)
+            for one, error, mce in zip(found, errors, relative, strict=True)
+        ),
+    )
+
+
+def _each(found: list[Corrupted]) -> Grid:
+    """A line for each corruption, a column for each network."""
+    names = list(dict.fromkeys(name for one in found for name in one.errors))
+    return Grid(
+        "Error (%) by corruption, mean over severities",
+        ("Corruption",),
+        tuple(f"{one.backbone} · {one.variant}" for one in found),
+        tuple(
+            (Cell(words(name)), *_lowest([one.errors.get(name) for one in found])) for name in names
+        ),
+    )
+
+
+def _lowest(summaries: Sequence[Summary | None]) -> list[Cell]:
+    """Cells with the lowest marked, as displayed."""
+    shown: list[Shown | None] = [None if one is None else show(one, _PERCENT) for one in summaries]
+    means = [one.mean for one in shown if one is not None]
+    return [
+        Cell("–", "missing")
+        if one is None
+        else Cell(one.text, best=len(means) > 1 and one.mean == min(means))
+        for one in shown
+    ]

@@ -1,0 +1,95 @@
+"""Robustness to common corruptions, against the bottom-up network.
+
+Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations" (ICLR 2019), section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leaderboard.results import Results
+from leaderboard.summary import Summary, by_seed, summarize
+
+BASELINE = "bu"
+_MEASURE = "corruptions"
+_METRIC = "error["
+Errors = dict[str, dict[str, float]]  # percent, by corruption, then severity
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupted:
+    """A network over its seeds.
+
+    `error` is the mean error in percent over corruptions and severities, `errors` that of each
+    corruption over its severities, `mce` the mean corruption error in percent of the bottom-up
+    network's (None where that network, or one of its errors, is missing or zero).
+    """
+
+    backbone: str
+    variant: str
+    error: Summary
+    errors: Mapping[str, Summary]
+    mce: Summary | None
+
+
+def corrupted(results: Results, dataset: str) -> list[Corrupted]:
+    """Every network of a data set that was measured on corrupted images."""
+    nets: dict[tuple[str, str], dict[int, Errors]] = {}
+    for key, seeds in by_seed(results.rows).items():
+        corruption, slash, severity = key.metric[len(_METRIC) : -1].rpartition("/")
+        if key.dataset == dataset and key.measure == _MEASURE and slash:
+            if not key.metric.startswith(_METRIC):
+                continue
+            net = nets.setdefault((key.backbone, key.variant), {})
+            for seed, value in seeds.items():
+                net.setdefault(seed, {}).setdefault(corruption, {})[severity] = value
+    return [
+        Corrupted(
+            backbone,
+            variant,
+            summarize([_mean(_means(errors)) for errors in seeds.values()]),
+            _over_seeds(seeds),
+            _mce(seeds, nets.get((backbone, BASELINE), {})),
+        )
+        for (backbone, variant), seeds in nets.items()
+    ]
+
+
+def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, float] | None:
+    """CE of each corruption in percent: the sum of errors over severities, relative to that of the
+    baseline. None where they were not measured on the same ones, or the baseline makes no error."""
+    found = {}
+    for corruption, mine in errors.items():
+        other = baseline.get(corruption, {})
+        if mine.keys() != other.keys() or not sum(other.values()):
+            return None
+        found[corruption] = 100.0 * sum(mine.values()) / sum(other.values())
+    return found if errors.keys() == baseline.keys() else None
+
+
+def _mce(seeds: Mapping[int, Errors], baseline: Mapping[int, Errors]) -> Summary | None:
+    """Of each seed that both have, the mean of the corruption errors."""
+    ratios = [
+        corruption_errors(errors, baseline[seed])
+        for seed, errors in seeds.items()
+        if seed in baseline
+    ]
+    if not ratios or None in ratios:
+        return None
+    return summarize([_mean(ratio) for ratio in ratios if ratio])
+
+
+def _over_seeds(seeds: Mapping[int, Errors]) -> dict[str, Summary]:
+    per_seed = [_means(errors) for errors in seeds.values()]
+    names = dict.fromkeys(name for means in per_seed for name in means)
+    return {name: summarize([m[name] for m in per_seed if name in m]) for name in names}
+
+
+def _means(errors: Errors) -> dict[str, float]:
+    return {name: _mean(severities) for name, severities in errors.items()}
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return sum(values.values()) / len(values)

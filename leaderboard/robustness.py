@@ -1,0 +1,158 @@
+"""Robustness in numbers: what a curve comes to, with confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaderboard.bootstrap import (
+    Interval,
+    Resamples,
+    mean_interval,
+    mean_intervals,
+    median_interval,
+)
+from leaderboard.curves import REACHED, by_attack, by_net, limit
+from leaderboard.results import AttackInfo, Sample
+
+Floats = NDArray[np.float64]
+
+BASELINE = "bu"
+SHARES = (0.25, 0.5, 1.0)  # of the limit: budgets at which accuracy is told
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One network under one attack; accuracies are percent of all attacked images.
+
+    `clean` is the accuracy at L2 0, `area` the mean accuracy over L2 from 0 to the limit (the area
+    under the curve of accuracy, as a share of what a perfect network has), `against` its difference
+    to the bottom-up network of the same backbone, seeds and images paired (None for that one
+    itself, or without one), `median` the mean over seeds of the lower median L2 of the images
+    classified correctly, `at` the accuracies at `SHARES` of the limit.
+    """
+
+    backbone: str
+    variant: str
+    seeds: int
+    images: int
+    clean: Interval
+    area: Interval
+    against: Interval | None
+    median: Interval
+    at: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One attack on one data set: all networks up to the same L2."""
+
+    attack: str
+    limit: float
+    estimates: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """Distances of several seeds on the same images: seeds x images."""
+
+    seeds: tuple[int, ...]
+    images: tuple[int, ...]
+    l2: Floats
+
+
+def align(samples: Sequence[Sample]) -> Aligned:
+    """One network's samples of one attack, on the images that all of them have.
+
+    Raises:
+        ValueError: a seed comes twice, or there is no such image.
+    """
+    samples = sorted(samples, key=lambda sample: sample.seed)
+    seeds = tuple(sample.seed for sample in samples)
+    where = [dict(zip(numbers(sample), range(sample.l2.size), strict=True)) for sample in samples]
+    common = sorted(set(where[0]).intersection(*where[1:]))
+    name = "/".join((samples[0].dataset, samples[0].backbone, samples[0].variant))
+    if len(set(seeds)) < len(seeds) or not common:
+        raise ValueError(f"{name}: seeds {seeds} have no image in common, or come twice")
+    rows = [
+        sample.l2[[places[image] for image in common]]
+        for sample, places in zip(samples, where, strict=True)
+    ]
+    return Aligned(seeds, tuple(common), np.stack(rows))
+
+
+def numbers(sample: Sample) -> list[int]:
+    """Each image's number in the test set, or its row where that is not known."""
+    found: list[int] = range(sample.l2.size) if sample.index is None else sample.index.tolist()  # type: ignore[assignment]
+    return [*found]
+
+
+def summaries(
+    samples: Iterable[Sample], dataset: str, infos: Mapping[str, AttackInfo]
+) -> list[Summary]:
+    """A summary of each attack on `dataset`, in the order of the samples."""
+    draw = cache(Resamples)
+    return [
+        _summary(attack, found, limit(found, infos.get(attack)), draw)
+        for attack, found in by_attack(samples, dataset).items()
+    ]
+
+
+def _summary(
+    attack: str, samples: Sequence[Sample], end: float, draw: Callable[[int], Resamples]
+) -> Summary:
+    aligned = {net: align(found) for net, found in by_net(samples).items()}
+    estimates = []
+    for (backbone, variant), mine in aligned.items():
+        draws = draw(len(mine.images))
+        base = aligned.get((backbone, BASELINE)) if variant != BASELINE else None
+        withstood = [_surviving(mine.l2, share * end) for share in (0.0, *SHARES)]
+        tables = [_areas(mine.l2, end), *withstood]
+        area, clean, *at = mean_intervals(tables, draws, (0.0, 100.0))
+        estimates.append(
+            Estimate(
+                backbone,
+                variant,
+                len(mine.seeds),
+                len(mine.images),
+                clean,
+                area,
+                None if base is None else _difference(mine, base, end, draw),
+                median_interval(mine.l2, draws),
+                tuple(at),
+            )
+        )
+    return Summary(attack, end, tuple(estimates))
+
+
+def _surviving(l2: Floats, budget: float) -> Floats:
+    withstood: Floats = 100.0 * (l2 > budget * REACHED).astype(np.float64)
+    return withstood
+
+
+def _areas(l2: Floats, end: float) -> Floats:
+    """Each image's share of the area under the curve of accuracy: it counts until it is fooled."""
+    areas: Floats = 100.0 * np.minimum(l2, end) / end
+    return areas
+
+
+def _difference(
+    mine: Aligned, base: Aligned, end: float, draw: Callable[[int], Resamples]
+) -> Interval | None:
+    """How much more area than the baseline, on the seeds and images that both have."""
+    seeds = sorted(set(mine.seeds) & set(base.seeds))
+    images = sorted(set(mine.images) & set(base.images))
+    if not seeds or not images:
+        return None
+    own, other = (_areas(_part(aligned, seeds, images), end) for aligned in (mine, base))
+    return mean_interval(own - other, draw(len(images)), (-100.0, 100.0))
+
+
+def _part(aligned: Aligned, seeds: Sequence[int], images: Sequence[int]) -> Floats:
+    place = {image: number for number, image in enumerate(aligned.images)}
+    rows = [aligned.seeds.index(seed) for seed in seeds]
+    return aligned.l2[np.ix_(rows, [place[image] for image in images])]

@@ -1,0 +1,235 @@
+"""A data set's section on robustness: curves, numbers, flags, and which scale is vulnerable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
+from leaderboard.flags import BADGES, Flag, unjudged
+from leaderboard.quantity import show
+from leaderboard.results import MetricInfo, Results
+from leaderboard.summary import by_seed, summarize
+from leaderboard.text import slug, strength, words
+
+_PERCENT = MetricInfo("", "%", decimals=1)
+
+
+def robustness_blocks(
+    results: Results, dataset: str, raised: Sequence[Flag], taken: set[str]
+) -> Iterator[Block]:
+    """The section; nothing where no attack was run."""
+    measured = any(
+        row.dataset == dataset and row.measure.startswith("robustness/") for row in results.rows
+    )
+    sampled = any(sample.dataset == dataset for sample in results.samples)
+    if not (measured or sampled):
+        return
+    yield Heading(3, "Robustness under attack")
+    if sampled:
+        yield _curves(results, dataset, taken)
+        yield from _numbers(results, dataset)
+    yield from _strengths(results, dataset)
+    if measured:
+        yield from _flags(results, dataset, raised)
+        yield from _scales(results, dataset, taken)
+
+
+def _curves(results: Results, dataset: str, taken: set[str]) -> Figure:
+    # Drawing libraries load only where there is something to draw.
+    from leaderboard.curves import caption, panels
+    from leaderboard.figures import loss_figure, png
+
+    drawn = panels(results.samples, dataset, results.attacks)
+    alt = (
+        f"Accuracy loss against L₂ size of the perturbation on {dataset}, "
+        f"{len(drawn)} attack{'s' if len(drawn) > 1 else ''}"
+    )
+    return Figure(slug(dataset, taken), png(loss_figure(dataset, drawn)), alt, caption(drawn))
+
+
+def _numbers(results: Results, dataset: str) -> Iterator[Block]:
+    """The curves as numbers."""
+    from leaderboard.bootstrap import REPLICATES
+    from leaderboard.robustness import SHARES, summaries
+
+    budgets = tuple(f"{share:g} B".replace("1 B", "B") for share in SHARES)
+    lines: list[tuple[Cell, ...]] = []
+    for summary in summaries(results.samples, dataset, results.attacks):
+        name = f"{words(summary.attack)}, B = {summary.limit:g}"
+        rows = [
+            (
+                _told(one.clean.value, one.clean.low, one.clean.high, 1),
+                _told(one.area.value, one.area.low, one.area.high, 1),
+                "–"
+                if one.against is None
+                else _told(one.against.value, one.against.low, one.against.high, 1, sign=True),
+                _told(one.median.value, one.median.low, one.median.high, 2),
+                *(_told(at.value, at.low, at.high, 1) for at in one.at),
+            )
+            for one in summary.estimates
+        ]
+        for one, cells in zip(summary.estimates, _best(rows, unranked=2), strict=True):
+            head = (name, one.backbone, one.variant, str(one.seeds))
+            lines.append((*map(Cell, head), *cells))
+    yield Grid(
+        "Accuracy under attack, with 95 % intervals",
+        ("Attack", "Backbone", "Variant"),
+        (
+            "Seeds (n)",
+            "Accuracy at L₂ 0 (%)",
+            "Mean accuracy to B ↑ (%)",
+            "… against bu (points)",
+            "Median L₂ ↑",
+            *(f"Accuracy at {budget} ↑ (%)" for budget in budgets),
+        ),
+        tuple(lines),
+    )
+    yield Text(
+        "B is the L₂ size up to which an attack is summed up, where its panel ends. The mean "
+        "accuracy to B is the area under the curve of accuracy against L₂, as a share of that of a "
+        "network that is never fooled; against bu: its difference to the bottom-up network of the "
+        "same backbone, seed by seed and image by image. The median L₂ is taken of the images "
+        "classified correctly. Bold is the best of its attack. Brackets hold 95 % intervals of a "
+        f"two-level bootstrap over seeds and images ({REPLICATES:,} replicates, widened for the "
+        "small number of seeds by Student's t); those of a single seed are over images only."
+    )
+
+
+def _told(value: float, low: float, high: float, decimals: int, *, sign: bool = False) -> str:
+    """ "62.3 [58.1, 66.0]"."""
+    plus = "+" if sign else ""
+    texts = [
+        "∞" if math.isinf(number) else f"{round(number, decimals) + 0.0:{plus},.{decimals}f}"
+        for number in (value, low, high)
+    ]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def _best(rows: Sequence[tuple[str, ...]], unranked: int) -> list[list[Cell]]:
+    """Cells with the greatest of each column marked, as displayed; not the columns that tell of
+    clean accuracy or of a difference."""
+    table = [[Cell(text) for text in row] for row in rows]
+    for column in range(len(rows[0])) if len(rows) > 1 else ():
+        if column in (0, unranked):
+            continue
+        values = [_number(row[column]) for row in rows]
+        for cells, value in zip(table, values, strict=True):
+            cells[column] = Cell(cells[column].text, best=value == max(values))
+    return table
+
+
+def _number(text: str) -> float:
+    number = text.partition(" ")[0].replace(",", "")
+    return math.inf if number == "∞" else float(number)
+
+
+def _strengths(results: Results, dataset: str) -> Iterator[Block]:
+    """Accuracy under attacks of fixed strength, a column for each network."""
+    table: dict[tuple[str, str], dict[str, str]] = {}
+    for key, seeds in by_seed(results.rows).items():
+        name, bracket, epsilon = key.metric.partition("[")
+        if key.dataset == dataset and name == "robust_top1" and bracket:
+            attack = key.measure.partition("/")[2]
+            net = f"{key.backbone} · {key.variant}"
+            text = show(summarize([*seeds.values()]), _PERCENT).text
+            table.setdefault((attack, epsilon.rstrip("]")), {})[net] = text
+    if not table:
+        return
+    nets = list(dict.fromkeys(net for line in table.values() for net in line))
+    lines = []
+    for (attack, epsilon), line in table.items():
+        info = results.attacks.get(attack)
+        head = words(attack), strength(info.norm if info else "", float(epsilon))
+        lines.append((*map(Cell, head), *(Cell(line.get(net, "–")) for net in nets)))
+    yield Grid(
+        "Accuracy (%) of all attacked images under attacks of fixed strength",
+        ("Attack", "Epsilon"),
+        tuple(nets),
+        tuple(lines),
+    )
+    yield Text(
+        "Accuracy in percent of all attacked images under attacks of fixed strength (epsilon), "
+        "mean ± sample standard deviation over seeds."
+    )
+
+
+def _flags(results: Results, dataset: str, raised: Sequence[Flag]) -> Iterator[Block]:
+    """What speaks against these numbers, and what was looked for in vain."""
+    yield Heading(4, "Flags")
+    if raised:
+        yield Grid(
+            "Signs of masked gradients or of a broken evaluation",
+            (),
+            (),
+            tuple(
+                (
+                    Cell(BADGES[flag.badge].name, "flag"),
+                    Cell(flag.backbone),
+                    Cell(flag.variant),
+                    Cell(words(flag.attack) if flag.attack else "any"),
+                    Cell(flag.finding),
+                )
+                for flag in raised
+            ),
+            ("Flag", "Backbone", "Variant", "Attack", "Found"),
+        )
+    shown = [badge for badge in BADGES if any(flag.badge == badge for flag in raised)]
+    if shown:
+        yield Bullets(tuple((BADGES[badge].name, BADGES[badge].meaning) for badge in shown))
+    unknown = unjudged(results, dataset)
+    clear = [badge for badge in BADGES if badge not in shown and badge not in unknown]
+    told = [
+        f"{start}: {', '.join(BADGES[badge].name for badge in badges)}."
+        for start, badges in (
+            ("Looked for and not found", clear),
+            ("Not judged, for want of attacks or numbers that could tell", unknown),
+        )
+        if badges
+    ]
+    yield Text(" ".join(told))
+
+
+def _scales(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
+    """Accuracy with the perturbation in some of the scale inputs."""
+    from leaderboard.scales import combinations, vulnerabilities, weakest
+
+    found = vulnerabilities(results, dataset)
+    if not found:
+        return
+    from leaderboard.bars import scale_figure
+    from leaderboard.looks import png
+
+    names = combinations(found)
+    lines = []
+    for one in found:
+        worst = weakest(one)
+        head = words(one.attack), one.backbone, one.variant
+        clean = "–" if one.clean is None else show(one.clean, _PERCENT).text
+        cells = [
+            Cell(show(one.perturbed[name], _PERCENT).text, best=name == worst)
+            if name in one.perturbed
+            else Cell("–", "missing")
+            for name in names
+        ]
+        lines.append((*map(Cell, head), Cell(clean), *cells))
+    yield Heading(4, "Which scale is vulnerable")
+    yield Grid(
+        "Accuracy (%) with the perturbation in some of the scale inputs",
+        ("Attack", "Backbone", "Variant"),
+        ("Clean", *(name.replace("+", " + ") for name in names)),
+        tuple(lines),
+    )
+    yield Text(
+        "Accuracy in percent of all attacked images when the adversarial image is given to some of "
+        "the network's scale inputs and the clean one to the rest, mean ± sample standard "
+        "deviation over seeds. Bold is the most vulnerable single scale."
+    )
+    yield Figure(
+        slug(f"{dataset}-scales", taken),
+        png(scale_figure(dataset, found, names)),
+        f"Accuracy on {dataset} with the perturbation in some of the scale inputs",
+        "A panel for each choice of perturbed scale inputs. The line across a bar is the clean "
+        "accuracy; whiskers are one standard deviation over seeds. A short bar is a vulnerable "
+        "scale.",
+    )

@@ -1,0 +1,60 @@
+"""Which scale is vulnerable: accuracy with the perturbation in some of a network's scale inputs.
+
+Figures 5 (one input) and 12 (two) of the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leaderboard.results import Results
+from leaderboard.summary import Summary, by_seed, summarize
+
+_METRIC = "perturbed_top1["
+_MOST = 3  # scales of which all combinations are shown; of more, one at a time and all
+
+
+@dataclass(frozen=True, slots=True)
+class Vulnerability:
+    """A network under one attack: accuracy in percent over seeds, clean and by combination of
+    perturbed inputs ("high", "high+low")."""
+
+    backbone: str
+    variant: str
+    attack: str
+    clean: Summary | None
+    perturbed: dict[str, Summary]
+
+
+def vulnerabilities(results: Results, dataset: str) -> list[Vulnerability]:
+    """One for each network and attack of a data set that were measured so."""
+    found: dict[tuple[str, str, str], dict[str, Summary]] = {}
+    for key, seeds in by_seed(results.rows).items():
+        family, _, attack = key.measure.partition("/")
+        wanted = key.metric == "clean_top1" or key.metric.startswith(_METRIC)
+        if key.dataset == dataset and family == "robustness" and wanted:
+            place = found.setdefault((key.backbone, key.variant, attack), {})
+            place[key.metric] = summarize([*seeds.values()])
+    return [
+        Vulnerability(*name, metrics.get("clean_top1"), perturbed)
+        for name, metrics in found.items()
+        if (perturbed := {metric[len(_METRIC) : -1]: summary for metric, summary in metrics.items()
+                          if metric != "clean_top1"})
+    ]  # fmt: skip
+
+
+def combinations(found: Sequence[Vulnerability]) -> list[str]:
+    """The combinations to show, single inputs first and all inputs last."""
+    names = list(dict.fromkeys(name for one in found for name in one.perturbed))
+    scales = [name for name in names if "+" not in name]
+    if len(scales) > _MOST:
+        sizes = {1, len(scales)}
+        names = [name for name in names if name.count("+") + 1 in sizes]
+    return sorted(names, key=lambda name: name.count("+"))
+
+
+def weakest(one: Vulnerability) -> str | None:
+    """The single input whose perturbation costs most; None if there is but one."""
+    single = {name: s.mean for name, s in one.perturbed.items() if "+" not in name}
+    return min(single, key=lambda name: single[name]) if len(single) > 1 else None

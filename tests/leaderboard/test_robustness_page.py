@@ -1,0 +1,155 @@
+"""What the pages say about robustness, in Markdown and HTML."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_results import results
+from test_pages import Reader, read_markdown
+from test_scale_charts import TABLE, VALUES, errors, perturbed
+
+import leaderboard
+from leaderboard import AttackInfo, Results, Row
+from leaderboard.text import strength
+
+
+def full(**more: object) -> Results:
+    """Curves of two attacks, perturbed scales, corruptions, and a network that is randomised."""
+    base = results(images=60)
+    name = base.rows[0].dataset
+
+    def here(rows: tuple[Row, ...]) -> list[Row]:
+        return [replace(row, dataset=name, backbone="lenet_fc") for row in rows]
+
+    rows = [*base.rows, *here(perturbed(VALUES, attack="single_pixel").rows)]
+    rows += here(errors(TABLE).rows)
+    rows += [
+        Row(name, "lenet_fc", "td", 0, "robustness/single_pixel", metric, value, "%")
+        for metric, value in (
+            ("randomised", 5.0),
+            ("robust_top1[0.5]", 60.0),
+            ("robust_top1[1]", 20.0),
+        )
+    ]
+    return replace(base, rows=tuple(rows), **more)
+
+
+def markdown(data: Results, folder: Path) -> str:
+    return leaderboard.render_markdown(data, folder).read_text("utf-8").replace("\u00a0", " ")
+
+
+def test_a_page_has_numbers_flags_scales_and_corruptions(tmp_path: Path) -> None:
+    text = markdown(full(), tmp_path)
+    lines = read_markdown(text).lines
+    main = next(line for line in lines if line[:3] == ["lenet_fc", "td", "2"])
+    assert main[-1] == "⚠ randomised"
+    assert next(line for line in lines if line[:3] == ["lenet_fc", "bu", "2"])[-1] == "–"
+    (area,) = [line for line in lines if line[0].startswith("Single pixel, B") and line[2] == "td"]
+    assert area[1:4] == ["lenet_fc", "td", "2"]
+    assert area[5].count("[") == 1
+    assert area[6].startswith(("+", "-"))
+    assert ["Single pixel", "0.5", "60.0"] in lines
+    flag = ["⚠ randomised", "lenet_fc", "td", "any", "5.0 % of the predictions change"]
+    assert flag in lines
+    assert "**randomised**: the network's outputs change" in text
+    assert "Not judged, for want of attacks or numbers that could tell: softmax output" in text
+    clean = ["Single pixel", "lenet_fc", "td", "90.5 ± 0.7"]
+    (scales,) = [line for line in lines if line[:4] == clean]
+    assert scales[4:8] == ["70.5 ± 0.7", "40.5 ± 0.7", "80.5 ± 0.7", "35.5 ± 0.7"]
+    assert "**40.5 ± 0.7**" in text
+    assert ["lenet_fc", "td", "2", "23.8 ± 8.8", "75.0 ± 0.0"] in lines
+    figures = [attributes["src"] for tag, attributes in read_markdown(text).tags if tag == "img"]
+    assert figures == [
+        "figures/fashion-mnist-mini.png", "figures/fashion-mnist-mini-scales.png",
+        "figures/fashion-mnist-mini-corruptions.png",
+    ]  # fmt: skip
+    assert all((tmp_path / str(name)).stat().st_size > 5000 for name in figures)
+
+
+def test_html_says_the_same_and_shows_badges(tmp_path: Path) -> None:
+    text = leaderboard.render_html(full(), tmp_path / "x.html").read_text("utf-8")
+    page = Reader(text)
+    assert page.open == []
+    assert page.lines == read_markdown(markdown(full(), tmp_path)).lines
+    badges = [attributes for tag, attributes in page.tags if tag == "span"]
+    assert [badge["class"] for badge in badges] == ["flag", "flag"]
+    heads = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
+    assert all(later - earlier <= 1 for earlier, later in pairwise(heads))
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    def tree(folder: Path) -> dict[str, bytes]:
+        leaderboard.render_markdown(full(), folder)
+        leaderboard.render_html(full(), folder / "page.html")
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_best_of_each_attack_is_marked(tmp_path: Path) -> None:
+    near, far = np.full(40, 1.0), np.full(40, 2.0)
+    base = results(images=40, seeds=(0,))
+    samples = [replace(s, l2=far if s.variant == "td" else near) for s in base.samples]
+    lines = markdown(replace(base, samples=tuple(samples)), tmp_path).splitlines()
+    bu, td = [line for line in lines if line.startswith("| Single pixel, B = 2")]
+    assert "| 50.0 [50.0, 50.0] |" in bu
+    assert "| **100.0 [100.0, 100.0]** | +50.0 [+50.0, +50.0] | **2.00 [2.00, 2.00]** |" in td
+
+
+def test_infinite_medians_are_shown_as_such(tmp_path: Path) -> None:
+    base = results(images=40, seeds=(0,))
+    samples = tuple(replace(s, l2=np.full(40, np.inf)) for s in base.samples)
+    assert "∞ [∞, ∞]" in markdown(replace(base, samples=samples), tmp_path)
+
+
+def test_epsilons_are_shown_with_their_norm(tmp_path: Path) -> None:
+    known = {"single_pixel": AttackInfo("gradient", "Linf", "iterative", (0.5, 1.0))}
+    lines = read_markdown(markdown(full(attacks=known), tmp_path)).lines
+    assert ["Single pixel", "L∞ 0.5", "60.0"] in lines
+
+
+def test_without_attacks_there_is_no_section(tmp_path: Path) -> None:
+    base = results()
+    plain = replace(base, samples=(), rows=tuple(r for r in base.rows if r.measure == "accuracy"))
+    text = markdown(plain, tmp_path)
+    assert "Robustness" not in text
+    assert "Flags" not in text
+    assert not (tmp_path / "figures").exists()
+
+
+def test_hostile_names_keep_the_tables(tmp_path: Path) -> None:
+    data, name = full(), "x|y <b> `$*_\n[1]: a"
+    rows = tuple(replace(row, backbone=name) for row in data.rows)
+    samples = tuple(replace(sample, backbone=name) for sample in data.samples)
+    hostile = replace(data, rows=rows, samples=samples)
+    html = Reader(leaderboard.render_html(hostile, tmp_path / "x.html").read_text("utf-8"))
+    assert html.open == []
+    assert read_markdown(markdown(hostile, tmp_path)).lines == html.lines
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon", "text"),
+    [
+        ("Linf", 8 / 255, "L∞ 8/255"),
+        ("Linf", 0.00392157, "L∞ 1/255"),
+        ("Linf", 0.5, "L∞ 0.5"),
+        ("L2", 8 / 255, "L₂ 0.0314"),
+        ("", 2.0, "2"),
+    ],
+)
+def test_epsilons_are_read_as_people_write_them(norm: str, epsilon: float, text: str) -> None:
+    assert strength(norm, epsilon) == text
+
+
+def test_json_says_what_the_attacks_are(tmp_path: Path) -> None:
+    known = {"single_pixel": AttackInfo("gradient", "Linf", "iterative", (0.5, 1.0))}
+    path = leaderboard.render_json(full(attacks=known), tmp_path / "x.json")
+    assert json.loads(path.read_text("utf-8"))["attacks"] == {
+        "single_pixel": {
+            "access": "gradient", "norm": "Linf", "kind": "iterative", "strengths": [0.5, 1.0],
+        }
+    }  # fmt: skip
