@@ -17,7 +17,7 @@ FLOORS = (
     ("bench.identity",),
     ("bench.suite",),
     ("bench.data", "bench.models"),
-    ("bench.attacks",),
+    ("bench.attacks", "bench.corruptions"),
     ("bench.measures",),
     ("bench.plan",),
     ("bench.train", "bench.store"),

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+import math
+
 from torch import Tensor
 
-from bench.attacks.base import Attack, Problem
+from bench.attacks.additive import grow
+from bench.attacks.base import Attack
+from bench.attacks.problem import Problem
 
 
 def run(problem: Problem, *, epsilons: int = 1000) -> Tensor:
-    """For eps = 1/epsilons .. 1: clip(x + eps * N(0, eps / sqrt 3)); the first hit is kept.
+    """For eps = 1/epsilons .. 1: clip(x + eps * N(0, eps / sqrt 3)); the first hit is kept."""
+    shape = tuple(problem.images.shape[1:])
 
-    eps enters twice, as in the original. Images found leave the batch.
-    """
-    images = problem.images
-    found = images.clone()
-    active = torch.arange(len(images), device=images.device)
-    shape = tuple(images.shape[1:])
-    for step in range(1, epsilons + 1):
-        if len(active) == 0:
-            break
-        eps = step / epsilons
-        noise = np.stack(
-            [problem.streams[i].standard_normal(shape, dtype=np.float32) for i in active.tolist()]
-        )
-        noise *= np.float32(eps * eps / np.sqrt(3.0))
-        clean = images[active]
-        candidates = (clean + torch.from_numpy(noise).to(clean.device)).clamp_(0, 1)
-        hit = problem.fooled(candidates, active)
-        found[active[hit]] = candidates[hit]
-        active = active[~hit]
-    return found
+    def noise(rows: Tensor, steps: Tensor) -> Tensor:
+        return problem.source.normal(rows, steps, shape).mul_(1 / math.sqrt(3.0))
+
+    return grow(problem, noise, epsilons)
 
 
-ATTACK = Attack(run, deterministic=False, defaults={"epsilons": 1000})
+ATTACK = Attack(run, deterministic=False, version=2, typical=500, defaults={"epsilons": 1000})

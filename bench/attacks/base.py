@@ -1,74 +1,95 @@
-"""The contract of an attack, its random numbers, and the registry.
+"""The contract of an attack, and the registry of all of them.
 
-An attack sees images in [0, 1] and a `Problem` that predicts; normalisation is inside the
-network. It returns one candidate per image; whether that fools the network is decided outside,
-by a fresh prediction.
+An attack sees a `Problem`: images in [0, 1] and a network that predicts (normalisation is inside
+it). It returns one candidate per image; whether that fools the network is decided outside, by a
+fresh prediction.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import BenchError
-from bench.identity import reference_key
-from bench.registry import Registry
+from bench.identity import code_fingerprint, reference_key
+from bench.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-REGISTRY = Registry(
+Access = Literal["decision", "score", "gradient"]
+
+# Attacks of other libraries: `foolbox:L2PGD`. The adapter's `load(class name)` makes an `Attack`.
+LIBRARIES = {
+    "foolbox": "bench.attacks.foolbox_adapter",
+    "torchattacks": "bench.attacks.torchattacks_adapter",
+}
+
+_NATIVE = {
+    "single_pixel": "one pixel set to 0 or 1",
+    "salt_and_pepper": "pixels set to 0 or 1 with falling probability",
+    "pointwise": "salt and pepper, then value by value back to the original",
+    "additive_gaussian": "Gaussian noise, growing until the first hit",
+    "additive_uniform": "uniform noise, growing until the first hit",
+    "blended_uniform": "blending into an image of uniform noise until the first hit",
+    "gaussian_blur": "Gaussian blur, growing until the first hit (deterministic)",
+    "contrast_reduction": "fading to grey until the first hit (deterministic)",
+    "spatial": "small shifts and rotations, first hit of a grid (deterministic)",
+    "shifts": "small shifts, first hit of a grid (deterministic)",
+}
+
+
+class Attacks(Registry):
+    """The registry, which also knows `foolbox:<Class>` and `torchattacks:<Class>`."""
+
+    def find(self, name: str) -> Entry:
+        """As `Registry.find`; whether the library has that class shows when it is loaded."""
+        library, colon, cls = name.partition(":")
+        if colon and cls and library in LIBRARIES:
+            return Entry(name, f"{library}:{cls}", source=library)
+        return super().find(name)
+
+
+REGISTRY = Attacks(
     "attack",
-    {
-        "additive_gaussian": (
-            "bench.attacks.additive_gaussian:ATTACK",
-            "Gaussian noise, growing until the first hit",
-        ),
-        "gaussian_blur": (
-            "bench.attacks.gaussian_blur:ATTACK",
-            "Gaussian blur, growing until the first hit (deterministic)",
-        ),
+    {name: (f"bench.attacks.{name}:ATTACK", summary) for name, summary in _NATIVE.items()}
+    | {
+        "autoattack": (
+            "bench.attacks.autoattack_adapter:ATTACK",
+            "the standard AutoAttack, at fixed epsilons (extra `autoattack`)",
+        )
     },
 )
-
-
-@dataclass(slots=True)
-class Problem:
-    """What an attack works on: correctly classified images, and the right to ask.
-
-    `images` is float N x C x H x W in [0, 1], `labels` int64 N. `evaluations` (int64 N, on the
-    CPU) counts the predictions spent on each image.
-    """
-
-    images: Tensor
-    labels: Tensor
-    logits: Callable[[Tensor], Tensor]
-    streams: Sequence[np.random.Generator]
-    evaluations: np.ndarray[Any, np.dtype[np.int64]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.evaluations = np.zeros(len(self.images), dtype=np.int64)
-
-    def fooled(self, candidates: Tensor, index: Tensor) -> Tensor:
-        """Whether `candidates` (n x C x H x W), variants of images `index`, are misclassified."""
-        self.evaluations[index.cpu().numpy()] += 1
-        wrong: Tensor = self.logits(candidates).argmax(1) != self.labels[index]
-        return wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
     """An attack's declaration.
 
-    `run(problem, **options)` returns a tensor like `problem.images`: for every image the
-    candidate found, or the image itself where none was. `deterministic` attacks are not
-    repeated, for a repeat would be the same. `typical` is about how many predictions it spends
-    on an image, for the estimate of `plan`. Raise `version` when results change.
+    Attributes:
+        run: `run(problem, **options)` returns a tensor like `problem.images`: for every image the
+            candidate found, or the image itself where none was.
+        deterministic: such attacks are not repeated, for a repeat would be the same.
+        version: raise it when results change.
+        typical: about how many predictions it spends on an image (and strength), for the estimate
+            of `plan`.
+        defaults: options with their values; a number must be positive, of the same type.
+        choices: the words an option may have.
+        norm: which distance it looks at by its own account: "L2", "Linf", "L0", "L1", or "" for
+            none.
+        access: what it needs of the network: its decisions, its scores, or gradients.
+        channels: numbers of image channels it takes; empty for any.
+        strength: the argument of `run` that takes one of the option `epsilons`, where an attack
+            has a fixed strength; it is then run once for each and gives a curve like others.
+        batch_dependent: results depend on which images are in a batch (libraries that draw random
+            numbers for the batch); the batch size is then part of the identity, unless the option
+            `one_by_one` is on.
+        random_when: an option with the value at which the attack draws random numbers, where that
+            decides; `deterministic` is then what the defaults come to.
+        package: an installed package whose version (or code) belongs to the identity.
+        parse: checks and completes options, in place of `defaults` and `choices`.
     """
 
     run: Callable[..., Tensor]
@@ -76,6 +97,15 @@ class Attack:
     version: int = 1
     typical: int = 100
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    norm: str = ""
+    access: Access = "decision"
+    channels: tuple[int, ...] = ()
+    strength: str = ""
+    batch_dependent: bool = False
+    random_when: Mapping[str, Any] = field(default_factory=dict)
+    package: str = ""
+    parse: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults with the given values.
@@ -83,16 +113,56 @@ class Attack:
         Raises:
             BenchError: an option this attack does not have, or of another type.
         """
+        if self.parse is not None:
+            return self.parse(given)
         for key, value in given.items():
             if key not in self.defaults:
                 known = ", ".join(sorted(self.defaults)) or "it has none"
                 raise BenchError(f"unknown option '{key}'; known: {known}")
-            whole = isinstance(self.defaults[key], int)
-            kind = int if whole else int | float
-            if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
-                what = "whole number" if whole else "number"
-                raise BenchError(f"option '{key}' must be a positive {what}, not {value!r}")
+            self._check(key, value)
         return {**self.defaults, **given}
+
+    def _check(self, key: str, value: Any) -> None:
+        default = self.defaults[key]
+        if key in self.choices:
+            if value not in self.choices[key]:
+                known = ", ".join(self.choices[key])
+                raise BenchError(f"option '{key}' must be one of {known}, not {value!r}")
+        elif isinstance(default, tuple):
+            if not isinstance(value, list | tuple) or not value or not all(map(positive, value)):
+                raise BenchError(
+                    f"option '{key}' must be a list of positive numbers, not {value!r}"
+                )
+        elif not positive(value) or (isinstance(default, int) and not isinstance(value, int)):
+            what = "whole number" if isinstance(default, int) else "number"
+            raise BenchError(f"option '{key}' must be a positive {what}, not {value!r}")
+
+    def is_deterministic(self, options: Mapping[str, Any]) -> bool:
+        """Whether a repeat with these options would be the same."""
+        if not self.random_when:
+            return self.deterministic
+        return all(options.get(key) != value for key, value in self.random_when.items())
+
+    def depends_on_batch(self, options: Mapping[str, Any]) -> bool:
+        """Whether results with these options depend on which images are in a batch."""
+        return self.batch_dependent and not options.get("one_by_one", False)
+
+    def strengths(self, options: Mapping[str, Any]) -> tuple[float | None, ...]:
+        """The strengths to run it at; (None,) for an attack that looks for the smallest one."""
+        return tuple(map(float, options["epsilons"])) if self.strength else (None,)
+
+    def arguments(self, options: Mapping[str, Any], strength: float | None) -> dict[str, Any]:
+        """What `run` is called with besides the problem."""
+        if strength is None:
+            return dict(options)
+        rest = {key: value for key, value in options.items() if key != "epsilons"}
+        return {**rest, self.strength: strength}
+
+
+def positive(value: object) -> bool:
+    """Whether a value is a positive, finite number."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < math.inf  # type: ignore[operator]
 
 
 def load(name: str) -> Attack:
@@ -101,24 +171,18 @@ def load(name: str) -> Attack:
     Raises:
         BenchError: unknown, does not import, or no attack.
     """
+    library, _, cls = name.partition(":")
+    if library in LIBRARIES and cls:
+        import importlib
+
+        adapted: Attack = importlib.import_module(LIBRARIES[library]).load(cls)
+        return adapted
     found = REGISTRY.load(name)
     if isinstance(found, Attack):
         return found
     if callable(found):
         return Attack(found, deterministic=False)
     raise BenchError(f"attack '{name}' is neither an Attack nor a function")
-
-
-def stream(seed: int, attack: str, repeat: int, sample: int) -> np.random.Generator:
-    """The random numbers of one sample: a counter-based stream keyed by what it is for (the
-    attack's registered name, not its label, which changes no result).
-
-    It is drawn from step by step, so a result depends neither on the batch an image is in nor
-    on the number of workers.
-    """
-    name = np.frombuffer(hashlib.sha256(attack.encode()).digest(), dtype="<u4").tolist()
-    words = [*name, seed, repeat, sample]
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
 def key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,4 +193,6 @@ def key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     attack = load(name)
     found = reference_key(REGISTRY.find(name), attack.options(options))
+    if attack.package:
+        found["code"] = code_fingerprint(attack.package)
     return {**found, "version": attack.version}

@@ -5,30 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.attacks.base import Attack, Problem
+from bench.attacks.base import Attack
+from bench.attacks.line_search import SEARCHES, Search, first_hit
+from bench.attacks.problem import Problem
 
 
-def run(problem: Problem, *, epsilons: int = 1000) -> Tensor:
+def run(problem: Problem, *, epsilons: int = 1000, search: Search = "exact") -> Tensor:
     """For eps = 1/epsilons .. 1: blur with sigma = eps * max(H, W) pixels; the first hit is kept.
 
     The blur is scipy.ndimage.gaussian_filter's: separable, reflected borders (edge pixel
-    repeated), truncated at 4 sigma. Images found leave the batch.
+    repeated), truncated at 4 sigma.
     """
     images = problem.images
     height, width = images.shape[2:]
-    found = images.clone()
-    active = torch.arange(len(images), device=images.device)
-    for step in range(1, epsilons + 1):
-        if len(active) == 0:
-            break
+
+    def blurred(index: Tensor, step: int) -> Tensor:
         sigma = step / epsilons * max(height, width)
         rows = blur_matrix(height, sigma).to(images)
         columns = rows if width == height else blur_matrix(width, sigma).to(images)
-        candidates = (rows @ images[active] @ columns.T).clamp_(0, 1)
-        hit = problem.fooled(candidates, active)
-        found[active[hit]] = candidates[hit]
-        active = active[~hit]
-    return found
+        return (rows @ images.index_select(0, index) @ columns.T).clamp_(0, 1)
+
+    first_hit(problem, problem.rows, blurred, epsilons, search)
+    return problem.best
 
 
 def blur_matrix(size: int, sigma: float, truncate: float = 4.0) -> Tensor:
@@ -47,4 +45,10 @@ def blur_matrix(size: int, sigma: float, truncate: float = 4.0) -> Tensor:
     return matrix.scatter_add_(1, source, taps.expand(size, -1))
 
 
-ATTACK = Attack(run, deterministic=True, defaults={"epsilons": 1000})
+ATTACK = Attack(
+    run,
+    deterministic=True,
+    typical=300,
+    defaults={"epsilons": 1000, "search": "exact"},
+    choices={"search": SEARCHES},
+)

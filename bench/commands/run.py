@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import identity
 from bench.data import catalog
@@ -23,7 +25,7 @@ from bench.store.files import write_whole
 from bench.store.outcome import error_text
 
 if TYPE_CHECKING:
-    from bench.run.unit import Place
+    from bench.run.place import Place
 
 
 def main(args: argparse.Namespace) -> int:
@@ -71,7 +73,7 @@ def resolve_device(wanted: str) -> str:
 
 def place_of(args: argparse.Namespace, plan: Plan, device: str) -> Place:
     """Where the cells will work."""
-    from bench.run.unit import Place
+    from bench.run.place import Place
 
     root = (args.data or catalog.default_root()).expanduser()
     return Place(root, plan.base, device, args.download)
@@ -102,13 +104,35 @@ def claim(store: Store, plan: Plan, device: str) -> None:
                 f"{store.folder}: belongs to {key} '{facts[key]}', not '{mine}'; "
                 "choose another --out, or --fresh to discard it"
             )
-    store.set_facts({"suite": plan.suite, "device": kind, "suite_text": plan.text})
+    store.set_facts(
+        {
+            "suite": plan.suite,
+            "device": kind,
+            "suite_text": plan.text,
+            "notes": json.dumps(plan.notes),
+            "attacks": json.dumps(attack_infos(plan)),
+        }
+    )
     rows = [
         (cell.identity, cell.name, t.dataset.label, t.backbone.label, t.variant, t.seed, cell.title)
         for cell in plan.cells
         for t in (cell.training,)
     ]
     store.set_plan(identity.digest(rows), rows)
+
+
+def attack_infos(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What kind of attack each label of the plan is, as plain data for `store.read`."""
+    from bench.attacks.info import info
+
+    labels = {
+        cell.item: attack
+        for cell in plan.cells
+        if cell.item is not None
+        for attack in (getattr(cell.options, "attack", None),)
+        if attack is not None
+    }
+    return {label: asdict(info(ref.name, ref.options)) for label, ref in labels.items()}
 
 
 def run_cells(

@@ -33,6 +33,10 @@ REGISTRY = Registry(
             "bench.measures.robustness:MEASURE",
             "smallest L2 perturbation per image that fools the network, per attack",
         ),
+        "corruptions": (
+            "bench.measures.corruptions:MEASURE",
+            "error under the 15 common corruptions at 5 severities",
+        ),
         "efficiency": (
             "bench.measures.efficiency:MEASURE",
             "parameters, FLOPs, images/s, peak memory",
@@ -47,13 +51,28 @@ class NoOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Parts:
+    """Finished parts of a cell, kept while it is measured so that an interrupted one carries on.
+
+    A part is named by what it is ("images 0 to 256 of 1000") and holds arrays. This one keeps
+    nothing; in a run they are kept in the run directory until the cell is finished.
+    """
+
+    def get(self, name: str) -> Mapping[str, NDArray[Any]] | None:
+        """The arrays of a part that was finished earlier, or None."""
+        return None
+
+    def put(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep a finished part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a measure gets: a trained network (in eval mode), the data, and where to work.
 
     `item` is the part of the measure that this cell is (an attack's label), or None;
     `options` are the validated options of that item as plain data. `progress(share)` may be
-    called now and then with the share that is done, 0 to 1.
+    called now and then with the share that is done, 0 to 1. `parts` keeps what is done already.
     """
 
     network: Network
@@ -63,6 +82,7 @@ class Context:
     item: str | None
     options: Any
     progress: Callable[[float], None] = lambda share: None
+    parts: Parts = field(default_factory=Parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,8 @@ class Measure:
     `version` is part of every identity: raise it when the numbers change. `exclusive` measures
     (timings) never share the machine with another cell. `forwards(options, test samples)` is
     about how many images one cell predicts, for the estimate of `plan`. Metrics not declared in
-    `metrics` are kept but have no column.
+    `metrics` are kept but have no column. `note(options)` is a sentence on how it was measured,
+    for the leaderboard.
     """
 
     name: str
@@ -106,6 +127,7 @@ class Measure:
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     exclusive: bool = False
     forwards: Callable[[Any, int], float] = lambda options, test_samples: float(test_samples)
+    note: Callable[[Any], str] = lambda options: ""
 
 
 def load(name: str) -> Measure:

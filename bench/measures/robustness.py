@@ -6,34 +6,40 @@ that is misclassified already counts with L2 = 0, one that no attack fools with 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.attacks import base as attacks
+from bench.data.subset import balanced_subset
 from bench.errors import BenchError
 from bench.measures.base import Context, Found, Item, Measure
 from bench.suite.recipe import Whole
 from bench.suite.schema import AttackRef
 from leaderboard.results import MetricInfo
 
-if TYPE_CHECKING:
-    from torch import Tensor
+PROTOCOLS = {
+    "min-l2": "within an attack the candidate of smallest L2 is kept",
+    "paper": "within an attack the candidate of smallest L-infinity is kept, as the authors did",
+}
 
 
 class Options(BaseModel):
     """Options of the measure in a suite.
 
     `samples` images, class-balanced and drawn with `subset_seed`, are the same for every network;
-    0 means all. `repeats` counts for attacks with randomness only. `batch_size` bounds memory.
+    0 means all. `repeats` counts for attacks with randomness only. `batch_size` bounds memory; it
+    is halved where it does not fit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     attacks: Annotated[tuple[AttackRef, ...], Field(min_length=1)]
+    protocol: Literal["min-l2", "paper"] = "min-l2"
     samples: Annotated[Whole, Field(ge=0)] = 1000
     repeats: Annotated[Whole, Field(ge=1)] = 3
     subset_seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
@@ -45,6 +51,7 @@ class Task:
     """One attack with everything it needs; small enough to travel to a worker."""
 
     attack: AttackRef
+    protocol: Literal["min-l2", "paper"]
     samples: int
     repeats: int
     subset_seed: int
@@ -52,31 +59,62 @@ class Task:
 
 
 def items(options: Options) -> list[Item]:
-    """One cell per attack; the batch size is not in the key, for results do not depend on it."""
+    """One cell per attack. The batch size is in the key only where results depend on it."""
     found = []
     for ref in options.attacks:
         attack = attacks.load(ref.name)
-        repeats = 1 if attack.deterministic else options.repeats
-        key = {
+        chosen = attack.options(ref.options)
+        repeats = 1 if attack.is_deterministic(chosen) else options.repeats
+        key: dict[str, Any] = {
             "attack": attacks.key(ref.name, ref.options),
+            "protocol": options.protocol,
             "samples": options.samples,
             "subset_seed": options.subset_seed,
             "repeats": repeats,
         }
-        task = Task(ref, options.samples, repeats, options.subset_seed, options.batch_size)
+        if attack.depends_on_batch(chosen):
+            key["batch_size"] = options.batch_size
+        task = Task(
+            ref,
+            options.protocol,
+            options.samples,
+            repeats,
+            options.subset_seed,
+            options.batch_size,
+        )
         found.append(Item(ref.label, key, task))
     return found
 
 
+def note(options: Options) -> str:
+    """How it was measured, in a sentence."""
+    which = (
+        f"{options.samples} class-balanced test images" if options.samples else "all test images"
+    )
+    return (
+        f"Robustness, protocol {options.protocol}: {PROTOCOLS[options.protocol]}; the best of "
+        f"{options.repeats} repeats by L2 (1 for deterministic attacks) on {which}; every "
+        "adversarial is predicted again in another batch."
+    )
+
+
 def run(context: Context) -> Found:
-    """Attack the subset; return metrics and per-sample `l2`, `prediction`, `evaluations`, `index`.
+    """Attack the subset; return metrics, and per sample the arrays below.
+
+    Arrays: `index` (number in the test set), `prediction` of the clean image, `l2`, `linf`, `l0`
+    of the closest adversarial (0 where the clean image is misclassified, inf where none was
+    found), `evaluations`, `repeat` that found it (-1: none); for attacks of fixed strength
+    `robust`, whether the image was classified correctly at each of them.
 
     Raises:
         BenchError: no test labels, or not one attacked image is classified correctly.
     """
     import torch
 
-    from bench.models.predict import as_input, predictions
+    from bench.attacks.evaluate import Trial
+    from bench.measures import attack_batches, scales
+    from bench.measures.health import symptoms
+    from bench.models.predict import predictions
 
     task: Task = context.options
     test = context.dataset.test
@@ -86,120 +124,98 @@ def run(context: Context) -> Found:
     chosen = torch.from_numpy(index)
     labels, images = test.labels[chosen], test.images[chosen]
     predicted = predictions(context.network, images, context.device)
-    l2 = np.zeros(len(index))
-    evaluations = np.ones(len(index), dtype=np.int64)
-    lost = 0
-    right = np.flatnonzero((predicted == labels).numpy())
-    if len(right) == 0:
+    correct = predicted == labels
+    if not correct.any():
         raise BenchError("not one of the attacked images is classified correctly")
-    batches = [right[i : i + task.batch_size] for i in range(0, len(right), task.batch_size)]
-    for number, batch in enumerate(batches):
-        clean = as_input(images[torch.from_numpy(batch)], context.device)
-        truth = labels[torch.from_numpy(batch)].to(context.device)
-        best, spent, dropped = _attack_batch(context, clean, truth, index[batch])
-        l2[batch], lost = best, lost + dropped
-        evaluations[batch] += spent
-        context.progress((number + 1) / len(batches))
-    metrics = _summary(l2[right], evaluations, len(index), lost)
-    arrays: dict[str, NDArray[Any]] = {
-        "l2": l2,
-        "prediction": predicted.numpy(),
-        "evaluations": evaluations,
-        "index": index,
-    }
-    return Found(metrics, arrays)
-
-
-def _attack_batch(
-    context: Context, images: Tensor, labels: Tensor, index: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
-    """Best of the repeats by L2; also evaluations spent and adversarials lost on re-checking."""
-    import torch
-
-    task: Task = context.options
+    right = correct.numpy()
     attack = attacks.load(task.attack.name)
     options = attack.options(task.attack.options)
-    best = np.full(len(images), np.inf)
-    spent = np.zeros(len(images), dtype=np.int64)
-    lost = 0
-    for repeat in range(task.repeats):
-        streams = [attacks.stream(context.seed, task.attack.name, repeat, int(i)) for i in index]
-        problem = attacks.Problem(images, labels, context.network, streams)
-        with torch.no_grad():
-            found = attack.run(problem, **options).clamp(0, 1)
-        distance = (found - images).double().flatten(1).norm(dim=1)
-        moved = distance > 0  # an attack that found nothing returns the image itself
-        fooled = _fresh_check(context, found, labels) & moved
-        lost += int((moved & ~fooled).sum())
-        distance[~fooled] = torch.inf
-        best = np.minimum(best, distance.cpu().numpy())
-        spent += problem.evaluations
-    return best, spent, lost
+    trial = Trial(task.attack.name, attack, options, context.seed, task.repeats, task.protocol)
+    attacked = images[correct], labels[correct], index[right]
+    done = attack_batches.attack_all(context, trial, *attacked, task.batch_size)
+    metrics = _summary(done, right) | symptoms(context.network, images, labels, context.device)
+    for name, column in zip(scales.names(context.network), done["scales"].T, strict=True):
+        metrics[f"perturbed_top1[{name}]"] = 100.0 * float(column.sum()) / len(right)
+    strengths = attack.strengths(options) if attack.strength else ()
+    for strength, column in zip(strengths, done["robust"].T, strict=True):
+        metrics[f"robust_top1[{strength:g}]"] = 100.0 * float(column.sum()) / len(right)
+    if options.get("search") == "fast":
+        metrics["miss_rate"] = attack_batches.miss_rate(context, trial, *attacked, done["l2"])
+    return Found(metrics, _arrays(done, right, predicted.numpy(), index))
 
 
-def _fresh_check(context: Context, candidates: Tensor, labels: Tensor) -> Tensor:
-    """Predict again in batches of another size: only what fools the network here counts."""
-    import torch
+def _arrays(
+    done: Mapping[str, NDArray[Any]],
+    right: NDArray[np.bool_],
+    predicted: NDArray[np.int64],
+    index: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    """One row for each image of the subset; those misclassified when clean were left alone."""
+    arrays: dict[str, NDArray[Any]] = {"index": index, "prediction": predicted}
+    for name in ("l2", "linf", "l0"):
+        arrays[name] = np.zeros(len(index))
+        arrays[name][right] = done[name]
+    arrays["evaluations"] = np.ones(len(index))  # the clean image is predicted once
+    arrays["evaluations"][right] += done["evaluations"]
+    arrays["repeat"] = np.full(len(index), -1)
+    arrays["repeat"][right] = done["repeat"]
+    if done["robust"].shape[1]:
+        arrays["robust"] = np.zeros((len(index), done["robust"].shape[1]), dtype=bool)
+        arrays["robust"][right] = done["robust"]
+    return arrays
 
-    size = max(1, len(candidates) // 2 + 1)
-    with torch.no_grad():
-        parts = [
-            context.network(candidates[i : i + size]).argmax(1)
-            for i in range(0, len(candidates), size)
-        ]
-    return torch.cat(parts) != labels
 
-
-def _summary(
-    l2: NDArray[np.float64], evaluations: NDArray[np.int64], total: int, lost: int
-) -> dict[str, float]:
-    """Scalar metrics; `l2` holds the images that were classified correctly."""
-    found = np.isfinite(l2)
+def _summary(done: Mapping[str, NDArray[Any]], right: NDArray[np.bool_]) -> dict[str, float]:
+    """Scalar metrics; `done` holds the images that were classified correctly."""
+    l2 = done["l2"]
+    repeats = done["identical"].shape[1]
+    # A repeat that did the very same as an earlier one, in every batch it moved something in.
+    same = done["identical"].any(0) & (done["identical"] == done["moved"]).all(0)
     return {
         "median_l2": float(np.sort(l2)[(len(l2) - 1) // 2]),  # the lower median: inf stays exact
-        "success_rate": 100.0 * float(found.mean()),
-        "clean_top1": 100.0 * len(l2) / total,
-        "evaluations": float(evaluations.mean()),
-        "lost_on_recheck": float(lost),
+        "success_rate": 100.0 * float(np.isfinite(l2).mean()),
+        "clean_top1": 100.0 * len(l2) / len(right),
+        "evaluations": 1.0 + float(done["evaluations"].sum()) / len(right),
+        "lost_on_recheck": float(done["lost"].sum()),
+        "repeats": float(repeats - same.sum()),
+        "identical_repeats": float(same.sum()),
+        "attack_batch": float(done["batch_size"].max()),
     }
-
-
-def balanced_subset(labels: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.int64]:
-    """Indices (sorted, int64) of `samples` images with class counts that differ by at most one.
-
-    Classes that run out give their share to the others; 0 or more than there are: all images.
-    """
-    if samples == 0 or samples >= len(labels):
-        return np.arange(len(labels), dtype=np.int64)
-    random = np.random.default_rng([seed, 0x5AB5E7])
-    shuffled = random.permutation(len(labels))
-    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    sorted_labels = labels[order]
-    first = np.searchsorted(sorted_labels, sorted_labels)
-    rank = np.arange(len(labels)) - first  # the how-maniest of its class
-    # Deal the classes in turn, in an order of its own, until there are enough.
-    classes = random.permutation(int(labels.max()) + 1)
-    dealt = np.lexsort((classes[sorted_labels], rank))
-    return np.sort(order[dealt[:samples]]).astype(np.int64)
 
 
 def forwards(task: Task, test_samples: int) -> float:
     """About how many predictions one cell spends."""
     images = min(task.samples or test_samples, test_samples)
-    return float(images * task.repeats * attacks.load(task.attack.name).typical)
+    attack = attacks.load(task.attack.name)
+    strengths = len(attack.strengths(attack.options(task.attack.options)))
+    return float(images * task.repeats * strengths * attack.typical)
 
+
+METRICS = {
+    "median_l2": MetricInfo("median L2", "", "higher", decimals=2, headline=True),
+    "success_rate": MetricInfo("attack success", "%", "lower", decimals=1),
+    "clean_top1": MetricInfo("accuracy on the attacked images", "%", "higher", decimals=1),
+    "evaluations": MetricInfo("model evaluations per image", "", "neither", decimals=0),
+    "lost_on_recheck": MetricInfo("adversarials lost on re-check", "", "lower", decimals=0),
+    "repeats": MetricInfo("repeats that count", "", "neither", decimals=0),
+    "identical_repeats": MetricInfo("bit-identical repeats", "", "lower", decimals=0),
+    "attack_batch": MetricInfo("images attacked at once", "", "neither", decimals=0),
+    "miss_rate": MetricInfo("missed by the approximate search", "%", "lower", decimals=1),
+    "perturbed_top1": MetricInfo("accuracy, scales perturbed", "%", "higher", decimals=1),
+    "robust_top1": MetricInfo("accuracy at a strength", "%", "higher", decimals=1),
+    "randomised": MetricInfo("predictions that change", "%", "lower", decimals=1),
+    "probabilities": MetricInfo("outputs are probabilities", "", "lower", decimals=0),
+    "zero_gradient": MetricInfo("images without gradient", "%", "lower", decimals=1),
+    "gradient_in_forward": MetricInfo("gradients inside forward", "", "lower", decimals=0),
+}
 
 MEASURE = Measure(
     "robustness",
     run,
+    version=2,
     forwards=forwards,
     options=Options,
     items=items,
-    metrics={
-        "median_l2": MetricInfo("median L2", "", "higher", decimals=2, headline=True),
-        "success_rate": MetricInfo("attack success", "%", "lower", decimals=1),
-        "clean_top1": MetricInfo("accuracy on the attacked images", "%", "higher", decimals=1),
-        "evaluations": MetricInfo("model evaluations per image", "", "neither", decimals=0),
-        "lost_on_recheck": MetricInfo("adversarials lost on re-check", "", "lower", decimals=0),
-    },
+    metrics=METRICS,
+    note=note,
 )

@@ -55,9 +55,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All cells of a suite, in order: each training before what measures it."""
+    """All cells of a suite, in order: each training before what measures it. `notes` are
+    sentences on how it is measured."""
 
     suite: str
     base: Path
     text: str
     cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()

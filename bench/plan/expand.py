@@ -11,6 +11,7 @@ from bench import identity
 from bench.data.sources import REGISTRY as DATASETS
 from bench.data.sources import OwnData, find
 from bench.measures import base as measures
+from bench.models import stages
 from bench.models.backbones import REGISTRY as BACKBONES
 from bench.plan.cell import Cell, Plan, Training, weights_path
 from bench.plan.check import CheckedSuite
@@ -49,7 +50,8 @@ def expand(checked: CheckedSuite) -> Plan:
                     exclusive=measure.exclusive,
                 )
             )
-    return Plan(checked.suite.name, checked.base, checked.text, tuple(cells))
+    notes = tuple(dict.fromkeys(_notes(checked.suite)))
+    return Plan(checked.suite.name, checked.base, checked.text, tuple(cells), notes)
 
 
 def _parts(suite: Suite) -> Iterator[Part]:
@@ -62,6 +64,14 @@ def _parts(suite: Suite) -> Iterator[Part]:
             yield ref.name, measure, item, identity.digest(owner, measure.version, dict(item.key))
 
 
+def _notes(suite: Suite) -> Iterator[str]:
+    for ref in suite.measures:
+        measure = measures.load(ref.name)
+        text = measure.note(measure.options.model_validate(ref.options))
+        if text:
+            yield text
+
+
 def _trainings(checked: CheckedSuite) -> Iterator[Training]:
     suite = checked.suite
     for dataset in suite.datasets:
@@ -69,6 +79,8 @@ def _trainings(checked: CheckedSuite) -> Iterator[Training]:
         for backbone in suite.backbones:
             if backbone.datasets is not None and dataset.label not in backbone.datasets:
                 continue
+            options = stages.resolved(backbone.name, backbone.options, checked.base)
+            backbone = backbone.model_copy(update={"options": options})
             net_key = identity.reference_key(BACKBONES.find(backbone.name), backbone.options)
             for variant in backbone.variants or suite.variants:
                 pair = f"{dataset.label}/{backbone.label}/{variant}"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bench.plan.cell import Cell
 from bench.store.outcome import Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,15 @@ class CellProgress:
     text: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CellPart:
+    """A part of a cell is finished; it is kept in case the cell is interrupted."""
+
+    cell: Cell
+    name: str
+    arrays: Mapping[str, NDArray[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class CellFinished:
     """A cell is done or has failed."""
@@ -32,4 +46,4 @@ class CellFinished:
     outcome: Outcome
 
 
-Event = CellStarted | CellProgress | CellFinished
+Event = CellStarted | CellProgress | CellPart | CellFinished

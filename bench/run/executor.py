@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.plan.cell import Cell
-from bench.run.events import CellFinished, Event
+from bench.run.events import CellFinished, CellPart, Event
+from bench.store import parts
 from bench.store.database import Store
 
 if TYPE_CHECKING:
-    from bench.run.unit import Place, Unit
+    from bench.run.place import Place
+    from bench.run.unit import Unit
 
 Watch = Callable[[Event], None]
 
@@ -80,7 +82,8 @@ def units(cells: Iterable[Cell], store: Store) -> list[Unit]:
         trained = training.weights
         if trained is None and train is None:
             trained = store.folder / store.file_of(identity, "weights")
-        found.append(Unit(training, train, rest, trained))
+        kept = {cell.identity: parts.kept(store.folder, cell.identity) for cell in rest}
+        found.append(Unit(training, train, rest, trained, kept))
     return found
 
 
@@ -99,6 +102,10 @@ def run(
     def handle(event: Event) -> None:
         if isinstance(event, CellFinished):
             store.record(session, event.cell.identity, event.cell.name, event.outcome)
+            if event.outcome.error is None:
+                parts.drop(store.folder, event.cell.identity)
+        elif isinstance(event, CellPart):
+            parts.keep(store.folder, event.cell.identity, event.name, event.arrays)
         watch(event)
 
     if workers == 1:

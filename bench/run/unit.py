@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
-from bench.data import catalog
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones, weights
 from bench.models.network import Network, wrap
 from bench.plan.cell import Cell, Training
-from bench.run.events import CellFinished, CellProgress, CellStarted, Event
-from bench.store import transfer
+from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
+from bench.run.place import Place, load_dataset
+from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
 from bench.train.determinism import is_deterministic, numerics, seeded
 from bench.train.trainer import Epoch, train
@@ -42,26 +42,16 @@ Emit = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a unit works: the data root, the folder that paths in the suite start from, the
-    device, and the number of CPU threads (0: torch's own choice)."""
-
-    data_root: Path
-    base: Path
-    device: str
-    download: bool = False
-    threads: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Unit:
     """Cells of one training that are still to do. `train` is None where weights exist already
-    (`trained`: their file, or the suite's own)."""
+    (`trained`: their file, or the suite's own). `parts` are files of parts that an interrupted
+    session finished, by the cell's identity."""
 
     training: Training
     train: Cell | None
     cells: tuple[Cell, ...]
     trained: Path | None
+    parts: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
 
 def execute(unit: Unit, place: Place, emit: Emit) -> None:
@@ -90,7 +80,8 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
                 dataset = dataset or load_dataset(cell.training, place)
                 network = network or _loaded(unit, dataset, device)
                 pristine = pristine or copy_of(network)
-                outcome = _measured(cell, network, dataset, device, watch, emit)
+                kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
+                outcome = _measured(cell, network, dataset, device, watch, kept)
                 if restore(network, pristine):
                     raise BenchError(
                         "the measure changed the network; measures must leave it alone"
@@ -201,8 +192,26 @@ def restore(network: Network, pristine: dict[str, torch.Tensor]) -> bool:
     return changed
 
 
+class _Kept(measures.Parts):
+    """Parts of a cell: read from files of an earlier session, told as they are finished."""
+
+    def __init__(self, cell: Cell, files: Mapping[str, Path], emit: Emit) -> None:
+        self._files, self._cell, self.emit = files, cell, emit
+
+    def get(self, name: str) -> Mapping[str, NDArray[Any]] | None:
+        return parts.read(self._files, name)
+
+    def put(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.emit(CellPart(self._cell, name, arrays))
+
+
 def _measured(
-    cell: Cell, network: Network, dataset: Dataset, device: torch.device, watch: _Watch, emit: Emit
+    cell: Cell,
+    network: Network,
+    dataset: Dataset,
+    device: torch.device,
+    watch: _Watch,
+    kept: _Kept,
 ) -> Outcome:
     measure = measures.load(str(cell.measure))
     context = measures.Context(
@@ -212,7 +221,8 @@ def _measured(
         seed=cell.training.seed,
         item=cell.item,
         options=cell.options,
-        progress=lambda share: emit(CellProgress(cell, share, "")),
+        progress=lambda share: kept.emit(CellProgress(cell, share, "")),
+        parts=kept,
     )
     with seeded(cell.training.seed):
         found = measure.run(context)
@@ -239,31 +249,6 @@ def _epoch_event(cell: Cell, epoch: Epoch) -> CellProgress:
     if epoch.validation is not None:
         text += f", validation {epoch.validation:.1f} %"
     return CellProgress(cell, epoch.number / total, text)
-
-
-_datasets: OrderedDict[str, Dataset] = OrderedDict()
-DATASETS_KEPT = 2
-
-
-def load_dataset(training: Training, place: Place) -> Dataset:
-    """The training's data set, kept in memory for the cells that follow.
-
-    Raises:
-        DataError: missing or unusable.
-    """
-    ref = training.dataset
-    key = repr((ref.name, sorted(ref.options.items()), str(place.data_root), str(place.base)))
-    if key not in _datasets:
-        _datasets[key] = catalog.load(
-            ref.name,
-            root=place.data_root,
-            download=place.download,
-            base=place.base,
-            **ref.options,
-        )
-        while len(_datasets) > DATASETS_KEPT:
-            _datasets.popitem(last=False)
-    return _datasets[key]
 
 
 def _where(error: BaseException) -> str:

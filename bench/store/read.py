@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import Store
 from bench.store.outcome import error_text
-from leaderboard.results import Failure, MetricInfo, Missing, Results, Row, Sample
+from leaderboard.results import AttackInfo, Failure, MetricInfo, Missing, Results, Row, Sample
 
 TIDY = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value, m.unit,
     m.info FROM planned p JOIN metrics m USING (identity) ORDER BY p.position, m.position"""
@@ -45,6 +47,8 @@ def results(store: Store) -> Results:
             metrics[row.measure, row.metric] = MetricInfo(**json.loads(info))
     provenance = json.loads(sessions[-1]["provenance"])
     samples, damaged = _samples(store)
+    facts = store.facts()
+    how = json.loads(facts.get("notes", "[]"))
     return Results(
         title=provenance["suite"],
         rows=tuple(rows),
@@ -53,8 +57,11 @@ def results(store: Store) -> Results:
         missing=tuple(Missing(*row) for row in store.rows(MISSING)),
         nets=tuple((row["dataset"], row["backbone"], row["variant"]) for row in store.rows(NETS)),
         samples=tuple(samples),
-        provenance=_shown(provenance, sessions, store.facts().get("suite_text", "")),
-        notes=(*provenance.get("notes", ()), *damaged),
+        attacks={
+            label: _attack(found) for label, found in json.loads(facts.get("attacks", "{}")).items()
+        },
+        provenance=_shown(provenance, sessions, facts.get("suite_text", "")),
+        notes=(*how, *provenance.get("notes", ()), *damaged),
     )
 
 
@@ -82,9 +89,20 @@ def _samples(store: Store) -> tuple[list[Sample], list[str]]:
                 row["seed"],
                 row["measure"].partition("/")[2],
                 arrays["l2"].astype(np.float64),
+                **_more(arrays),
             )
         )
     return found, damaged
+
+
+def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What a sample has besides L2; runs of earlier versions lack some."""
+    kinds = {"index": np.int64, "linf": np.float64, "l0": np.float64}
+    return {name: arrays[name].astype(kind) for name, kind in kinds.items() if name in arrays}
+
+
+def _attack(found: Mapping[str, Any]) -> AttackInfo:
+    return AttackInfo(**{**found, "strengths": tuple(found["strengths"])})
 
 
 def _shown(provenance: dict[str, Any], sessions: list[Any], suite: str) -> dict[str, str]:

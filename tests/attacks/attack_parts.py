@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.attacks.base import Problem, stream
+from bench.attacks.problem import Problem
+from bench.attacks.source import KeyedSource
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -46,8 +48,9 @@ def problem(
     samples: list[int] | None = None,
     seed: int = 0,
     name: str = "additive_gaussian",
+    **more: Any,
 ) -> Problem:
     """A problem whose labels are what the network says of the clean images."""
     numbers = samples if samples is not None else list(range(len(clean)))
-    streams = [stream(seed, name, 0, sample) for sample in numbers]
-    return Problem(clean, logits(clean).argmax(1), logits, streams)
+    source = KeyedSource(seed, name, 0, numbers)
+    return Problem(clean, logits(clean).argmax(1), logits, source, **more)

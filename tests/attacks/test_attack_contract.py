@@ -1,32 +1,24 @@
-"""The contract of attacks: options, random streams, counting, and how they are found."""
+"""The contract of attacks: options, what is kept, counting, and how they are found."""
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from attack_parts import images, never
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.attacks import base
+from bench.attacks.problem import Problem
+from bench.attacks.source import KeyedSource
 from bench.errors import BenchError, UnknownNameError
 
-BUILT_IN = ["additive_gaussian", "gaussian_blur"]
-GOLDEN = [1289023783, 4129888849, 1198937874]
-KEYS = st.tuples(
-    st.integers(0, 2**31 - 1),
-    st.text(st.characters(codec="utf-8"), min_size=1, max_size=50),
-    st.integers(0, 10),
-    st.integers(0, 10**6),
-)
+# A fixed number of steps is the only option of these.
+STEPS = ["additive_gaussian", "additive_uniform"]
 
 
-def plain(problem: base.Problem) -> Tensor:
+def plain(problem: Problem) -> Tensor:
     """An attack as a plain function: finds nothing."""
     return problem.images
 
@@ -34,49 +26,108 @@ def plain(problem: base.Problem) -> Tensor:
 not_an_attack = 5
 
 
-def numbers(*key: Any) -> list[float]:
-    return list(base.stream(*key).standard_normal(4))
-
-
-@given(one=KEYS, other=KEYS)
-def test_a_stream_is_its_key(one: Any, other: Any) -> None:
-    assert numbers(*one) == numbers(*one)
-    assert (numbers(*one) == numbers(*other)) == (one == other)
-
-
-def test_every_part_of_the_key_counts() -> None:
-    parts = ([0, 1, 2, 2**31 - 1], ["a", "b", "ab"], [0, 1, 2], [0, 1, 2, 60_000])
-    drawn = {tuple(numbers(*key)) for key in itertools.product(*parts)}
-    assert len(drawn) == 4 * 3 * 3 * 4
-
-
-def test_long_names_with_a_common_beginning_are_kept_apart() -> None:
-    stem = "a_package_with_a_long_name.attacks:"
-    assert numbers(0, stem + "first", 0, 0) != numbers(0, stem + "second", 0, 0)
-
-
-def test_streams_do_not_move_from_version_to_version() -> None:
-    assert base.stream(3, "additive_gaussian", 1, 17).integers(0, 2**32, 3).tolist() == GOLDEN
-
-
-def test_streams_of_neighbours_are_unrelated() -> None:
-    drawn = np.stack([base.stream(0, "x", 0, sample).standard_normal(500) for sample in range(40)])
-    related = np.corrcoef(drawn) - np.eye(40)
-    assert np.abs(related).max() < 0.25
-
-
 def test_a_problem_counts_every_question() -> None:
     clean = images(4)
-    task = base.Problem(clean, torch.tensor([0, 0, 1, 0]), never, [])
+    task = Problem(clean, torch.tensor([0, 0, 1, 0]), never, KeyedSource(0, "x", 0, range(4)))
     assert task.evaluations.tolist() == [0, 0, 0, 0]
     wrong = task.fooled(clean[[2, 0]], torch.tensor([2, 0]))
     task.fooled(clean[[2]], torch.tensor([2]))
     assert wrong.tolist() == [True, False]
     assert task.evaluations.tolist() == [1, 0, 2, 0]
-    assert task.evaluations.dtype == np.int64
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+def test_nobody_is_asked_about_nothing() -> None:
+    def fails(batch: Tensor) -> Tensor:
+        raise AssertionError(batch.shape)
+
+    task = Problem(images(2), torch.zeros(2).long(), fails, KeyedSource(0, "x", 0, range(2)))
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert task.offer(images(0), nothing).shape == (0,)
+    assert task.evaluations.tolist() == [0, 0]
+
+
+def pixels(*values: float) -> Tensor:
+    """One image a row of the problem below; each value is added to another pixel."""
+    change = torch.zeros(1, 1, 2, 2)
+    change.view(-1)[: len(values)] = torch.tensor(values)
+    return 0.25 + change
+
+
+@pytest.mark.parametrize(
+    ("protocol", "first", "second", "kept"),
+    [
+        # L2 0.5 and L-infinity 0.4, against 0.45 and 0.45.
+        ("min-l2", (0.3, 0.4), (0.45,), True),
+        ("paper", (0.3, 0.4), (0.45,), False),
+        ("min-l2", (0.45,), (0.3, 0.4), False),
+        ("paper", (0.45,), (0.3, 0.4), True),
+        ("min-l2", (0.3,), (0.0, 0.3), False),
+        ("paper", (0.3,), (0.0, 0.3), False),
+    ],
+)
+def test_a_candidate_is_kept_if_it_is_strictly_closer_by_the_protocol(
+    protocol: Any, first: tuple[float, ...], second: tuple[float, ...], kept: bool
+) -> None:
+    def always(batch: Tensor) -> Tensor:
+        return torch.tensor([[0.0, 1.0]]).expand(len(batch), 2)
+
+    clean, index = torch.full((3, 1, 2, 2), 0.25), torch.tensor([1])
+    source = KeyedSource(0, "x", 0, range(3))
+    task = Problem(clean, torch.zeros(3).long(), always, source, protocol)
+    assert task.offer(pixels(*first), index).tolist() == [True]
+    assert task.could_improve(pixels(*second), index).tolist() == [kept]
+    assert task.offer(pixels(*second), index).tolist() == [True]
+    expected = pixels(*(second if kept else first))
+    assert torch.equal(task.best[1:2], expected)
+    change = (expected - 0.25).flatten().double()
+    distance = change.norm() if protocol == "min-l2" else change.abs().max()
+    torch.testing.assert_close(task.distance[1], distance)
+    assert torch.equal(task.best[[0, 2]], clean[[0, 2]])
+    assert torch.isinf(task.distance[[0, 2]]).all()
+
+
+def test_the_first_candidate_that_fools_is_offered_and_only_that() -> None:
+    """Three images, four candidates each; a candidate fools from value 0.5 on."""
+
+    def half(batch: Tensor) -> Tensor:
+        return torch.stack([torch.full((len(batch),), 0.49), batch[:, 0, 0, 0]], 1)
+
+    values = torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.6, 0.4], [0.8, 0.1, 0.3], [0.7, 0.5, 0.2]])
+    candidates = values.reshape(12, 1, 1, 1)
+    source, index = KeyedSource(0, "x", 0, range(4)), torch.tensor([3, 0, 2])
+    task = Problem(torch.zeros(4, 1, 1, 1), torch.zeros(4).long(), half, source)
+    assert task.first(candidates, index).tolist() == [2, 0, 0]
+    assert task.evaluations.tolist() == [1, 0, 1, 3]
+    torch.testing.assert_close(task.best.flatten(), torch.tensor([0.9, 0.0, 0.5, 0.8]))
+    torch.testing.assert_close(task.distance[[3, 0, 2]].float(), torch.tensor([0.8, 0.9, 0.5]))
+    worth = torch.tensor([1, 0, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0]).bool()
+    task = Problem(torch.zeros(4, 1, 1, 1), torch.zeros(4).long(), half, source)
+    assert task.first(candidates, index, worth).tolist() == [3, 4, 0]
+    assert task.evaluations.tolist() == [1, 0, 1, 3]
+    torch.testing.assert_close(task.best.flatten(), torch.tensor([0.0, 0.0, 0.5, 0.7]))
+    assert task.first(candidates, index, torch.zeros(12).bool()).tolist() == [4, 4, 4]
+    assert task.evaluations.tolist() == [1, 0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("size", "active", "expected"), [(64, 64, 1), (64, 33, 1), (64, 32, 2), (64, 5, 12), (1, 1, 1)]
+)
+def test_small_batches_are_filled_up(size: int, active: int, expected: int) -> None:
+    source = KeyedSource(0, "x", 0, range(size))
+    task = Problem(images(size), torch.zeros(size).long(), never, source)
+    assert task.ahead(active) == expected
+    task.ask_ahead = False
+    assert task.ahead(active) == 1
+
+
+def test_what_does_not_fool_is_not_kept() -> None:
+    task = Problem(images(1), torch.zeros(1).long(), never, KeyedSource(0, "x", 0, [0]))
+    assert task.offer(1 - images(1), torch.tensor([0])).tolist() == [False]
+    assert torch.equal(task.best, images(1))
+    assert torch.isinf(task.distance).all()
+
+
+@pytest.mark.parametrize("name", STEPS)
 def test_built_in_attacks_declare_their_options(name: str) -> None:
     attack = base.load(name)
     assert attack.options({}) == dict(attack.defaults) == {"epsilons": 1000}
@@ -99,7 +150,7 @@ def test_other_numbers_are_positive_and_finite(value: Any) -> None:
 
 
 def test_unknown_options_name_the_known_ones() -> None:
-    with pytest.raises(BenchError, match="unknown option 'epsilon'; known: epsilons"):
+    with pytest.raises(BenchError, match="unknown option 'epsilon'; known: epsilons, search"):
         base.load("gaussian_blur").options({"epsilon": 3})
     with pytest.raises(BenchError, match="unknown option 'steps'; known: it has none"):
         base.load("test_attack_contract:plain").options({"steps": 3})
@@ -122,16 +173,10 @@ def test_what_is_no_attack() -> None:
 def test_a_key_holds_every_option_the_version_and_foreign_code() -> None:
     assert base.key("gaussian_blur", {}) == base.key("gaussian_blur", {"epsilons": 1000})
     assert base.key("gaussian_blur", {}) != base.key("gaussian_blur", {"epsilons": 999})
+    assert base.key("gaussian_blur", {}) != base.key("gaussian_blur", {"search": "fast"})
     assert base.key("gaussian_blur", {}) == {
         "name": "gaussian_blur",
-        "options": {"epsilons": 1000},
+        "options": {"epsilons": 1000, "search": "exact"},
         "version": 1,
     }
     assert base.key("test_attack_contract:plain", {})["code"].startswith("source:")
-
-
-def test_deterministic_attacks_say_so() -> None:
-    assert {name: base.load(name).deterministic for name in BUILT_IN} == {
-        "additive_gaussian": False,
-        "gaussian_blur": True,
-    }

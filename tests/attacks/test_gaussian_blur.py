@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from attack_parts import Logits, contrast, images, never, problem
-from hypothesis import given
+from attack_parts import Logits, contrast, images, problem
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -25,6 +25,7 @@ def test_the_matrix_is_scipys_filter(size: int, sigma: float) -> None:
     np.testing.assert_allclose(blur_matrix(size, sigma).numpy(), expected, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 40), sigma=st.floats(0.01, 300.0), truncate=st.sampled_from([1.0, 3.0, 4.0])
 )
@@ -78,30 +79,6 @@ def test_results_are_those_of_one_image_at_a_time(shape: tuple[int, int, int]) -
     assert len(set(spent)) > 3
     assert spent[3] == 40
     assert torch.equal(found[3], clean[3])
-
-
-def test_who_else_is_in_the_batch_does_not_matter() -> None:
-    clean, logits = images(20, 2), contrast(0.12)
-    whole = problem(clean, logits)
-    expected = run(whole, epsilons=30)
-    order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
-    for part in (order, order[:7], torch.tensor([5]), torch.arange(19, -1, -1)):
-        task = problem(clean[part], logits)
-        torch.testing.assert_close(run(task, epsilons=30), expected[part], atol=1e-6, rtol=0)
-        assert task.evaluations.tolist() == whole.evaluations[part.numpy()].tolist()
-
-
-def test_the_images_themselves_come_back_where_nothing_fools() -> None:
-    clean = images(5)
-    task = problem(clean, never)
-    found = run(task, epsilons=9)
-    assert torch.equal(found, clean)
-    assert found.data_ptr() != clean.data_ptr()
-    assert task.evaluations.tolist() == [9] * 5
-
-
-def test_no_images_are_no_problem() -> None:
-    assert run(problem(images(0), never), epsilons=3).shape == (0, 1, 8, 8)
 
 
 def test_foolbox_finds_the_same() -> None:

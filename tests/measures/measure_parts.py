@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.attacks.base import Attack, Problem
+from bench.attacks.base import Attack
+from bench.attacks.problem import Problem
 from bench.data.dataset import Dataset, Split
 from bench.measures import base, robustness
 from bench.measures.base import Context, Found
@@ -83,8 +84,8 @@ def to_white(problem: Problem) -> Tensor:
 
 
 def to_random(problem: Problem) -> Tensor:
-    """First pixel to a random value: fools those whose stream says so."""
-    return moved(problem, [source.random() for source in problem.streams])
+    """First pixel to a random value: fools those whose source says so."""
+    return moved(problem, problem.source.uniform(problem.rows, 0, ()))
 
 
 def returns_the_images(problem: Problem) -> Tensor:
@@ -115,3 +116,28 @@ def _needs_gradients(problem: Problem) -> Tensor:
 
 no_gradients = Attack(_needs_gradients, deterministic=True)
 steady = Attack(to_random, deterministic=True)
+
+
+def _brighter(problem: Problem, *, step: float) -> Tensor:
+    """The first pixel brighter by a step: fools dark images, if the step is large enough."""
+    return moved(problem, (problem.images[:, 0, 0, 0] + step).clamp(max=1))
+
+
+brighter = Attack(_brighter, deterministic=True, defaults={"epsilons": (0.5,)}, strength="step")
+
+
+def _hasty(problem: Problem, *, search: str = "exact") -> Tensor:
+    """Just above a half, or, in haste and for every other row, far above it."""
+    steps = torch.full((len(problem.images),), 0.51)
+    if search == "fast":
+        steps[::2] = 0.9
+    return moved(problem, steps)
+
+
+hasty = Attack(
+    _hasty,
+    deterministic=True,
+    defaults={"search": "exact"},
+    choices={"search": ("exact", "fast")},
+)
+colour = Attack(to_white, deterministic=True, channels=(3,))

@@ -12,8 +12,10 @@ from measure_parts import Bright, Moody, attacked, context, first_pixels, tasks
 from torch import nn
 
 import arches
-from bench.attacks.base import stream
+from bench.attacks.base import load
+from bench.attacks.source import KeyedSource
 from bench.data.embedded import fashion_mnist_mini
+from bench.data.subset import balanced_subset
 from bench.errors import BenchError
 from bench.measures import base, robustness
 
@@ -30,14 +32,22 @@ def test_misclassified_found_and_not_found() -> None:
     assert found.arrays["prediction"].tolist() == [0, 0, 0, 1, 1, 1]
     assert found.arrays["index"].tolist() == [0, 1, 2, 3, 4, 5]
     assert found.arrays["evaluations"].tolist() == [2, 2, 1, 2, 2, 1]
-    assert found.metrics == pytest.approx(
-        {
-            "median_l2": 1.0,  # the lower median of 0.8, 1, inf, inf
-            "success_rate": 50.0,
-            "clean_top1": 400 / 6,
-            "evaluations": 10 / 6,
-            "lost_on_recheck": 0.0,
-        }
+    # The first pixel is all that was changed.
+    assert found.arrays["linf"].tolist() == pytest.approx(expected, rel=1e-6)
+    assert found.arrays["l0"].tolist() == [1, 1, 0, inf, inf, 0]
+    assert found.arrays["repeat"].tolist() == [0, 0, -1, -1, -1, -1]
+    expected_metrics = {
+        "median_l2": 1.0,  # the lower median of 0.8, 1, inf, inf
+        "success_rate": 50.0,
+        "clean_top1": 400 / 6,
+        "evaluations": 10 / 6,
+        "lost_on_recheck": 0.0,
+        "repeats": 1.0,
+        "identical_repeats": 0.0,
+        "attack_batch": 4.0,
+    }
+    assert {name: found.metrics[name] for name in expected_metrics} == pytest.approx(
+        expected_metrics
     )
 
 
@@ -53,8 +63,9 @@ def test_the_best_of_the_repeats_counts(seed: int, repeats: int) -> None:
     name = "measure_parts:to_random"
     found = attacked(PIXELS, Bright(), name, seed, repeats=repeats)
     clean = np.array(VALUES) / 255
-    drawn = np.array(
-        [[stream(seed, name, r, i).random() for i in range(6)] for r in range(repeats)]
+    rows = torch.arange(6)
+    drawn = np.stack(
+        [KeyedSource(seed, name, r, range(6)).uniform(rows, 0, ()).numpy() for r in range(repeats)]
     )
     distance = np.where((drawn > 0.5) != (clean > 0.5), np.abs(drawn - clean), np.inf)
     expected = np.where((clean > 0.5) == np.array(LABELS), distance.min(0), 0.0)
@@ -109,7 +120,7 @@ def test_the_batch_size_shows_nowhere(batch_size: int) -> None:
     found = attacked(PIXELS, Bright(), attack, batch_size=batch_size)
     for name, array in expected.arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
-    assert found.metrics == expected.metrics
+    assert {**found.metrics, "attack_batch": 0} == {**expected.metrics, "attack_batch": 0}
 
 
 def test_a_label_changes_nothing_but_the_name() -> None:
@@ -131,7 +142,7 @@ def test_the_subset_is_attacked_under_its_own_numbers() -> None:
     whole = attacked(dataset, Bright(), "measure_parts:to_random")
     part = attacked(dataset, Bright(), "measure_parts:to_random", samples=6, subset_seed=4)
     index = part.arrays["index"]
-    assert index.tolist() == robustness.balanced_subset(np.array([0, 1] * 10), 6, 4).tolist()
+    assert index.tolist() == balanced_subset(np.array([0, 1] * 10), 6, 4).tolist()
     np.testing.assert_array_equal(part.arrays["l2"], whole.arrays["l2"][index])
 
 
@@ -159,18 +170,21 @@ def test_one_cell_per_attack_with_what_changes_its_result() -> None:
     noise, blur = tasks(["additive_gaussian", {"name": "gaussian_blur", "epsilons": 5}], **options)
     assert (noise.label, blur.label) == ("additive_gaussian", "gaussian_blur")
     assert {key: value for key, value in noise.key.items() if key != "attack"} == {
+        "protocol": "min-l2",
         "samples": 50,
         "subset_seed": 9,
         "repeats": 3,
     }
     assert blur.key["repeats"] == 1, "a repeat would be the same"
-    assert blur.key["attack"]["options"] == {"epsilons": 5}
+    assert blur.key["attack"]["options"] == {"epsilons": 5, "search": "exact"}
     assert attacked(PIXELS, Bright(), "measure_parts:steady").arrays["evaluations"].max() == 2
 
 
 def test_the_cost_is_estimated_from_the_images_there_are() -> None:
     noise, blur = tasks(["additive_gaussian", "gaussian_blur"], samples=50, repeats=3)
-    assert robustness.forwards(noise.options, 1000) == 3 * robustness.forwards(blur.options, 1000)
+    typical = {name: load(name).typical for name in ("additive_gaussian", "gaussian_blur")}
+    assert robustness.forwards(noise.options, 1000) == 50 * 3 * typical["additive_gaussian"]
+    assert robustness.forwards(blur.options, 1000) == 50 * typical["gaussian_blur"]
     assert robustness.forwards(blur.options, 20) < robustness.forwards(blur.options, 1000)
 
 

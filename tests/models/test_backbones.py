@@ -22,6 +22,12 @@ def good(in_chans, num_classes, width=2):
     return nn.Sequential(nn.AdaptiveAvgPool2d(width), nn.Flatten(),
                          nn.Linear(in_chans * width**2, num_classes))
 
+def strided(in_chans, num_classes, width=8):
+    return nn.Sequential(nn.Conv2d(in_chans, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU(),
+                         nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(),
+                         nn.Conv2d(width, 2 * width, 3, 2, 1), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * width, num_classes))
+
 def broken(in_chans, num_classes):
     raise RuntimeError("no such layer\\nsecond line")
 
@@ -85,3 +91,21 @@ def test_what_cannot_be_built(
 def test_an_unknown_name_gets_a_suggestion(variant: str) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown backbone 'lenet_cf'.*'lenet_fc'"):
         backbones.build("lenet_cf", variant, 1, 10, {})
+
+
+def test_an_entry_point_is_inverted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "my_nets-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-nets\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bench.backbones]\nstrided = model_plugins:strided\n")
+    monkeypatch.setattr(backbones, "REGISTRY", backbones.Backbones("backbone", {}))
+    assert backbones.REGISTRY.find("strided").source == "my-nets"
+    for variant in arches.VARIANTS:
+        network = backbones.build("strided", variant, 2, 5, {"width": 4, "finest": 1}, 32)
+        assert network(torch.zeros(2, 2, 32, 32)).shape == (2, 5)
+        assert isinstance(network, arches.InvertedNetwork) == (variant != "bu")
+    assert network.scales == (1, 2, 4)
+    # The module as it is, unless it is to read small images with another stem.
+    plain = backbones.build("strided", "bu", 2, 5, {"small_stem": True}, 32)
+    assert isinstance(plain, arches.BottomUp)
+    assert plain.forward_features(torch.zeros(2, 2, 32, 32))["act_1"].shape[-1] == 32

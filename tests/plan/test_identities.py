@@ -39,8 +39,8 @@ PAIR = "fashion-mnist-mini/lenet_fc"
 GOLDEN = {
     "fashion-mnist-mini/lenet_fc/bu/seed0/train": "0a0cfecd44a9e9b8a6e4",
     "fashion-mnist-mini/lenet_fc/bu/seed0/accuracy": "4ed2a6923fa86b4e18c7",
-    "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/additive_gaussian": "17d65e4bb44f08cbff0d",
-    "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/gaussian_blur": "a2e0ac7621c7f2053e91",
+    "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/additive_gaussian": "c000f86c69d064eb098f",
+    "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/gaussian_blur": "0f3f988cdc58c693fb60",
     "fashion-mnist-mini/lenet_fc/td/seed1/efficiency": "846d529ee6044b45d0fd",
 }
 

@@ -1,0 +1,191 @@
+"""One batch under one attack: repeats, a fresh check of every claim, and the best that holds.
+
+Section 4.2 of the paper: every attack is repeated and the smallest perturbation by L2 is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.attacks.base import Attack
+from bench.attacks.isolation import untouched
+from bench.attacks.problem import Problem, Protocol
+from bench.attacks.source import KeyedSource
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How images are attacked: with what, how often, and kept by which distance."""
+
+    name: str
+    attack: Attack
+    options: Mapping[str, Any]
+    seed: int
+    repeats: int
+    protocol: Protocol
+
+
+@dataclass(slots=True, eq=False)
+class Attacked:
+    """What came of n images, all classified correctly when clean.
+
+    Attributes:
+        images: n x C x H x W in [0, 1], the closest adversarial that holds on a fresh check, the
+            clean image where there is none.
+        l2: float64 n, its L2 distance; inf where there is none. `linf` and `l0` (number of changed
+            values) are those of the same image.
+        evaluations: float64 n, predictions spent in all repeats.
+        repeat: int64 n, which repeat found it; -1 for none.
+        lost: int64 n, adversarials of all repeats that did not hold on the fresh check.
+        identical: bool repeats, whether a repeat moved something and was bit-identical to an
+            earlier one.
+        moved: bool repeats, whether a repeat moved anything at all.
+        robust: by strength, for attacks that take one: bool n, whether the image withstood it.
+    """
+
+    images: Tensor
+    l2: NDArray[np.float64]
+    linf: NDArray[np.float64]
+    l0: NDArray[np.float64]
+    evaluations: NDArray[np.float64]
+    repeat: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    identical: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
+    robust: dict[float, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+def attack_batch(
+    network: nn.Module, trial: Trial, images: Tensor, labels: Tensor, samples: Sequence[int]
+) -> Attacked:
+    """Attack images that the network classifies correctly.
+
+    Args:
+        network: images in [0, 1] to logits; in eval mode; left as it was.
+        trial: the attack and how it is repeated.
+        images: float32 n x C x H x W in [0, 1], on the device to work on.
+        labels: int64 n on that device.
+        samples: number of each image in the test set; random numbers follow it.
+    """
+    count = len(images)
+    result = Attacked(
+        images.clone(),
+        l2=np.full(count, np.inf),
+        linf=np.full(count, np.inf),
+        l0=np.full(count, np.inf),
+        evaluations=np.zeros(count),
+        repeat=np.full(count, -1),
+        lost=np.zeros(count, dtype=np.int64),
+        identical=np.zeros(trial.repeats, dtype=bool),
+        moved=np.zeros(trial.repeats, dtype=bool),
+    )
+    earlier: list[Tensor] = []
+    for repeat in range(trial.repeats):
+        for strength in trial.attack.strengths(trial.options):
+            found, spent = _run(network, trial, repeat, strength, images, labels, samples)
+            result.evaluations += spent
+            held = _merge(network, result, repeat, found, images, labels)
+            if strength is not None:
+                before = result.robust.get(strength, np.ones(count, dtype=bool))
+                result.robust[strength] = before & ~held
+            earlier.append(found)
+        _compare(result, repeat, earlier, images)
+    return result
+
+
+def _run(
+    network: nn.Module,
+    trial: Trial,
+    repeat: int,
+    strength: float | None,
+    images: Tensor,
+    labels: Tensor,
+    samples: Sequence[int],
+) -> tuple[Tensor, NDArray[np.float64]]:
+    """One repeat: what the attack returned, and predictions spent on each image."""
+    attack, device = trial.attack, images.device
+    seed = seed_of(trial.seed, trial.name, repeat, samples[0])
+    source = KeyedSource(trial.seed, trial.name, repeat, samples, device)
+    problem = Problem(
+        images,
+        labels,
+        logits=network,
+        source=source,
+        protocol=trial.protocol,
+        model=network,
+        repeat=repeat,
+        seed=seed,
+    )
+    with untouched(network, seed, device), torch.set_grad_enabled(attack.access == "gradient"):
+        found = attack.run(problem, **attack.arguments(trial.options, strength))
+    found = found.detach().to(images).clamp(0, 1)
+    if found.shape != images.shape:
+        raise ValueError(
+            f"attack '{trial.name}' returned images {tuple(found.shape)} for {tuple(images.shape)}"
+        )
+    return found, problem.evaluations
+
+
+def seed_of(seed: int, attack: str, repeat: int, sample: int) -> int:
+    """A seed (31 bits) for an attack that draws from generators of its own."""
+    text = f"{seed}\n{repeat}\n{sample}\n{attack}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[8:12], "little") >> 1
+
+
+def _merge(
+    network: nn.Module,
+    result: Attacked,
+    repeat: int,
+    found: Tensor,
+    images: Tensor,
+    labels: Tensor,
+) -> NDArray[np.bool_]:
+    """Take what holds and is closer by L2 into the result; return what holds."""
+    difference = (found - images).flatten(1)
+    l2 = difference.double().norm(dim=1)
+    # An attack that found nothing returns the image itself; NaN is no perturbation.
+    moved = l2 > 0
+    held = fooled_again(network, found, labels) & moved
+    result.lost += (moved & ~held).long().cpu().numpy()
+    closer = held.cpu().numpy() & (l2.cpu().numpy() < result.l2)
+    chosen = torch.from_numpy(closer).to(images.device)
+    result.images[chosen] = found[chosen]
+    result.l2[closer] = l2[chosen].cpu().numpy()
+    result.linf[closer] = difference[chosen].abs().amax(1).double().cpu().numpy()
+    result.l0[closer] = (difference[chosen] != 0).sum(1).double().cpu().numpy()
+    result.repeat[closer] = repeat
+    kept: NDArray[np.bool_] = held.cpu().numpy()
+    return kept
+
+
+@torch.no_grad()
+def fooled_again(network: nn.Module, candidates: Tensor, labels: Tensor) -> Tensor:
+    """Predict again in batches of another size: only what fools the network here counts."""
+    count = len(candidates)
+    if count == 1:
+        candidates = candidates.expand(2, -1, -1, -1)
+    size = count // 2 + 1 if count > 1 else 2
+    parts = [network(candidates[i : i + size]).argmax(1) for i in range(0, len(candidates), size)]
+    return torch.cat(parts)[:count] != labels
+
+
+def _compare(result: Attacked, repeat: int, found: list[Tensor], images: Tensor) -> None:
+    """Note whether a repeat did the very same as an earlier one."""
+    per_repeat = len(found) // (repeat + 1)
+    mine = found[repeat * per_repeat :]
+    result.moved[repeat] = any(not torch.equal(tensor, images) for tensor in mine)
+    result.identical[repeat] = bool(result.moved[repeat]) and any(
+        all(
+            torch.equal(one, other)
+            for one, other in zip(mine, found[k * per_repeat :][:per_repeat], strict=True)
+        )
+        for k in range(repeat)
+    )

@@ -1,0 +1,41 @@
+"""What the leaderboard is told of an attack, to see which of two ought to be the stronger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.attacks.base import load
+from bench.attacks.capabilities import BUILT_IN, LIBRARIES, find
+from leaderboard.results import AttackInfo, Kind
+
+_NOISE = ("salt_and_pepper", "additive_gaussian", "additive_uniform", "blended_uniform", "GN")
+_ONE_STEP = ("FGSM", "FFGSM")
+
+
+def info(name: str, given: Mapping[str, Any]) -> AttackInfo:
+    """An attack with these options.
+
+    Raises:
+        BenchError: unknown attack or option.
+    """
+    attack = load(name)
+    options = attack.options(given)
+    strengths = tuple(s for s in attack.strengths(options) if s is not None)
+    # AutoAttack's norm is an option.
+    return AttackInfo(attack.access, str(options.get("norm", attack.norm)), kind(name), strengths)
+
+
+def kind(name: str) -> Kind:
+    """What it does, of the attacks known here; "other" for third parties'."""
+    library, _, attack = name.partition(":")
+    known = find(library, attack) if library in LIBRARIES else BUILT_IN.get(name)
+    if known is None:
+        return "other"
+    if known.attack in _NOISE or "Noise" in known.attack:
+        return "noise"
+    if known.attack in _ONE_STEP or known.attack.endswith("FastGradientAttack"):
+        return "one-step"
+    if known.attack == "Square":
+        return "square"
+    return "iterative" if known.access == "gradient" else "other"

@@ -1,0 +1,54 @@
+"""Attacks leave no trace: a model, its gradients and the global random state are put back."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module | None, seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators (torch, numpy, Python) for what runs inside, then put back the
+    generators, and of the model: mode of every module, parameters, buffers, `requires_grad`, and
+    gradients. Holds also when an exception leaves the block.
+    """
+    cuda = [device] if device.type == "cuda" else []
+    numpys, pythons = np.random.get_state(), random.getstate()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=cuda))
+        if model is not None:
+            stack.enter_context(_restored(model))
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpys)
+            random.setstate(pythons)
+
+
+@contextlib.contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+    tensors = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
+    for parameter in model.parameters():
+        parameter.grad = None  # a backward pass would add to the tensor that is there
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires, gradient in parameters:
+            parameter.requires_grad_(requires)
+            parameter.grad = gradient
+        with torch.no_grad():
+            for tensor, before in tensors:
+                if not torch.equal(tensor, before):
+                    tensor.copy_(before)

@@ -1,0 +1,82 @@
+"""Signs that a network cannot be judged by attacks as it is: AutoAttack's checks (Croce and Hein,
+2020, and the flags of its reference implementation), on a few images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.attacks.isolation import untouched
+from bench.models.predict import as_input
+
+LOOKED_AT = 64
+# The log-sum-exp of log-probabilities is 0, the sum of probabilities 1; rounding aside.
+TOLERANCE = 1e-4
+
+
+def symptoms(
+    network: nn.Module, images: Tensor, labels: Tensor, device: torch.device
+) -> dict[str, float]:
+    """Look at the first images (uint8 N x C x H x W, labels int64 N).
+
+    Returns:
+        `randomised`: percent of images whose logits differ between two passes; `probabilities`:
+        1 if the outputs are probabilities and no logits; `zero_gradient`: percent of images for
+        which the gradient of the loss is 0 or not finite everywhere; `gradient_in_forward`: 1 if
+        the network computes gradients while it predicts.
+    """
+    clean, truth = as_input(images[:LOOKED_AT], device), labels[:LOOKED_AT].to(device)
+    with untouched(network, 0, device):
+        with torch.no_grad(), _gradient_calls() as calls:
+            once, again = network(clean), network(clean)
+        differ = (once != again).any(1).float().mean()
+        with torch.enable_grad():
+            leaf = clean.clone().requires_grad_()
+            logits = network(leaf)
+            if logits.requires_grad:
+                loss = nn.functional.cross_entropy(logits, truth, reduction="sum")
+                (gradient,) = torch.autograd.grad(loss, leaf)
+            else:
+                gradient = torch.zeros_like(leaf)
+    return {
+        "randomised": 100.0 * float(differ),
+        "probabilities": float(_are_probabilities(once)),
+        "zero_gradient": 100.0 * _without_gradient(gradient),
+        "gradient_in_forward": float(calls[0] > 0),
+    }
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    inside = bool(((outputs >= 0) & (outputs <= 1)).all())
+    return inside and bool(((outputs.sum(1) - 1).abs() < TOLERANCE).all())
+
+
+def _without_gradient(gradient: Tensor) -> float:
+    flat = gradient.flatten(1)
+    useless = (flat == 0).all(1) | ~flat.isfinite().all(1)
+    return float(useless.float().mean())
+
+
+@contextlib.contextmanager
+def _gradient_calls() -> Iterator[list[int]]:
+    """Count calls of autograd while the block runs."""
+    count = [0]
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            count[0] += 1
+            return call(*args, **kwargs)
+
+        return wrapper
+
+    grad, backward = torch.autograd.grad, torch.autograd.backward
+    torch.autograd.grad = counted(grad)
+    torch.autograd.backward = counted(backward)
+    try:
+        yield count
+    finally:
+        torch.autograd.grad, torch.autograd.backward = grad, backward
