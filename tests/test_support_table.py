@@ -99,13 +99,15 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
         support.read(path)
 
 
-def test_the_table_is_whole_sorted_and_consistent() -> None:
+def test_the_table_is_sorted_and_consistent() -> None:
+    """Names may lack variants, which nobody had the time to try yet; `td` is there for all."""
     found = support.read()
     order = list(arches.VARIANTS)
     keys = [(row.family, row.name, order.index(row.variant)) for row in found]
     assert keys == sorted(set(keys))
     for name, by_variant in support.table().items():
-        assert list(by_variant) == order, name
+        assert list(by_variant) == [variant for variant in order if variant in by_variant], name
+        assert "td" in by_variant, name
         assert len({(row.family, row.kind) for row in by_variant.values()}) == 1, name
     for row in found:
         place = f"{row.name} {row.variant}"

@@ -29,7 +29,7 @@ LIBRARIES = {
 
 _NATIVE = {
     "single_pixel": "one pixel set to 0 or 1",
-    "salt_and_pepper": "pixels set to 0 or 1 with falling probability",
+    "salt_and_pepper": "pixels set to 0 or 1, of growing density",
     "pointwise": "salt and pepper, then value by value back to the original",
     "additive_gaussian": "Gaussian noise, growing until the first hit",
     "additive_uniform": "uniform noise, growing until the first hit",

@@ -37,8 +37,8 @@ class Counted(nn.Module):
 
 @dataclass(frozen=True)
 class Side:
-    """What one side of the comparison came to, for each image: predictions, CPU seconds in all,
-    and the median L2 (inf counted as the largest)."""
+    """What one side of the comparison came to: predictions an image, CPU seconds in all, the
+    median L2 (inf where nothing was found), and the share of images that were found."""
 
     evaluations: float
     seconds: float

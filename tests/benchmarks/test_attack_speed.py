@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m pytest tests/benchmarks -m benchmark
 
-About ten minutes on a free core; $ATTACK_SPEED_IMAGES (128, the batch of the paper's script) makes
+About five minutes on a free core; $ATTACK_SPEED_IMAGES (128, the batch of the paper's script) makes
 it shorter or longer. Both sides attack the same images and network (LeNetFC, the paper's smallest)
 with the same numbers of steps. What the other side is: see `attack_speed.py`. Where it is Foolbox's
 own attack, its algorithm can differ from Foolbox 2's (salt and pepper, pointwise, interpolation of
