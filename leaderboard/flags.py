@@ -173,7 +173,7 @@ def _of_attacks(
         info = results.attacks.get(attack)
         left, which = _left(values, info) if info is not None else (0.0, "")
         if left >= least:
-            yield "unbounded", attack, f"{left:.1f} % of {which} withstand it"
+            yield "unbounded", attack, f"{left:.1f} % of {which} withstand it in the worst seed"
         if "miss_rate" in values:
             rate = max(values["miss_rate"].values())
             yield "approximate", attack, f"misses a closer one for {rate:.1f} % of images checked"

@@ -116,7 +116,8 @@ class Measure:
     (timings) never share the machine with another cell. `forwards(options, test samples)` is
     about how many images one cell predicts, for the estimate of `plan`. Metrics not declared in
     `metrics` are kept but have no column. `note(options)` is a sentence on how it was measured,
-    for the leaderboard.
+    for the leaderboard. `refusal(item's options, dataset)` says, before anything is trained, why
+    it cannot be measured on that data set; empty if it can.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Measure:
     exclusive: bool = False
     forwards: Callable[[Any, int], float] = lambda options, test_samples: float(test_samples)
     note: Callable[[Any], str] = lambda options: ""
+    refusal: Callable[[Any, Dataset], str] = lambda options, dataset: ""
 
 
 def load(name: str) -> Measure:

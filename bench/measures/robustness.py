@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from bench.measures.base import Context, Found, Item, Measure
 from bench.suite.recipe import Whole
 from bench.suite.schema import AttackRef
 from leaderboard.results import MetricInfo
+
+if TYPE_CHECKING:
+    from bench.data.dataset import Dataset
 
 PROTOCOLS = {
     "min-l2": "within an attack the candidate of smallest L2 is kept",
@@ -89,13 +92,24 @@ def items(options: Options) -> list[Item]:
 def note(options: Options) -> str:
     """How it was measured, in a sentence."""
     which = (
-        f"{options.samples} class-balanced test images" if options.samples else "all test images"
+        f"up to {options.samples} class-balanced test images"
+        if options.samples
+        else "all test images"
     )
     return (
         f"Robustness, protocol {options.protocol}: {PROTOCOLS[options.protocol]}; the best of "
         f"{options.repeats} repeats by L2 (1 for deterministic attacks) on {which}; every "
         "adversarial is predicted again in another batch."
     )
+
+
+def refusal(task: Task, dataset: Dataset) -> str:
+    """Why an attack cannot run on a data set."""
+    channels = attacks.load(task.attack.name).channels
+    if channels and dataset.channels not in channels:
+        wanted = " or ".join(map(str, channels))
+        return f"'{task.attack.name}' takes images of {wanted} channels, not {dataset.channels}"
+    return ""
 
 
 def run(context: Context) -> Found:
@@ -218,4 +232,5 @@ MEASURE = Measure(
     items=items,
     metrics=METRICS,
     note=note,
+    refusal=refusal,
 )

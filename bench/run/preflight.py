@@ -9,6 +9,7 @@ from torch import nn
 
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
+from bench.measures import base as measures
 from bench.models import backbones
 from bench.plan import guard
 from bench.plan.cell import Cell, Training
@@ -17,6 +18,13 @@ from bench.run.unit import build_network
 
 # Running statistics that averaged fewer effective batches lag behind the weights.
 SETTLED = 10
+
+
+USUAL = 0.1
+_REMEDIES = {
+    True: "set bn_momentum (0.1 is PyTorch's) in the recipe",
+    False: "train for more steps",
+}
 
 
 def check(cells: Iterable[Cell], place: Place) -> list[str]:
@@ -31,6 +39,14 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
     notes: dict[str, None] = {}
     seen: set[str] = set()
     costs = guard.Guard()
+    cells = list(cells)
+    suits = {
+        (cell.training.dataset.label, cell.title): cell
+        for cell in cells
+        if cell.measure is not None
+    }
+    for cell in suits.values():
+        problems.update(dict.fromkeys(_unfit(cell, place)))
     for cell in cells:
         training = cell.training
         pair = f"{training.dataset.label}/{training.backbone.label}/{training.variant}"
@@ -49,6 +65,18 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
     if problems:
         raise BenchError("\n".join(problems))
     return list(notes)
+
+
+def _unfit(cell: Cell, place: Place) -> Iterator[str]:
+    """What a measure cannot do on a data set, before hours of training for it."""
+    measure = measures.load(str(cell.measure))
+    try:
+        dataset = load_dataset(cell.training, place)
+    except BenchError:
+        return  # told of its own
+    reason = measure.refusal(cell.options, dataset)
+    if reason:
+        yield f"{cell.training.dataset.label}/{cell.title}: {reason}"
 
 
 def _check_training(training: Training, dataset: Dataset, costs: guard.Guard) -> Iterator[str]:
@@ -98,5 +126,5 @@ def _slow_statistics(training: Training, dataset: Dataset, network: nn.Module) -
         yield (
             f"{training.dataset.label}/{training.backbone.label}: batch normalisation averages "
             f"with momentum {min(momenta):g} over {steps} steps only, so they lag behind and "
-            "accuracy suffers; set bn_momentum (0.1 is PyTorch's) in the recipe"
+            f"accuracy suffers; {_REMEDIES[min(momenta) < USUAL]}"
         )

@@ -152,3 +152,18 @@ def test_widths_that_were_not_achieved_are_told(
     assert all(
         f"1/{f}: {got} channels for the wanted 20" in str(network) for f, (_, got) in missed.items()
     )
+
+
+def test_an_attack_that_does_not_take_the_images_is_refused_before_training(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("colour_attack.py").write_text(
+        "from bench.attacks.base import Attack\n"
+        "ATTACK = Attack(lambda problem: problem.images, deterministic=True, channels=(3,))\n",
+        encoding="utf-8",
+    )
+    suite = tiny(("{name: gaussian_blur, epsilons: 20}", "'colour_attack:ATTACK'"))
+    assert main(["run", str(suite)]) == 2
+    said = capsys.readouterr().err
+    assert "blobs/robustness/ATTACK: 'colour_attack:ATTACK' takes images of 3 channels" in said
+    assert not list(Path("runs").rglob("*.safetensors"))
