@@ -94,6 +94,15 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
         f"two-level bootstrap over seeds and images ({REPLICATES:,} replicates, widened for the "
         "small number of seeds by Student's t); those of a single seed are over images only."
     )
+    stepped = dict.fromkeys(s.attack for s in results.samples if s.dataset == dataset)
+    fixed = [(name, results.attacks[name].strengths) for name in stepped if name in results.attacks]
+    grids = [f"{words(name)} ({len(grid)} epsilons)" for name, grid in fixed if grid]
+    if grids:
+        yield Text(
+            f"Tried at fixed strengths only: {', '.join(grids)}. Their curves rise in steps at "
+            "these, and their medians and accuracies follow the grid: compare them with each "
+            "other, not with attacks that look for the smallest perturbation."
+        )
 
 
 def _told(value: float, low: float, high: float, decimals: int, *, sign: bool = False) -> str:

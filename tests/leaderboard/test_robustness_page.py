@@ -153,3 +153,11 @@ def test_json_says_what_the_attacks_are(tmp_path: Path) -> None:
             "access": "gradient", "norm": "Linf", "kind": "iterative", "strengths": [0.5, 1.0],
         }
     }  # fmt: skip
+
+
+def test_a_grid_of_epsilons_is_told(tmp_path: Path) -> None:
+    info = AttackInfo("gradient", "L2", strengths=(0.5, 1.0, 8.0))
+    text = markdown(full(attacks={"single_pixel": info}), tmp_path)
+    assert "Tried at fixed strengths only: Single pixel (3 epsilons)." in text
+    free = markdown(full(attacks={"single_pixel": AttackInfo("decision", "L0")}), tmp_path)
+    assert "Tried at fixed strengths only" not in free
