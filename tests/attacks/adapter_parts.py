@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracle.oracle_net import attacked, trained
+from mini_fashion import attacked
+from oracle.oracle_net import trained
 from torch import Tensor, nn
 
 from bench.attacks import base

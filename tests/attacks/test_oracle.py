@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from mini_fashion import attacked
 from numpy.typing import NDArray
 from oracle.legacy_source import LegacySource
-from oracle.oracle_net import attacked, trained
+from oracle.oracle_net import trained
 
 from bench.attacks import base
 from bench.attacks.problem import Problem
@@ -131,7 +132,9 @@ def test_foolbox_2_itself_still_finds_that(name: str, tmp_path: Path) -> None:
         pytest.skip("$FOOLBOX2 does not say where Foolbox 2.4.0 is")
     out = tmp_path / "again.npz"
     script = [sys.executable, str(FOLDER / "run_foolbox2.py"), "--out", str(out)]
-    subprocess.run([*script, "--count", "12", "--attacks", name], check=True)
+    path = os.pathsep.join(sys.path)  # the script takes the same modules as this test
+    command = [*script, "--count", "12", "--attacks", name]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
     with np.load(out) as file:
         again = file[f"{name}/min-l2/l2"]
     agree(again, theirs(name)[:12])

@@ -18,8 +18,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 from attack_speed import DIRECT, FOOLBOX3, ROWS, Side, measured, native
+from mini_fashion import attacked
 from torch import Tensor, nn
-from train_lenet import attacked, trained
+from train_lenet import trained
 
 pytest.importorskip("pytest_benchmark")
 pytest.importorskip("foolbox")

@@ -1,4 +1,5 @@
-"""Train the network of the speed benchmarks: `python tests/benchmarks/train_lenet.py`.
+"""Train the network of the speed benchmarks:
+`PYTHONPATH=tests python tests/benchmarks/train_lenet.py`.
 
 It is LeNetFC, the smallest network of the paper, so that what an attack spends beside the
 network's predictions weighs most.
@@ -10,12 +11,12 @@ import sys
 from pathlib import Path
 
 import torch
+from mini_fashion import images
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 import arches
-from bench.data.embedded import fashion_mnist_mini
 
 WEIGHTS = Path(__file__).with_name("lenet_fc.safetensors")
 
@@ -28,19 +29,6 @@ def trained() -> nn.Module:
     network = untrained()
     network.load_state_dict(load_file(WEIGHTS))
     return network.eval().requires_grad_(False)
-
-
-def images(part: str) -> tuple[Tensor, Tensor]:
-    split = getattr(fashion_mnist_mini(Path()), part)
-    return split.images.float() / 255, split.labels
-
-
-@torch.no_grad()
-def attacked(network: nn.Module, count: int) -> tuple[Tensor, Tensor]:
-    """The first test images that the network classifies correctly."""
-    clean, labels = images("test")
-    right = (network(clean).argmax(1) == labels).nonzero()[:count, 0]
-    return clean[right], labels[right]
 
 
 def main() -> None:

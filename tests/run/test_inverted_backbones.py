@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+import families
 import pytest
 
 from arches import support
@@ -15,27 +17,7 @@ from bench.run import preflight
 
 Tiny = Callable[..., Path]
 
-CUSTOM = '''
-from torch import nn
-
-class Custom(nn.Module):
-    """A small network with two strided convolutions, and not a word about inversion."""
-
-    def __init__(self, in_chans, num_classes, width=8):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(in_chans, width, 3, padding=1), nn.ReLU())
-        self.down1 = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
-        self.body1 = nn.Sequential(nn.BatchNorm2d(2 * width), nn.ReLU())
-        self.down2 = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
-        self.body2 = nn.Sequential(nn.BatchNorm2d(4 * width), nn.ReLU())
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(4 * width, num_classes)
-
-    def forward(self, x):
-        x = self.body1(self.down1(self.stem(x)))
-        x = self.body2(self.down2(x))
-        return self.head(self.pool(x).flatten(1))
-'''
+CUSTOM = "from torch import Tensor, nn\n\n" + inspect.getsource(families.Custom)
 
 
 def test_a_custom_module_inverts_without_a_word(tiny: Tiny) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
-
-from bench.data.embedded import fashion_mnist_mini
+from torch import nn
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
@@ -29,17 +26,3 @@ def trained() -> nn.Sequential:
     network = untrained()
     network.load_state_dict(load_file(WEIGHTS))
     return network.eval().requires_grad_(False)
-
-
-def images(part: str) -> tuple[Tensor, Tensor]:
-    """float32 N x 1 x 28 x 28 in [0, 1] and int64 N of "train" or "test"."""
-    split = getattr(fashion_mnist_mini(Path()), part)
-    return split.images.float() / 255, split.labels
-
-
-@torch.no_grad()
-def attacked(network: nn.Module, count: int) -> tuple[Tensor, Tensor]:
-    """The first test images that the network classifies correctly."""
-    clean, labels = images("test")
-    right = (network(clean).argmax(1) == labels).nonzero()[:count, 0]
-    return clean[right], labels[right]

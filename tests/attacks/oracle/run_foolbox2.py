@@ -3,7 +3,8 @@
 Foolbox 2.4.0 cannot be installed beside Foolbox 3. Put it into a folder and name that:
 
     pip install --no-deps --target DIR foolbox==2.4.0
-    FOOLBOX2=DIR python tests/attacks/oracle/run_foolbox2.py --out tests/attacks/oracle/golden.npz
+    export FOOLBOX2=DIR PYTHONPATH=tests
+    python tests/attacks/oracle/run_foolbox2.py --out tests/attacks/oracle/golden.npz
 
 Every image is attacked by itself with generators seeded for it, so that the same draws can be
 replayed. For each attack and protocol: `l2` and the number of predictions (that of the clean
@@ -22,7 +23,8 @@ import warnings
 from typing import Any
 
 import numpy as np
-from oracle_net import attacked, trained
+from mini_fashion import attacked
+from oracle_net import trained
 
 ATTACKS = {
     "contrast_reduction": "ContrastReductionAttack",

@@ -1,9 +1,12 @@
-"""Train the network of the oracle tests: `python tests/attacks/oracle/train_oracle.py`."""
+"""Train the network of the oracle tests:
+`PYTHONPATH=tests python tests/attacks/oracle/train_oracle.py`.
+"""
 
 from __future__ import annotations
 
 import torch
-from oracle_net import WEIGHTS, images, untrained
+from mini_fashion import images
+from oracle_net import WEIGHTS, untrained
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
