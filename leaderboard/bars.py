@@ -64,9 +64,8 @@ def scale_figure(title: str, found: Sequence[Vulnerability], combinations: Seque
                 if column >= below:
                     axes.set_xlabel("Accuracy (%)")
         figure.suptitle(one_line(title, 80), fontsize=11, fontweight="bold")
-        clean = Line2D([], [], color=_INK, marker="|", markersize=11, markeredgewidth=1.4, lw=0)
         patches = [_patch(one) for one in look.values()]
-        legend(figure, look, patches, beside=False, more={"clean accuracy": clean})
+        legend(figure, look, patches, beside=False, more={"clean accuracy": _tick()})
     return figure
 
 
@@ -97,11 +96,17 @@ def corruption_figure(title: str, found: Sequence[Corrupted]) -> Figure:
             [_Bars(net, [of[net].errors.get(name) for name in corruptions]) for net in look],
             look,
         )
+        for number, one in enumerate(of[net] for net in look):
+            if one.clean is not None:
+                groups = range(len(corruptions))
+                _mark(axes, one.clean.mean, groups, number, len(look))
         axes.set_xlim(0, None)
         axes.set_xlabel("Error (%), mean over severities")
         _label_groups(axes, [words(name) for name in corruptions], named=True)
         figure.suptitle(one_line(title, 80), fontsize=11, fontweight="bold")
-        legend(figure, look, [_patch(one) for one in look.values()], beside=False)
+        more = {"clean error": _tick()} if any(one.clean for one in found) else {}
+        patches = [_patch(one) for one in look.values()]
+        legend(figure, look, patches, beside=False, more=more)
     return figure
 
 
@@ -136,12 +141,22 @@ def _mark_clean(
     axes: Axes, found: Sequence[Vulnerability], nets: Sequence[NetName], attacks: Sequence[str]
 ) -> None:
     """A line across each network's bar where its clean accuracy is."""
-    each = _GROUP / len(nets)
     for one in found:
         if one.clean is not None:
             number = nets.index((one.backbone, one.variant))
-            start = attacks.index(one.attack) + number * each - _GROUP / 2
-            axes.vlines(one.clean.mean, start, start + each, color=_INK, linewidth=1.4)
+            _mark(axes, one.clean.mean, [attacks.index(one.attack)], number, len(nets))
+
+
+def _mark(axes: Axes, value: float, groups: Sequence[int], number: int, count: int) -> None:
+    """A line at a value across the bars of network `number` of `count`."""
+    each = _GROUP / count
+    for group in groups:
+        start = group + number * each - _GROUP / 2
+        axes.vlines(value, start, start + each, color=_INK, linewidth=1.4)
+
+
+def _tick() -> Line2D:
+    return Line2D([], [], color=_INK, marker="|", markersize=11, markeredgewidth=1.4, lw=0)
 
 
 def _label_groups(axes: Axes, names: Sequence[str], *, named: bool) -> None:

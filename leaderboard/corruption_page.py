@@ -29,7 +29,8 @@ def corruption_blocks(results: Results, dataset: str, taken: set[str]) -> Iterat
         png(corruption_figure(dataset, found)),
         f"Error on {dataset} with common corruptions",
         "Error on corrupted test images, mean over severities and seeds; whiskers are one standard "
-        "deviation over seeds. Shorter is better.",
+        "deviation over seeds, the line across a bar is the error on the same images without "
+        "corruption. Shorter is better.",
     )
     yield _each(found)
     yield Text(
@@ -41,15 +42,16 @@ def corruption_blocks(results: Results, dataset: str, taken: set[str]) -> Iterat
 
 
 def _overview(found: list[Corrupted]) -> Grid:
+    clean = _lowest([one.clean for one in found])
     errors = _lowest([one.error for one in found])
     relative = _lowest([one.mce for one in found])
     return Grid(
         "Errors on corrupted images",
         ("Backbone", "Variant"),
-        ("Seeds (n)", "Mean error ↓ (%)", "mCE against bu ↓ (%)"),
+        ("Seeds (n)", "Clean error ↓ (%)", "Mean error ↓ (%)", "mCE against bu ↓ (%)"),
         tuple(
-            (Cell(one.backbone), Cell(one.variant), Cell(str(one.error.n)), error, mce)
-            for one, error, mce in zip(found, errors, relative, strict=True)
+            (Cell(one.backbone), Cell(one.variant), Cell(str(one.error.n)), *cells)
+            for one, *cells in zip(found, clean, errors, relative, strict=True)
         ),
     )
 

@@ -15,6 +15,7 @@ from leaderboard.summary import Summary, by_seed, summarize
 BASELINE = "bu"
 _MEASURE = "corruptions"
 _METRIC = "error["
+_CLEAN = "clean_error"
 Errors = dict[str, dict[str, float]]  # percent, by corruption, then severity
 
 
@@ -24,7 +25,8 @@ class Corrupted:
 
     `error` is the mean error in percent over corruptions and severities, `errors` that of each
     corruption over its severities, `mce` the mean corruption error in percent of the bottom-up
-    network's (None where that network, or one of its errors, is missing or zero).
+    network's (None where that network, or one of its errors, is missing or zero), `clean` the
+    error on the same images as they are, where that was measured.
     """
 
     backbone: str
@@ -32,12 +34,16 @@ class Corrupted:
     error: Summary
     errors: Mapping[str, Summary]
     mce: Summary | None
+    clean: Summary | None = None
 
 
 def corrupted(results: Results, dataset: str) -> list[Corrupted]:
     """Every network of a data set that was measured on corrupted images."""
     nets: dict[tuple[str, str], dict[int, Errors]] = {}
+    clean: dict[tuple[str, str], Summary] = {}
     for key, seeds in by_seed(results.rows).items():
+        if (key.dataset, key.measure, key.metric) == (dataset, _MEASURE, _CLEAN):
+            clean[key.backbone, key.variant] = summarize([*seeds.values()])
         corruption, slash, severity = key.metric[len(_METRIC) : -1].rpartition("/")
         if key.dataset == dataset and key.measure == _MEASURE and slash:
             if not key.metric.startswith(_METRIC):
@@ -52,6 +58,7 @@ def corrupted(results: Results, dataset: str) -> list[Corrupted]:
             summarize([_mean(_means(errors)) for errors in seeds.values()]),
             _over_seeds(seeds),
             _mce(seeds, nets.get((backbone, BASELINE), {})),
+            clean.get((backbone, variant)),
         )
         for (backbone, variant), seeds in nets.items()
     ]

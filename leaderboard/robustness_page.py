@@ -216,7 +216,7 @@ def _scales(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
         head = words(one.attack), one.backbone, one.variant
         clean = "–" if one.clean is None else show(one.clean, _PERCENT).text
         cells = [
-            Cell(show(one.perturbed[name], _PERCENT).text, best=name == worst)
+            Cell(show(one.perturbed[name], _PERCENT).text, best=name in worst)
             if name in one.perturbed
             else Cell("–", "missing")
             for name in names
@@ -232,7 +232,7 @@ def _scales(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
     yield Text(
         "Accuracy in percent of all attacked images when the adversarial image is given to some of "
         "the network's scale inputs and the clean one to the rest, mean ± sample standard "
-        "deviation over seeds. Bold is the most vulnerable single scale."
+        "deviation over seeds. Bold is the most vulnerable single scale, as displayed."
     )
     yield Figure(
         slug(f"{dataset}-scales", taken),

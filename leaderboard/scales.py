@@ -54,7 +54,10 @@ def combinations(found: Sequence[Vulnerability]) -> list[str]:
     return sorted(names, key=lambda name: name.count("+"))
 
 
-def weakest(one: Vulnerability) -> str | None:
-    """The single input whose perturbation costs most; None if there is but one."""
-    single = {name: s.mean for name, s in one.perturbed.items() if "+" not in name}
-    return min(single, key=lambda name: single[name]) if len(single) > 1 else None
+def weakest(one: Vulnerability) -> list[str]:
+    """The single inputs whose perturbation costs most: as shown, with a decimal, so that there may
+    be several; none if there is but one input, or perturbing none costs more than another."""
+    single = {name: round(s.mean, 1) for name, s in one.perturbed.items() if "+" not in name}
+    least = min(single.values(), default=0.0)
+    found = [name for name, value in single.items() if value == least]
+    return found if len(found) < len(single) else []

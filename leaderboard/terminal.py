@@ -15,7 +15,7 @@ from leaderboard.blocks import Cell
 from leaderboard.board import Line, Section, Table, sections
 from leaderboard.page import NOTHING
 from leaderboard.results import Results
-from leaderboard.text import one_line
+from leaderboard.text import one_line, words
 
 _STYLES = {"value": "", "failed": "red", "missing": "dim", "flag": "yellow"}
 _NAME = 28  # characters of a name; a longer one is shortened in its middle
@@ -38,6 +38,7 @@ class TerminalTable:
         for section in boards:
             for table in section.tables:
                 yield from _grids(section, table, options.max_width)
+            yield from _flags(self.results, section.dataset)
         for bad in self.results.failures:
             yield Text(f"failed  {one_line(bad.cell)}: {one_line(bad.error, 300)}", style="red")
         if self.results.missing:
@@ -45,8 +46,20 @@ class TerminalTable:
 
 
 def terminal_table(results: Results) -> TerminalTable:
-    """The tables, one below the other, then a line for each failure; for `Console.print`."""
+    """The tables, one below the other, each data set's flags below its own, then a line for each
+    failure; for `Console.print`."""
     return TerminalTable(results)
+
+
+def _flags(results: Results, dataset: str) -> Iterator[Text]:
+    """What speaks against the numbers above, a line each."""
+    from leaderboard.flags import BADGES, flags  # numpy loads only at the end of a run
+
+    for flag in flags(results, dataset):
+        net = one_line(f"{flag.backbone} {flag.variant}")
+        attack = f" under {words(flag.attack)}" if flag.attack else ""
+        said = f"{BADGES[flag.badge].name}: {flag.finding}"
+        yield Text(f"flag  {net}{attack}: {one_line(said)}", style=_STYLES["flag"])
 
 
 def _grids(section: Section, table: Table, width: int) -> Iterator[Grid]:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bench.attacks import capabilities
-from bench.attacks.base import REGISTRY
+from bench.attacks.base import REGISTRY, load
 from bench.attacks.capabilities import Capability
 from bench.errors import BenchError
 
@@ -26,7 +26,8 @@ Row = tuple[str, tuple[str, ...], str]
 
 
 def show(pattern: str, as_json: bool) -> int:
-    """Print the attacks whose name fits a pattern; nothing of them is imported.
+    """Print the attacks whose name fits a pattern; one alone comes with its options, for which its
+    module is imported.
 
     Raises:
         BenchError: none does; the message has a suggestion.
@@ -52,7 +53,25 @@ def show(pattern: str, as_json: bool) -> int:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return 0
     sys.stdout.writelines(line.rstrip() + "\n" for line in _lines(found, plugins))
+    alone = [what.name for block in found.values() for what in block] + [row[0] for row in plugins]
+    if len(alone) == 1:
+        sys.stdout.writelines(_options(alone[0]))
     return 0
+
+
+def _options(name: str) -> Iterator[str]:
+    """The options of an attack with their defaults, as a suite writes them."""
+    try:
+        attack = load(name)
+        options = attack.options({})
+    except BenchError:  # a library that is not installed, as its row says
+        return
+    width = max(map(len, options), default=0)
+    yield "\noptions, with their defaults:\n" if options else "\nno options\n"
+    for key, value in options.items():
+        words = " or ".join(attack.choices.get(key, ()))
+        text = json.dumps([float(f"{v:.4g}") for v in value] if isinstance(value, tuple) else value)
+        yield f"  {key:<{width}}  {text}{f'  ({words})' if words else ''}\n"
 
 
 def _names(what: Capability) -> list[str]:

@@ -44,7 +44,11 @@ def main(args: argparse.Namespace) -> int:
         looks = cost.look(left, plan.base, timed)
         for line in cost.lines(left, looks, timed):
             print(line)
-        objections = [f"{pair}: {look.objection}" for pair, look in looks.items() if look.objection]
+        objections = [
+            f"{look.place}: {pair}: {look.objection}"
+            for pair, look in looks.items()
+            if look.objection
+        ]
         if objections:
             raise BenchError("\n".join(objections))
     return 0

@@ -169,6 +169,8 @@ def run_cells(
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
         for note in notes:
             print(f"note: {note}")
+        for name, count in executor.carried_on(left, store.folder).items():
+            print(f"{name}: carries on after {count} finished part{'s' if count > 1 else ''}")
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )

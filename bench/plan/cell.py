@@ -21,7 +21,8 @@ class Training:
     """One trained network: shared by every cell that measures it.
 
     `weights` names a file to load instead of training. `label` is
-    `dataset/backbone/variant/seed0`.
+    `dataset/backbone/variant/seed0`, `place` where the suite names the backbone
+    (`file:line: backbones[0]`).
     """
 
     identity: str
@@ -32,6 +33,12 @@ class Training:
     seed: int
     recipe: Recipe
     weights: Path | None
+    place: str
+
+    @property
+    def pair(self) -> str:
+        """The label without the seed."""
+        return f"{self.dataset.label}/{self.backbone.label}/{self.variant}"
 
 
 @dataclass(frozen=True, slots=True)

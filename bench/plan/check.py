@@ -45,11 +45,13 @@ Where = tuple[Step, ...]
 
 @dataclass(frozen=True, slots=True)
 class CheckedSuite:
-    """A suite without mistakes: the model, its text, and the folder that paths in it start from."""
+    """A suite without mistakes: the model, its text, the folder that paths in it start from, and
+    the place of each backbone (`file:line: backbones[0]`)."""
 
     suite: Suite
     text: str
     base: Path
+    places: tuple[str, ...]
 
 
 def read_suite(name: str) -> CheckedSuite:
@@ -65,7 +67,9 @@ def read_suite(name: str) -> CheckedSuite:
         problems = problems + list(_Checker(tree, base).problems())
     if problems or suite is None:
         raise SuiteError(list(dict.fromkeys(problems)))
-    return CheckedSuite(suite, tree.text, base)
+    backbones = range(len(suite.backbones))
+    places = tuple(tree.problem(("backbones", index), "").place for index in backbones)
+    return CheckedSuite(suite, tree.text, base, places)
 
 
 class _Checker:

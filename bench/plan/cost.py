@@ -39,9 +39,11 @@ class Pace:
 class Look:
     """What is known before the run of one network on one data set.
 
-    `objection` is the reason why it may not be trained without an explicit yes.
+    `place` is where the suite names its backbone; `objection` is the reason why it may not be
+    trained without an explicit yes.
     """
 
+    place: str
     pace: Pace | None = None
     over: guard.Over | None = None
     notes: list[str] = field(default_factory=list)
@@ -60,9 +62,8 @@ def look(cells: list[Cell], base: Path, timed: bool) -> dict[str, Look]:
     found: dict[str, Look] = {}
     costs = guard.Guard()
     for cell in cells:
-        pair = _pair(cell.training)
-        if pair not in found:
-            found[pair] = _look(cell.training, base, costs if timed else None)
+        if cell.training.pair not in found:
+            found[cell.training.pair] = _look(cell.training, base, costs if timed else None)
     return found
 
 
@@ -71,7 +72,7 @@ def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[st
     totals: dict[str, float] = {}
     unknown = 0
     for cell in cells:
-        pair = _pair(cell.training)
+        pair = cell.training.pair
         pace = looks[pair].pace
         if pace is None:
             unknown += looks[pair].objection is None
@@ -89,10 +90,6 @@ def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[st
         yield f"  {unknown} cells are not in it: their data set or network could not be looked at"
     for pair, seen in looks.items():
         yield from (f"note: {pair}: {note}" for note in seen.notes)
-
-
-def _pair(training: Training) -> str:
-    return f"{training.dataset.label}/{training.backbone.label}/{training.variant}"
 
 
 def _seconds(cell: Cell, pace: Pace) -> float:
@@ -113,14 +110,15 @@ def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
     except Exception:  # whatever a plugin raises; running it will tell
         info = None
     size = info.image_size if info else None
-    seen = Look(over=guard.listed(training, size), notes=list(guard.warnings(training, size)))
+    notes = list(guard.warnings(training, size))
+    seen = Look(training.place, over=guard.listed(training, size), notes=notes)
     seen.objection = guard.objection(training, seen.over)
     # What is known to cost far too much is not built.
     if costs is not None and info is not None and seen.objection is None:
         try:
             seen.notes = _build(seen, training, info, costs)
         except BenchError as error:
-            seen.notes = [str(error)]
+            seen.notes = [f"{str(error).rstrip('.')} ({training.place})"]
         except Exception:  # as above; what the table has against it may be the reason
             return seen
     return seen

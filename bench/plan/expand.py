@@ -76,7 +76,7 @@ def _trainings(checked: CheckedSuite) -> Iterator[Training]:
     suite = checked.suite
     for dataset in suite.datasets:
         data_key = dataset_key(dataset, checked.base)
-        for backbone in suite.backbones:
+        for backbone, place in zip(suite.backbones, checked.places, strict=True):
             if backbone.datasets is not None and dataset.label not in backbone.datasets:
                 continue
             options = stages.resolved(backbone.name, backbone.options, checked.base)
@@ -106,6 +106,7 @@ def _trainings(checked: CheckedSuite) -> Iterator[Training]:
                         seed=seed,
                         recipe=recipe,
                         weights=weights,
+                        place=place,
                     )
 
 

@@ -87,6 +87,12 @@ def units(cells: Iterable[Cell], store: Store) -> list[Unit]:
     return found
 
 
+def carried_on(cells: Iterable[Cell], folder: Path) -> dict[str, int]:
+    """Names of the cells that an interrupted session left half done, with their finished parts."""
+    counts = {cell.name: len(parts.kept(folder, cell.identity)) for cell in cells}
+    return {name: count for name, count in counts.items() if count}
+
+
 def run(
     cells: list[Cell], store: Store, session: int, place: Place, workers: int, watch: Watch
 ) -> None:

@@ -49,10 +49,9 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
         problems.update(dict.fromkeys(_unfit(cell, place)))
     for cell in cells:
         training = cell.training
-        pair = f"{training.dataset.label}/{training.backbone.label}/{training.variant}"
-        if pair in seen:
+        if training.pair in seen:
             continue
-        seen.add(pair)
+        seen.add(training.pair)
         try:
             dataset = load_dataset(training, place)
         except BenchError as error:
@@ -61,7 +60,7 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
         try:
             notes.update(dict.fromkeys(_check_training(training, dataset, costs)))
         except BenchError as error:
-            problems[f"{pair}: {error}"] = None
+            problems[f"{training.place}: {training.pair}: {error}"] = None
     if problems:
         raise BenchError("\n".join(problems))
     return list(notes)
@@ -102,7 +101,7 @@ def _check_training(training: Training, dataset: Dataset, costs: guard.Guard) ->
         if not training.backbone.allow_cost:
             _require_consent(training, costs.measure(training, network.backbone, dataset))
         for note in guard.width_notes(network.backbone):
-            yield f"{training.dataset.label}/{training.backbone.label}/{training.variant}: {note}"
+            yield f"{training.pair}: {note}"
     if training.weights is None and not plugin:
         yield from _slow_statistics(training, dataset, network)
 

@@ -68,11 +68,13 @@ def shape_problems(
 ) -> Iterator[Problem]:
     """Turn pydantic's errors into problems with a line; `prefix` is where `model` starts.
 
-    What stands where YAML itself could not be read has been reported already.
+    What stands where YAML itself could not be read has been reported already, and a list whose
+    every item is wrong is not empty.
     """
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
         path = (*prefix, *item["loc"])
-        if not tree.is_unread(path):
+        if not tree.is_unread(path) and not (item["type"] == "too_short" and item["input"]):
             yield tree.problem(path, _say(item, model))
 
 

@@ -23,6 +23,15 @@ def as_label(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+=-]", "-", name).lstrip("._+=-")[:LONGEST] or "unnamed"
 
 
+def _meant(value: dict[Any, Any]) -> str:
+    """A hint where somebody wrote `lenet_fc: {merge: add}`, as measures are written."""
+    (key, options), *more = value.items() or ((None, None),)
+    if more or not isinstance(key, str) or not (options is None or isinstance(options, dict)):
+        return ""
+    inside = "".join(f", {option}: ..." for option in options or ())
+    return f": {{name: {key}{inside}}}"
+
+
 def _short_enough(value: str) -> str:
     if len(value) > LONGEST:
         raise ValueError(f"is longer than {LONGEST} characters")
@@ -50,7 +59,7 @@ class Reference(Strict):
             )
         name = value.get("name")
         if not isinstance(name, str) or not name.strip():
-            what = f", not {shown(name)}" if "name" in value else ""
+            what = f", not {shown(name)}" if "name" in value else _meant(value)
             raise ValueError(f"needs a `name:` that is text{what}")
         known = {"name", "label", *cls.model_fields} - {"options"}
         found = {key: item for key, item in value.items() if key in known}

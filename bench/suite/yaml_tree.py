@@ -50,8 +50,12 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        where = f"{self.path}: " if self.path else ""
-        return one_line(f"{self.file}:{self.line}: {where}{self.text}")
+        return one_line(f"{self.place}: {self.text}")
+
+    @property
+    def place(self) -> str:
+        """`file:line: path.to.key`."""
+        return f"{self.file}:{self.line}" + (f": {self.path}" if self.path else "")
 
 
 class SuiteError(BenchError):

@@ -66,6 +66,17 @@ def test_patterns(capsys: Out) -> None:
     assert not any("torchattacks" in line for line in lines)
 
 
+def test_one_alone_comes_with_its_options(capsys: Out) -> None:
+    lines = listed(capsys, "--like", "gaussian_blur")
+    where = lines.index("options, with their defaults:")
+    assert lines[where + 1 :] == ["  epsilons  1000", '  search    "exact"  (exact or fast)']
+    assert "options, with their defaults:" not in listed(capsys, "--like", "additive*")
+    pytest.importorskip("foolbox")
+    lines = listed(capsys, "--like", "foolbox:L2PGD")
+    assert "  steps         50" in lines
+    assert "  epsilons      [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]" in lines
+
+
 def test_as_json(capsys: Out) -> None:
     found = {what["name"]: what for what in json.loads("\n".join(listed(capsys, "--json")))}
     assert len(found) == len(BUILT_IN) + sum(map(len, LIBRARIES.values()))

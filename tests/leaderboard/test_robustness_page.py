@@ -60,7 +60,7 @@ def test_a_page_has_numbers_flags_scales_and_corruptions(tmp_path: Path) -> None
     (scales,) = [line for line in lines if line[:4] == clean]
     assert scales[4:8] == ["70.5 ± 0.7", "40.5 ± 0.7", "80.5 ± 0.7", "35.5 ± 0.7"]
     assert "**40.5 ± 0.7**" in text
-    assert ["lenet_fc", "td", "2", "23.8 ± 8.8", "75.0 ± 0.0"] in lines
+    assert ["lenet_fc", "td", "2", "1.0 ± 0.0", "23.8 ± 8.8", "75.0 ± 0.0"] in lines
     figures = [attributes["src"] for tag, attributes in read_markdown(text).tags if tag == "img"]
     assert figures == [
         "figures/fashion-mnist-mini.png", "figures/fashion-mnist-mini-scales.png",

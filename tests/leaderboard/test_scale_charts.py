@@ -41,14 +41,21 @@ def test_accuracies_by_combination_over_seeds() -> None:
         name: value + 0.5 for name, value in VALUES.items()
     }
     assert combinations([one]) == [*SEVEN]
-    assert weakest(one) == "medium"
+    assert weakest(one) == ["medium"]
 
 
 def test_bottom_up_networks_and_other_data_sets_have_none() -> None:
     assert vulnerabilities(perturbed({}, "bu"), "d") == []
     assert vulnerabilities(perturbed(), "elsewhere") == []
     (only,) = vulnerabilities(perturbed({"high": 3.0}), "d")
-    assert weakest(only) is None
+    assert weakest(only) == []
+
+
+def test_scales_that_look_alike_are_equally_vulnerable() -> None:
+    (one,) = vulnerabilities(perturbed({"high": 70.0, "medium": 40.01, "low": 40.04}), "d")
+    assert weakest(one) == ["medium", "low"]
+    (one,) = vulnerabilities(perturbed({"high": 40.0, "medium": 40.01, "low": 40.04}), "d")
+    assert weakest(one) == []
 
 
 def test_of_many_scales_each_alone_and_all_are_shown() -> None:

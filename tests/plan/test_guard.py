@@ -85,11 +85,12 @@ def test_a_library_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("words", [["--no-cost"], []])
 def test_the_plan_asks_for_a_yes(words: list[str], tmp_path: Path, capsys: Out) -> None:
     flops = support.find(DEAR)["td_rev"].flops
-    assert main(["plan", suite(tmp_path, DEAR, "td_rev", at(64)), *words]) == 2
+    file = suite(tmp_path, DEAR, "td_rev", at(64))
+    assert main(["plan", file, *words]) == 2
     out, err = capsys.readouterr()
     assert f"  mnist/{DEAR}/td_rev: {flops:.0f} times the FLOPs of bu\n" in out
     assert err == (
-        f"mnist/{DEAR}/td_rev: costs {flops:.0f} times the FLOPs of bu; "
+        f"{file}:4: backbones[0]: mnist/{DEAR}/td_rev: costs {flops:.0f} times the FLOPs of bu; "
         "if that is meant, give the backbone `allow_cost: true`\n"
     )
     allowed = suite(tmp_path, f"{{name: {DEAR}, allow_cost: true}}", "td_rev", at(64))
@@ -131,7 +132,7 @@ def test_plugins_are_built_for_their_cost(tmp_path: Path, capsys: Out) -> None:
     (bare,) = (row for row in lines if row.startswith("  mnist/net/bu: "))
     assert "times" not in bare
     (note,) = (row for row in lines if row.startswith("note: mnist/flat/td: "))
-    assert note.endswith("one resolution only, nothing to invert.")
+    assert note.endswith(f"one resolution only, nothing to invert ({file}:4: backbones[1])")
     assert "  2 cells are not in it: their data set or network could not be looked at" in lines
 
 
