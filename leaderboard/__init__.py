@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from leaderboard.html import render_html
     from leaderboard.markdown import render_markdown
-    from leaderboard.results import AttackInfo, Failure, MetricInfo, Missing, Results, Row, Sample
+    from leaderboard.results import (
+        AttackInfo,
+        Failure,
+        Localized,
+        MetricInfo,
+        Missing,
+        Results,
+        Row,
+        Sample,
+    )
     from leaderboard.summary import Summary, aggregate, summarize
     from leaderboard.tables import render_csv, render_json
     from leaderboard.terminal import terminal_table
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttackInfo",
     "Failure",
+    "Localized",
     "MetricInfo",
     "Missing",
     "Results",
@@ -38,6 +48,7 @@ __all__ = [
 _HOMES = {
     "AttackInfo": "results",
     "Failure": "results",
+    "Localized": "results",
     "MetricInfo": "results",
     "Missing": "results",
     "Results": "results",

@@ -8,7 +8,7 @@ A bootstrap of two or three seeds alone is far too narrow; see `interval` for wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +30,19 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """A statistic of S seeds on all images (`per_seed`) and on each resample of them (`replicates`,
+    replicates x S); NaN where it does not exist."""
+
+    per_seed: Floats
+    replicates: Floats
+
+    def __sub__(self, other: Resampled) -> Resampled:
+        """The difference, seed by seed and resample by resample."""
+        return Resampled(self.per_seed - other.per_seed, self.replicates - other.replicates)
 
 
 class Resamples:
@@ -64,7 +77,7 @@ class Resamples:
 
     def means(self, values: Floats) -> Floats:
         """Mean over the images of each resample: rows x images to replicates x rows."""
-        return self._sums(values) / self.images
+        return self.sums(values) / self.images
 
     def medians(self, l2: Floats) -> Floats:
         """Lower median of the values above 0 in each resample: rows x images to replicates x rows.
@@ -76,7 +89,7 @@ class Resamples:
             orders.append(order)
             parts[2 * number, order] = 1
             parts[2 * number + 1, order[: _window(order).start]] = 1
-        sums = self._sums(parts)
+        sums = self.sums(parts)
         found = [
             self._medians_of(row, order, sums[:, 2 * number], sums[:, 2 * number + 1])
             for number, (row, order) in enumerate(zip(l2, orders, strict=True))
@@ -101,7 +114,8 @@ class Resamples:
             found[row] = l2[order[np.searchsorted(whole, rank[row], side="right")]]
         return found
 
-    def _sums(self, values: Floats) -> Floats:
+    def sums(self, values: Floats) -> Floats:
+        """Sum over the images of each resample: rows x images to replicates x rows."""
         # The counts are whole numbers: of shares, the sums are exact on any machine.
         columns = np.ascontiguousarray(values.T)
         return np.concatenate(
@@ -149,6 +163,34 @@ def median_interval(l2: Floats, resamples: Resamples) -> Interval:
     return interval(per_seed, resamples.medians(l2), resamples, (0.0, np.inf))
 
 
+def resampled(
+    statistics: Callable[[Floats], Mapping[str, Floats]],
+    tables: Sequence[Floats],
+    resamples: Resamples,
+) -> dict[str, Resampled]:
+    """Statistics of sums over images, such as ratios of two of them.
+
+    Args:
+        statistics: the values of each statistic, R, from R x K sums; NaN where one does not exist.
+        tables: of each seed, the K x images values to be summed; an image that does not count for
+            this seed has zeros.
+        resamples: of these images.
+    """
+    found = [statistics(np.vstack([table.sum(1), resamples.sums(table)])) for table in tables]
+    stacks = {name: np.stack([one[name] for one in found], axis=1) for name in found[0]}
+    return {name: Resampled(values[0], values[1:]) for name, values in stacks.items()}
+
+
+def resampled_interval(
+    found: Resampled, resamples: Resamples, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> Interval | None:
+    """The mean over the seeds that have the statistic, with its interval; None if none has it."""
+    known = ~np.isnan(found.per_seed)
+    if not known.any():
+        return None
+    return interval(found.per_seed[known], found.replicates[:, known], resamples, bounds)
+
+
 def lower_median(l2: Floats) -> float:
     """The lower median of the values above 0 (infinity stays exact); 0 if there are none."""
     right = np.sort(l2[l2 > 0])
@@ -171,7 +213,8 @@ def interval(
 
     Args:
         per_seed: the statistic of each of S seeds on all images.
-        replicates: the same on each resample of the images, replicates x S.
+        replicates: the same on each resample of the images, replicates x S; NaN where a resample
+            has none, as a ratio has none without a denominator: it is left out.
         resamples: where the seeds' resamples come from.
         bounds: what the statistic cannot exceed.
     """
@@ -180,6 +223,9 @@ def interval(
     drawn = resamples.seeds(seeds)
     # Without the mask, a seed of infinite value that was not drawn would count 0 * inf.
     boot = np.where(drawn > 0, np.where(drawn > 0, drawn, 1) * replicates, 0.0).sum(1) / seeds
+    boot = boot[~np.isnan(boot)]
+    if not len(boot):
+        return Interval(value, *bounds)
     tail = (1 - LEVEL) / 2
     low = float(np.quantile(boot, tail, method="lower"))
     high = float(np.quantile(boot, 1 - tail, method="higher"))

@@ -50,6 +50,7 @@ def _section(results: Results, section: Section, taken: set[str]) -> Iterator[Bl
     # Numerics and drawing load only where a page is made.
     from leaderboard.corruption_page import corruption_blocks
     from leaderboard.flags import flags
+    from leaderboard.localization_page import localization_blocks
     from leaderboard.robustness_page import robustness_blocks
 
     dataset = section.dataset
@@ -63,6 +64,7 @@ def _section(results: Results, section: Section, taken: set[str]) -> Iterator[Bl
         yield Text(GAPS)
     yield from robustness_blocks(results, dataset, raised, taken)
     yield from corruption_blocks(results, dataset, taken)
+    yield from localization_blocks(results, dataset, taken)
 
 
 def _grid(table: Table, raised: Sequence[Flag]) -> Grid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # rows can be made, and errors shown, before numpy is loaded
     import numpy as np
@@ -137,6 +137,69 @@ class Sample:
         return {"L2": self.l2, "Linf": self.linf, "L0": self.l0}.get(norm)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Localized:
+    """Where the heatmaps of one trained network lie against the objects, image by image.
+
+    `tp`, `fp` and `fn` are counts of pixels, whole numbers n x T, at T rising `thresholds`:
+    predicted on the object, predicted beside it, and on it but not predicted. `threshold`, one of
+    them, is the one that is reported. `index` is each image's number in the test set, `correct`
+    whether it is classified correctly. `item` tells several heatmaps of a network apart, such as by
+    their layer. `pixels` is how many an image has, for PxAP, which ends where all are predicted.
+    """
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    index: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+    tp: NDArray[np.integer[Any]]
+    fp: NDArray[np.integer[Any]]
+    fn: NDArray[np.integer[Any]]
+    thresholds: NDArray[np.float64]
+    threshold: float
+    item: str = ""
+    pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
+        wrong = self._wrong()
+        if wrong:
+            raise ValueError(f"{name}/localization{self.item and '/'}{self.item}: {wrong}")
+
+    @property
+    def at(self) -> int:
+        """The column of the reported threshold."""
+        return int(abs(self.thresholds - self.threshold).argmin())
+
+    def _wrong(self) -> str:
+        """What cannot be; empty if nothing."""
+        n, steps = self.index.size, self.thresholds
+        if steps.ndim != 1 or not steps.size or not bool((steps[1:] > steps[:-1]).all()):
+            return "thresholds must be a row of rising numbers"
+        # Wide enough for a threshold that was once a float32.
+        if not abs(float(steps[self.at]) - self.threshold) < 1e-6:
+            return f"threshold {self.threshold:g} is not one of the thresholds"
+        if self.index.shape != (n,) or not n or len(set(self.index.tolist())) != n:
+            return "index must be a non-empty row of images, each once"
+        if self.correct.shape != (n,) or self.correct.dtype.kind != "b":
+            return "correct must have a bool for each image"
+        for field_name in ("tp", "fp", "fn"):
+            counts = getattr(self, field_name)
+            if counts.shape != (n, steps.size) or counts.dtype.kind != "i" or counts.min() < 0:
+                return f"{field_name} must have a whole number >= 0 for each image and threshold"
+        objects = self.tp + self.fn
+        if not bool((objects == objects[:, :1]).all()):
+            return "tp + fn, the object's pixels, must be the same at every threshold"
+        if self.pixels is not None and not bool((objects + self.fp <= self.pixels).all()):
+            return f"counts are of more than the {self.pixels} pixels of an image"
+        for counts in (self.tp, self.fp):
+            if not bool((counts[:, 1:] <= counts[:, :-1]).all()):
+                return "a higher threshold cannot predict more pixels"
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """Everything a leaderboard shows.
@@ -156,6 +219,7 @@ class Results:
     missing: tuple[Missing, ...] = ()
     nets: tuple[tuple[str, str, str], ...] = ()
     samples: tuple[Sample, ...] = ()
+    localized: tuple[Localized, ...] = ()
     attacks: Mapping[str, AttackInfo] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -54,6 +54,7 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
     from leaderboard.robustness import SHARES, summaries
 
     budgets = tuple(f"{share:g} B".replace("1 B", "B") for share in SHARES)
+    spent = _predictions(results, dataset)
     lines: list[tuple[Cell, ...]] = []
     for summary in summaries(results.samples, dataset, results.attacks):
         name = f"{words(summary.attack)}, B = {summary.limit:g}"
@@ -71,7 +72,9 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
         ]
         for one, cells in zip(summary.estimates, _best(rows, unranked=2), strict=True):
             head = (name, one.backbone, one.variant, str(one.seeds))
-            lines.append((*map(Cell, head), *cells))
+            used = spent.get((summary.attack, one.backbone, one.variant))
+            last = Cell("–", "missing") if used is None else Cell(used)
+            lines.append((*map(Cell, head), *cells, last))
     yield Grid(
         "Accuracy under attack, with 95 % intervals",
         ("Attack", "Backbone", "Variant"),
@@ -82,6 +85,7 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
             "… against bu (points)",
             "Median L₂ ↑",
             *(f"Accuracy at {budget} ↑ (%)" for budget in budgets),
+            "Predictions per image",
         ),
         tuple(lines),
     )
@@ -92,7 +96,9 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
         "same backbone, seed by seed and image by image. The median L₂ is taken of the images "
         "classified correctly. Bold is the best of its attack. Brackets hold 95 % intervals of a "
         f"two-level bootstrap over seeds and images ({REPLICATES:,} replicates, widened for the "
-        "small number of seeds by Student's t); those of a single seed are over images only."
+        "small number of seeds by Student's t); those of a single seed are over images only. "
+        "Predictions per image are those that the attack asked of the network in all repeats, that "
+        "of the clean image included."
     )
     stepped = dict.fromkeys(s.attack for s in results.samples if s.dataset == dataset)
     fixed = [(name, results.attacks[name].strengths) for name in stepped if name in results.attacks]
@@ -103,6 +109,17 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
             "these, and their medians and accuracies follow the grid: compare them with each "
             "other, not with attacks that look for the smallest perturbation."
         )
+
+
+def _predictions(results: Results, dataset: str) -> dict[tuple[str, str, str], str]:
+    """By attack, backbone and variant, how often the network was asked, mean over seeds."""
+    found = {}
+    for key, seeds in by_seed(results.rows).items():
+        family, _, attack = key.measure.partition("/")
+        if (key.dataset, family, key.metric) == (dataset, "robustness", "evaluations"):
+            mean = summarize([*seeds.values()]).mean
+            found[attack, key.backbone, key.variant] = f"{mean:,.0f}"
+    return found
 
 
 def _told(value: float, low: float, high: float, decimals: int, *, sign: bool = False) -> str:

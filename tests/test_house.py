@@ -18,6 +18,7 @@ FLOORS = (
     ("bench.suite",),
     ("bench.data", "bench.models"),
     ("bench.attacks", "bench.corruptions"),
+    ("bench.explain",),
     ("bench.measures",),
     ("bench.plan",),
     ("bench.train", "bench.store"),

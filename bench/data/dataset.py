@@ -21,7 +21,8 @@ class DatasetInfo:
 
     `image_size` is the side of the test images in pixels. `mean` and `std` are per channel, in
     [0, 1] units: the field's conventional values, or empty where only loading tells (own data).
-    `download_mb` is what `--download` would fetch, in megabytes of 10^6 bytes.
+    `download_mb` is what `--download` would fetch, in megabytes of 10^6 bytes. `foreground` is as
+    in `Dataset`.
     """
 
     summary: str
@@ -35,20 +36,34 @@ class DatasetInfo:
     test_labels: bool = True
     download_mb: int = 0
     licence: str = ""
+    foreground: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """One split: `images` uint8 N x C x H x W in 0..255, `labels` int64 N in 0..num_classes-1.
 
-    `labels` is None where the set keeps its test labels to itself.
+    `labels` is None where the set keeps its test labels to itself. Where it is known what is to
+    be seen, `masks` is bool N x H x W, true on the object, and `boxes` holds for each image K x 4
+    numbers (x0, y0, x1, y1 in pixels, half-open).
     """
 
     images: Tensor
     labels: Tensor | None
+    masks: Tensor | None = None
+    boxes: tuple[Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
+
+    def rows(self, index: Tensor) -> Split:
+        """The images with these numbers (int64 n), in that order."""
+        return Split(
+            self.images[index],
+            None if self.labels is None else self.labels[index],
+            None if self.masks is None else self.masks[index],
+            None if self.boxes is None else tuple(self.boxes[row] for row in index.tolist()),
+        )
 
     @classmethod
     def from_arrays(
@@ -63,7 +78,11 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A loaded data set. The sides of `train` and `test` images may differ (Imagenette's do)."""
+    """A loaded data set. The sides of `train` and `test` images may differ (Imagenette's do).
+
+    `foreground` is for sets of bright objects on black, like MNIST: a pixel with any channel above
+    it (in [0, 1]) is the object's.
+    """
 
     name: str
     train: Split
@@ -71,6 +90,7 @@ class Dataset:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    foreground: float | None = None
 
     @property
     def channels(self) -> int:
@@ -159,6 +179,7 @@ def check_split(split: Split, part: str, num_classes: int, where: str) -> None:
             training), too few or many, out of range or all of one class.
     """
     _check_images(split.images, part, where)
+    _check_objects(split, part, where)
     if split.labels is None:
         if part == "training":
             raise DataError(f"{where}: the training split has no labels")
@@ -175,6 +196,29 @@ def _check_images(images: Tensor, part: str, where: str) -> None:
         )
     if shape[0] == 0:
         raise DataError(f"{where}: the {part} split is empty")
+
+
+def _check_objects(split: Split, part: str, where: str) -> None:
+    count, _, height, width = split.images.shape
+    if split.masks is not None:
+        shape, kind = _described(split.masks)
+        if kind != "bool" or shape != (count, height, width):
+            raise DataError(
+                f"{where}: the {part} masks are {kind} of shape {shape}, "
+                f"expected bool of shape ({count}, {height}, {width})"
+            )
+    for number, boxes in enumerate(split.boxes or ()):
+        shape, _ = _described(boxes)
+        if len(shape) != 2 or shape[1] != 4:
+            raise DataError(
+                f"{where}: the {part} boxes of image {number} have shape {shape}, expected K x 4"
+            )
+        if not bool((boxes[:, :2] < boxes[:, 2:]).all()):
+            raise DataError(f"{where}: a box of {part} image {number} has no area")
+    if split.boxes is not None and len(split.boxes) != count:
+        raise DataError(
+            f"{where}: the {part} split has {count} images but boxes of {len(split.boxes)}"
+        )
 
 
 def _check_labels(labels: Tensor, images: int, part: str, num_classes: int, where: str) -> None:
@@ -206,4 +250,4 @@ def _described(value: object) -> tuple[tuple[int, ...], str]:
 
 
 def _contiguous(split: Split) -> Split:
-    return Split(split.images.contiguous(), split.labels)
+    return replace(split, images=split.images.contiguous())

@@ -46,7 +46,7 @@ def fashion_mnist_mini(root: Path, *, download: bool = False) -> Dataset:
     """
     info = SETS["fashion-mnist-mini"].info
     train, test = (_split(part) for part in ("train", "test"))
-    return Dataset("fashion-mnist-mini", train, test, CLASSES, info.mean, info.std)
+    return Dataset("fashion-mnist-mini", train, test, CLASSES, info.mean, info.std, info.foreground)
 
 
 def mosaic_path(folder: Path, part: str) -> Path:

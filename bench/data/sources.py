@@ -205,9 +205,10 @@ def _resized(dataset: Dataset, side: int) -> Dataset:
     import torch
 
     from bench.data import pixels
+    from bench.data.objects import resized_objects
 
     def resize(split: Split) -> Split:
-        images = pixels.resized(split.images.numpy(), side)
-        return Split(torch.from_numpy(images), split.labels)
+        images = torch.from_numpy(pixels.resized(split.images.numpy(), side))
+        return resized_objects(replace(split, images=images), split.images.shape[2:])
 
     return replace(dataset, train=resize(dataset.train), test=resize(dataset.test))

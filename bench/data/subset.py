@@ -54,9 +54,8 @@ def _part(split: Split, samples: int | None) -> Split:
     if samples is None or samples >= len(split):
         return split
     if split.labels is None:
-        return replace(split, images=split.images[:samples])
-    chosen = torch.from_numpy(balanced_subset(split.labels.numpy(), samples, SEED))
-    return replace(split, images=split.images[chosen], labels=split.labels[chosen])
+        return split.rows(torch.arange(samples))
+    return split.rows(torch.from_numpy(balanced_subset(split.labels.numpy(), samples, SEED)))
 
 
 def balanced_subset(labels: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.int64]:

@@ -201,7 +201,7 @@ def _channels_first(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _dataset(name: str, train: Split, test: Split, classes: tuple[str, ...]) -> Dataset:
     info = SETS[name].info
-    return Dataset(name, train, test, classes, info.mean, info.std)
+    return Dataset(name, train, test, classes, info.mean, info.std, info.foreground)
 
 
 def _ensure(

@@ -159,8 +159,8 @@ def macro(found: Counts) -> Ratios:
     images' F1, not that of the mean precision and recall.
     """
     each = ratios(found)
-    means = (value.nanmean(0) for value in (each.precision, each.recall, each.iou, each.f1))
-    return Ratios(*means)
+    values = each.precision, each.recall, each.iou, each.f1
+    return Ratios(*(value.nanmean(0) for value in values))
 
 
 def as_values(heatmaps: Tensor) -> Tensor:

@@ -1,11 +1,8 @@
-"""All attacked images, batch by batch: finished batches are kept, and one that does not fit into
-memory is halved."""
+"""All attacked images, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +13,9 @@ from bench.attacks.evaluate import Attacked, Trial, attack_batch
 from bench.errors import BenchError
 from bench.measures import scales
 from bench.measures.base import Context
-from bench.models.memory import is_out_of_memory, release
+from bench.measures.batches import Arrays, in_batches
 from bench.models.predict import as_input
 
-Arrays = dict[str, NDArray[Any]]
 # Of an approximate search, so many images are attacked by the exact one too.
 CHECKED = 32
 # The exact search may be better by rounding alone.
@@ -58,28 +54,12 @@ def attack_all(
         raise BenchError(
             f"attack '{trial.name}' takes images of {wanted} channels, not {images.shape[1]}"
         )
-    parts: list[Mapping[str, NDArray[Any]]] = []
-    start, total = 0, len(images)
-    while start < total:
-        stop = min(start + batch_size, total)
-        name = f"images {samples[start]}-{samples[stop - 1]} ({stop - start})"
-        part = context.parts.get(name)
-        if part is None:
-            try:
-                part = _batch(
-                    context, trial, images[start:stop], labels[start:stop], samples[start:stop]
-                )
-            except Exception as error:
-                if not is_out_of_memory(error) or batch_size == 1:
-                    raise
-                batch_size = max(1, min(batch_size, stop - start) // 2)
-                release()
-                continue
-            context.parts.put(name, part)
-        parts.append(part)
-        start = stop
-        context.progress(start / total)
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return in_batches(
+        context,
+        samples,
+        batch_size,
+        lambda rows: _batch(context, trial, images[rows], labels[rows], samples[rows]),
+    )
 
 
 def _batch(

@@ -37,6 +37,14 @@ REGISTRY = Registry(
             "bench.measures.corruptions:MEASURE",
             "error under the 15 common corruptions at 5 severities",
         ),
+        "localization": (
+            "bench.measures.localization:MEASURE",
+            "heatmaps (Grad-CAM and others) against masks of the objects",
+        ),
+        "faithfulness": (
+            "bench.measures.faithfulness:MEASURE",
+            "whether the class goes with the pixels that its heatmap marks: deletion, insertion",
+        ),
         "efficiency": (
             "bench.measures.efficiency:MEASURE",
             "parameters, FLOPs, images/s, peak memory",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,16 @@ from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import Store
 from bench.store.outcome import error_text
-from leaderboard.results import AttackInfo, Failure, MetricInfo, Missing, Results, Row, Sample
+from leaderboard.results import (
+    AttackInfo,
+    Failure,
+    Localized,
+    MetricInfo,
+    Missing,
+    Results,
+    Row,
+    Sample,
+)
 
 TIDY = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value, m.unit,
     m.info FROM planned p JOIN metrics m USING (identity) ORDER BY p.position, m.position"""
@@ -26,7 +35,9 @@ MISSING = """SELECT p.name, p.dataset, p.backbone, p.variant, p.seed, p.measure
 NETS = """SELECT dataset, backbone, variant FROM planned
     GROUP BY dataset, backbone, variant ORDER BY min(position)"""
 ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
-    WHERE c.status = 'done' AND p.measure LIKE 'robustness/%' ORDER BY p.position"""
+    WHERE c.status = 'done' AND c.file IS NOT NULL AND
+    (p.measure = ?1 OR p.measure LIKE ?1 || '/%') ORDER BY p.position"""
+VALUE = "SELECT value FROM metrics WHERE identity = ? AND metric = ?"
 
 
 def results(store: Store) -> Results:
@@ -46,7 +57,7 @@ def results(store: Store) -> Results:
         if info != "{}":
             metrics[row.measure, row.metric] = MetricInfo(**json.loads(info))
     provenance = json.loads(sessions[-1]["provenance"])
-    samples, damaged = _samples(store)
+    damaged: list[str] = []
     facts = store.facts()
     how = json.loads(facts.get("notes", "[]"))
     return Results(
@@ -56,7 +67,8 @@ def results(store: Store) -> Results:
         failures=tuple(_failure(row) for row in store.rows(FAILED)),
         missing=tuple(Missing(*row) for row in store.rows(MISSING)),
         nets=tuple((row["dataset"], row["backbone"], row["variant"]) for row in store.rows(NETS)),
-        samples=tuple(samples),
+        samples=tuple(_samples(store, damaged)),
+        localized=tuple(_localized(store, damaged)),
         attacks={
             label: _attack(found) for label, found in json.loads(facts.get("attacks", "{}")).items()
         },
@@ -70,29 +82,49 @@ def _failure(row: Any) -> Failure:
     return Failure(*place, row["measure"], error_text(row["error_kind"], row["error"]))
 
 
-def _samples(store: Store) -> tuple[list[Sample], list[str]]:
-    """Per-sample results of the attacks, and a note for each file that is lost or damaged."""
-    found, damaged = [], []
-    for row in store.rows(ARRAYS):
+def _arrays(
+    store: Store, measure: str, damaged: list[str]
+) -> Iterator[tuple[Any, dict[str, NDArray[Any]]]]:
+    """Yield the cells of a measure with their arrays; add a note to `damaged` for each file that
+    is lost or damaged."""
+    for row in store.rows(ARRAYS, measure):
         try:
-            arrays = files.read_arrays(store.folder / row["file"], row["sha256"])
+            yield row, files.read_arrays(store.folder / row["file"], row["sha256"])
         except BenchError as error:
             damaged.append(
                 f"{row['name']} is not in the figure: {error}; delete that file and run again"
             )
+
+
+def _net(row: Any) -> dict[str, Any]:
+    return {key: row[key] for key in ("dataset", "backbone", "variant", "seed")}
+
+
+def _samples(store: Store, damaged: list[str]) -> Iterator[Sample]:
+    """Per-sample results of the attacks."""
+    for row, arrays in _arrays(store, "robustness", damaged):
+        attack = row["measure"].partition("/")[2]
+        l2 = arrays["l2"].astype(np.float64)
+        yield Sample(attack=attack, l2=l2, **_net(row), **_more(arrays))
+
+
+def _localized(store: Store, damaged: list[str]) -> Iterator[Localized]:
+    """Counts of pixels of heatmaps against objects, where masks of these were known."""
+    for row, arrays in _arrays(store, "localization", damaged):
+        if "tp" not in arrays:
             continue
-        found.append(
-            Sample(
-                row["dataset"],
-                row["backbone"],
-                row["variant"],
-                row["seed"],
-                row["measure"].partition("/")[2],
-                arrays["l2"].astype(np.float64),
-                **_more(arrays),
-            )
+        (threshold,), (pixels,) = (
+            store.rows(VALUE, row["identity"], name) for name in ("threshold", "pixels")
         )
-    return found, damaged
+        steps = arrays["tp"].shape[1] - 1
+        yield Localized(
+            **_net(row),
+            **{name: arrays[name] for name in ("index", "correct", "tp", "fp", "fn")},
+            thresholds=np.arange(steps + 1) / steps,
+            threshold=float(threshold["value"]),
+            item=row["measure"].partition("/")[2],
+            pixels=int(pixels["value"]),
+        )
 
 
 def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -30,6 +30,7 @@ def full(**more: object) -> Results:
         Row(name, "lenet_fc", "td", 0, "robustness/single_pixel", metric, value, "%")
         for metric, value in (
             ("randomised", 5.0),
+            ("evaluations", 1234.4),
             ("robust_top1[0.5]", 60.0),
             ("robust_top1[1]", 20.0),
         )
@@ -51,6 +52,7 @@ def test_a_page_has_numbers_flags_scales_and_corruptions(tmp_path: Path) -> None
     assert area[1:4] == ["lenet_fc", "td", "2"]
     assert area[5].count("[") == 1
     assert area[6].startswith(("+", "-"))
+    assert area[-1] == "1,234"
     assert ["Single pixel", "0.5", "60.0"] in lines
     flag = ["⚠ randomised", "lenet_fc", "td", "any", "5.0 % of the predictions change"]
     assert flag in lines

@@ -1,0 +1,58 @@
+"""The options that measures of class activation maps share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from bench.suite.recipe import Whole
+
+
+class HeatmapOptions(BaseModel):
+    """How heatmaps are made, and of which images.
+
+    `method` is "paper", "grad-cam", "grad-cam++", "hires-cam" or "layer-cam"; `score` what is
+    differentiated ("probability" by default for "paper", else "logit"); `layers` are "last" or
+    names of feature maps, such as `act_1`. `samples` images, class-balanced and drawn with
+    `subset_seed`, are the same for every network. `batch_size` bounds memory and is halved where
+    it does not fit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam"] = "paper"
+    score: Literal["logit", "probability"] | None = None
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("last",)
+    samples: Annotated[Whole, Field(ge=0)] = 0
+    subset_seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
+    batch_size: Annotated[Whole, Field(ge=1)] = 256
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for number, name in enumerate(value):
+            if name in value[:number]:
+                raise ValueError(f"'{name}' is there twice")
+            if name == "all":
+                raise ValueError("name the layers one by one, or 'last': networks differ in theirs")
+        return value
+
+
+def layer_label(layer: str, layers: tuple[str, ...]) -> str | None:
+    """A cell's part of the measure: none where there is one layer only."""
+    return layer.replace(" ", "_") if len(layers) > 1 else None
+
+
+def said(options: HeatmapOptions) -> str:
+    """The maps in words: "Grad-CAM (paper's variant) of the probability at the last layer"."""
+    names = {
+        "paper": "Grad-CAM in the paper's variant",
+        "grad-cam": "Grad-CAM",
+        "grad-cam++": "Grad-CAM++",
+        "hires-cam": "HiResCAM",
+        "layer-cam": "LayerCAM",
+    }
+    score = options.score or ("probability" if options.method == "paper" else "logit")
+    where = ", ".join(layer for layer in options.layers)
+    return f"{names[options.method]} of the predicted class's {score} at feature map {where}"

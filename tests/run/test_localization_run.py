@@ -1,0 +1,55 @@
+"""Localization and faithfulness from suite to page, with the real parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from bench.store.database import Store
+from bench.store.read import results
+
+Tiny = Callable[..., Path]
+
+CHANGES = (
+    ("tiny_sets:blobs", "{name: fashion-mnist-mini, train_samples: 200, test_samples: 60}"),
+    ("tiny_nets:linear", "lenet_fc"),
+    ("[bu]", "[bu, td]"),
+    ("epochs: 2, batch_size: 20, lr: 0.05", "epochs: 2, batch_size: 20, bn_momentum: 0.1"),
+    ("robustness: {attacks: [{name: gaussian_blur, epsilons: 20}], samples: 20}",
+     "localization: {threshold: 0.3}\n  - faithfulness: {samples: 10, steps: 7}"),
+)  # fmt: skip
+
+
+def test_from_suite_to_page(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = tiny(*CHANGES)
+    assert main(["run", str(suite), "--out", "run"]) == 0
+    assert "Localization" not in capsys.readouterr().err
+    store = Store.open(Path("run"))
+    found = results(store)
+    store.close()
+    bu, td = found.localized
+    assert (bu.variant, td.variant, bu.item) == ("bu", "td", "")
+    assert (bu.threshold, bu.thresholds.shape) == (0.3, (101,))
+    np.testing.assert_array_equal(bu.index, td.index)
+    metrics = {(row.variant, row.measure, row.metric): row.value for row in found.rows}
+    chosen = bu.correct
+    tp, fp = (counts[chosen, 30].sum() for counts in (bu.tp, bu.fp))
+    assert metrics["bu", "localization", "precision"] == pytest.approx(100 * tp / (tp + fp))
+    page = Path("run/leaderboard.md").read_text("utf-8")
+    assert "### Localization" in page
+    assert "a pixel is predicted above 0.3" in page
+    assert "Deletion AUC ↓ (%)" in page.replace("\u00a0", " ")
+
+
+def test_a_set_without_objects_is_refused_before_training(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tiny(("- accuracy", "- localization"))
+    assert main(["run", str(suite), "--out", "run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("blobs/localization: blobs has no masks or boxes of its objects;")
+    assert not list(Path("run").rglob("*.safetensors"))
