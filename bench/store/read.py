@@ -37,7 +37,7 @@ NETS = """SELECT dataset, backbone, variant FROM planned
 ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND c.file IS NOT NULL AND
     (p.measure = ?1 OR p.measure LIKE ?1 || '/%') ORDER BY p.position"""
-VALUE = "SELECT value FROM metrics WHERE identity = ? AND metric = ?"
+VALUES = "SELECT metric, value FROM metrics WHERE identity = ?"
 
 
 def results(store: Store) -> Results:
@@ -113,21 +113,23 @@ def _localized(store: Store, damaged: list[str]) -> Iterator[Localized]:
     for row, arrays in _arrays(store, "localization", damaged):
         if "tp" not in arrays:
             continue
-        (threshold,), (pixels,) = (
-            store.rows(VALUE, row["identity"], name) for name in ("threshold", "pixels")
-        )
+        metrics = dict(map(tuple, store.rows(VALUES, row["identity"])))
         steps = arrays["tp"].shape[1] - 1
         yield Localized(
             **_net(row),
-            **{name: arrays[name] for name in ("index", "correct", "tp", "fp", "fn")},
+            index=arrays["index"],
+            correct=arrays["correct"],
+            tp=arrays["tp"],
+            fp=arrays["fp"],
+            fn=arrays["fn"],
             thresholds=np.arange(steps + 1) / steps,
-            threshold=float(threshold["value"]),
+            threshold=metrics["threshold"],
             item=row["measure"].partition("/")[2],
-            pixels=int(pixels["value"]),
+            pixels=int(metrics["pixels"]),
         )
 
 
-def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """What a sample has besides L2; runs of earlier versions lack some."""
     kinds = {"index": np.int64, "linf": np.float64, "l0": np.float64}
     return {name: arrays[name].astype(kind) for name, kind in kinds.items() if name in arrays}
