@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, UnknownNameError, did_you_mean
-from bench.explain.capture import Caught, capturing, undisturbed
-from bench.explain.feature_maps import find_layers, frame_of
+from bench.explain.capture import Caught, capturing, fast_layout, undisturbed
+from bench.explain.feature_maps import backbone_of, find_layers, frame_of
 from bench.explain.heatmap import minmax_heatmap, paper_heatmap
 from bench.explain.layout import Frame, Layer
 
@@ -84,7 +84,8 @@ def heatmaps(
     with undisturbed(network, images.device):
         # A tensor of inference mode cannot take part in a backward pass.
         images = images.clone() if images.is_inference() else images.detach()
-        with capturing(chosen) as caught, torch.enable_grad():
+        layout = fast_layout(backbone_of(network), images.device)
+        with layout, capturing(chosen) as caught, torch.enable_grad():
             logits = network(images)
         target = _target(logits, target)
         frame = frame_of(network, images)
@@ -94,10 +95,7 @@ def heatmaps(
         with torch.no_grad():
             scaled = {
                 layer.name: _heatmap(
-                    method,
-                    frame.as_map(caught[layer.name], layer.layout),
-                    frame.as_map(gradients[layer.name], layer.layout),
-                    frame.size,
+                    method, frame, layer, caught[layer.name], gradients[layer.name]
                 )
                 for layer in chosen
             }
@@ -232,8 +230,11 @@ _CAMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _heatmap(
-    method: str, maps: Tensor, gradients: Tensor, size: tuple[int, int]
+    method: str, frame: Frame, layer: Layer, caught: Sequence[Tensor], slopes: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
+    """The heatmap of a layer from what was caught there and its gradients, and where it is 0/0."""
+    maps, gradients = (frame.as_map(parts, layer.layout) for parts in (caught, slopes))
+    size = frame.size
     wide = torch.promote_types(maps.dtype, torch.float32)
     cam = _CAMS[method](maps.detach().to(wide), gradients.to(wide))
     return paper_heatmap(cam, size) if method == "paper" else minmax_heatmap(cam, size)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arches.network import Network as PaperNetwork
 from bench.errors import BenchError
 from bench.explain.layout import Layer, tensors
 
@@ -35,6 +36,26 @@ def undisturbed(network: nn.Module, device: torch.device) -> Iterator[None]:
                 parameter.requires_grad_(True)
             for module, training in modes:
                 module.training = training
+
+
+@contextmanager
+def fast_layout(backbone: nn.Module, device: torch.device) -> Iterator[None]:
+    """On the CPU let the paper's bottom-up networks work with channels last, 1.0 to 1.7 times as
+    fast and the same up to rounding.
+
+    Other networks may use `view`, which such tensors refuse, or gain nothing (top-down ones).
+    """
+    if device.type != "cpu" or not isinstance(backbone, PaperNetwork) or backbone.variant != "bu":
+        yield
+        return
+    # `contiguous` would leave images of one channel as they are.
+    handle = backbone.register_forward_pre_hook(
+        lambda _module, given: (given[0].to(memory_format=torch.channels_last),)
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 Caught = dict[str, list[Tensor]]

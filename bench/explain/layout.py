@@ -105,9 +105,11 @@ class Frame:
         if len(shape) == 4:
             nhwc = self.is_nhwc(shape, layout)
             return (shape[1], shape[2]) if nhwc else (shape[2], shape[3])
-        grid = self.grid
-        if len(shape) == 3 and grid and shape[1] == grid.prefix + grid.height * grid.width:
-            return grid.height, grid.width
+        if len(shape) == 3 and self.grid is not None:
+            height, width = self.grid.height, self.grid.width
+            # Some models add the class token only in their last blocks.
+            if shape[1] - height * width in (0, self.grid.prefix):
+                return height, width
         return None
 
     def as_map(self, parts: Sequence[Tensor], layout: str) -> Tensor:
