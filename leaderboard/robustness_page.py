@@ -100,6 +100,11 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
         "Predictions per image are those that the attack asked of the network in all repeats, that "
         "of the clean image included."
     )
+    yield from _stepped(results, dataset)
+
+
+def _stepped(results: Results, dataset: str) -> Iterator[Block]:
+    """Which curves are of attacks of fixed strengths."""
     stepped = dict.fromkeys(s.attack for s in results.samples if s.dataset == dataset)
     fixed = [(name, results.attacks[name].strengths) for name in stepped if name in results.attacks]
     grids = [f"{words(name)} ({len(grid)} epsilons)" for name, grid in fixed if grid]
