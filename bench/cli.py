@@ -15,6 +15,7 @@ NOT_YET = {
     "check": "compare a run with a baseline and fail on a regression",
     "compare": "what changed between two runs, and which changes are beyond noise",
 }
+METHODS = ("paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam")
 LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
 
 
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _plan(verbs.add_parser("plan", help="the cells a suite comes to, what is done, the cost"))
     _list(verbs.add_parser("list", help=", ".join(LISTS)))
     _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
+    _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
     for verb, what in NOT_YET.items():
         text = f"{what} (not there yet: exits with 2)"
@@ -73,6 +75,10 @@ def _suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="GLOB", default="*", help="only cells whose name fits, like '*/td/*'"
     )
+    _data(parser)
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
@@ -119,6 +125,46 @@ def _report(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="a file; for md a folder (default: the run directory)",
+    )
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the pictures (default: RUN/explain)"
+    )
+    _data(parser)
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--images", metavar="N,N,...", help="numbers in the test set, like 3,17,256"
+    )
+    parser.add_argument(
+        "--count", type=int, default=4, metavar="N", help="else draw so many (default: 4)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the draw, of images that all variants get right (default: 0)",
+    )
+    parser.add_argument(
+        "--of-seed", type=int, metavar="N", help="the training's seed (default: the first)"
+    )
+    parser.add_argument(
+        "--only", metavar="GLOB", default="*", help="only what fits dataset/backbone, like '*/nin'"
+    )
+    parser.add_argument("--method", choices=METHODS, default="paper", help="default: paper")
+    parser.add_argument(
+        "--score",
+        choices=["logit", "probability"],
+        help="what is differentiated (default: probability for paper, else logit)",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="NAMES",
+        default="all",
+        help="all (default), last, or names like act_2,act_4",
     )
 
 

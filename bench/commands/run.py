@@ -109,6 +109,7 @@ def claim(store: Store, plan: Plan, device: str) -> None:
             "suite": plan.suite,
             "device": kind,
             "suite_text": plan.text,
+            "base": str(plan.base),
             "notes": json.dumps(plan.notes),
             "attacks": json.dumps(attack_infos(plan)),
         }

@@ -60,16 +60,15 @@ def heatmaps(
     The network runs in evaluation mode and is left as it was: modes, flags and gradients of
     parameters, hooks, random state. "paper" follows the authors' script (facts of the paper,
     section 6c, see `bench.explain.heatmap.paper_heatmap`); the other methods give what the package
-    grad-cam 1.5.7 gives for each layer alone, with its scaling (`minmax_heatmap`), but the map
-    that a module returned even if the next one overwrites it in place.
+    grad-cam 1.5.7 gives for each layer alone, with its scaling (`minmax_heatmap`), but of the map
+    as a module returned it, whatever is written into it later.
 
     Args:
         network: images in [0, 1] in, logits N x classes out.
         images: float N x C x H x W in [0, 1], on the network's device.
         method: one of `METHODS`.
-        layers: "last", "all" or names, see `bench.explain.feature_maps.find_layers`. "last" and
-            "all" cost the prediction of one more image: in a loop over batches, look names up
-            once with `layer_names`.
+        layers: see `bench.explain.feature_maps.find_layers`. "last" and "all" cost the prediction
+            of one more image: in a loop over batches, look the names up once.
         score: what is differentiated: the "logit" of the target or its softmax "probability"; by
             default the probability for "paper", else the logit.
         target: int64 N, the class to explain for each image; by default the predicted one.
@@ -84,8 +83,8 @@ def heatmaps(
     with undisturbed(network, images.device):
         # A tensor of inference mode cannot take part in a backward pass.
         images = images.clone() if images.is_inference() else images.detach()
-        layout = fast_layout(backbone_of(network), images.device)
-        with layout, capturing(chosen) as caught, torch.enable_grad():
+        fast = fast_layout(backbone_of(network), images.device)
+        with fast, capturing(chosen) as caught, torch.enable_grad():
             logits = network(images)
         target = _target(logits, target)
         frame = frame_of(network, images)
@@ -99,12 +98,9 @@ def heatmaps(
                 )
                 for layer in chosen
             }
-    return Heatmaps(
-        maps={name: heat for name, (heat, _) in scaled.items()},
-        logits=logits.detach(),
-        target=target,
-        undefined={name: undefined for name, (_, undefined) in scaled.items()},
-    )
+    maps = {name: heat for name, (heat, _) in scaled.items()}
+    undefined = {name: which for name, (_, which) in scaled.items()}
+    return Heatmaps(maps, logits.detach(), target, undefined)
 
 
 def _check(images: Tensor, method: str, score: str | None) -> Score:

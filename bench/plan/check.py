@@ -24,7 +24,7 @@ from bench.measures import base as measures
 from bench.models import backbones, stages
 from bench.plan.cell import weights_path
 from bench.registry import Registry, is_target
-from bench.suite.load import find, load, shape_problems
+from bench.suite.load import find, load, shape_problems, validated
 from bench.suite.recipe import Recipe
 from bench.suite.schema import (
     AttackRef,
@@ -61,8 +61,19 @@ def read_suite(name: str) -> CheckedSuite:
         SuiteError: with all mistakes. BenchError: no such file.
     """
     path = find(name)
-    tree, suite, problems = load(path)
-    base = path.resolve().parent
+    return _checked(*load(path), path.resolve().parent)
+
+
+def read_text(text: str, where: str, base: Path) -> CheckedSuite:
+    """Read a suite from its text, which `where` names in problems; paths in it start at `base`.
+
+    Raises:
+        SuiteError: with all mistakes.
+    """
+    return _checked(*validated(Tree(where, text)), base)
+
+
+def _checked(tree: Tree, suite: Suite | None, problems: list[Problem], base: Path) -> CheckedSuite:
     if isinstance(tree.data, dict):
         problems = problems + list(_Checker(tree, base).problems())
     if problems or suite is None:

@@ -131,14 +131,22 @@ def _trained(
 
 def _loaded(unit: Unit, dataset: Dataset, device: torch.device) -> Network:
     """The network with weights from a file: of an earlier session, or of the suite."""
-    training = unit.training
     if unit.trained is None:
         raise BenchError("its training has no weights in this run")
+    return load_network(unit.training, unit.trained, dataset, device)
+
+
+def load_network(training: Training, file: Path, dataset: Dataset, device: torch.device) -> Network:
+    """The network of a training with weights from a file, ready to predict on the device.
+
+    Raises:
+        BenchError: it cannot be built, or the file cannot be read or does not fit it.
+    """
     network = build_network(training, dataset)
-    tensors = weights.read(unit.trained)
+    tensors = weights.read(file)
     # Files of a run hold the normalisation too; files of others hold the backbone alone.
     target = network if "normalize.mean" in tensors else network.backbone
-    weights.load_into(target, tensors, str(unit.trained))
+    weights.load_into(target, tensors, str(file))
     check_logits(network, dataset)
     return network.to(device).eval()
 

@@ -44,14 +44,16 @@ def shipped_suites() -> dict[str, Path]:
 
 
 def load(path: Path) -> tuple[Tree, Suite | None, list[Problem]]:
-    """Read and validate the shape of a suite.
-
-    Returns the file's tree, the suite (None if its shape is wrong) and all problems found.
+    """Read and validate the shape of a suite, as `validated` does.
 
     Raises:
         BenchError: the file cannot be read. SuiteError: it is not YAML.
     """
-    tree = read(path)
+    return validated(read(path))
+
+
+def validated(tree: Tree) -> tuple[Tree, Suite | None, list[Problem]]:
+    """The tree, the suite (None if its shape is wrong) and all problems found."""
     problems = list(tree.problems)
     if not isinstance(tree.data, dict):
         what = "is empty" if tree.data is None else "must be a mapping (name:, seeds:, ...)"

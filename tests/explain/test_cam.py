@@ -246,6 +246,26 @@ def test_any_mode_of_the_caller(mode: Any) -> None:
     assert not found.logits.requires_grad
 
 
+class Gated(nn.Module):
+    """Multiplies a map by the image, which a backward pass then needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head((self.conv(x) * x).mean((2, 3)))
+        return logits
+
+
+def test_images_of_inference_mode_may_be_needed_once_more() -> None:
+    network = seeded(Gated)
+    with torch.inference_mode():
+        found = heatmaps(network, images(2, 1, 12).clone(), layers="conv")
+    expected = heatmaps(network, images(2, 1, 12), layers="conv")
+    assert torch.equal(found.maps["conv"], expected.maps["conv"])
+
+
 def test_images_that_need_gradients_get_none() -> None:
     x = images(2, 1, 12).requires_grad_()
     heatmaps(plain_cnn(), x)

@@ -1,0 +1,229 @@
+"""`bench explain RUN`: pictures of where the networks of a run look."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.data import catalog
+from bench.errors import BenchError
+from bench.measures.localization import Options, Task
+from bench.plan.cell import Plan
+from bench.run.trained import Trained, load, plan_of, trained
+from bench.store.database import Store
+from bench.store.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench.commands.explain_pictures import Request
+    from bench.run.place import Place
+    from leaderboard.results import Results
+
+MOST_IMAGES = 24  # more are not looked at any more
+_Group = dict[str, list[Trained]]  # by variant, its seeds
+
+
+def main(args: argparse.Namespace) -> int:
+    """Draw what there is to draw; print a line for each file, and what is worth a note."""
+    from bench.commands.explain_pictures import NothingToDrawError
+    from bench.commands.run import resolve_device
+    from bench.run.place import Place
+
+    request = _request(args)
+    album = _Album(args.out or args.run / "explain")
+    store = Store.open(args.run)
+    try:
+        plan = plan_of(store)
+        groups = _groups(trained(store, plan), args)
+        results = _results(store, plan)
+    finally:
+        store.close()
+    root = (args.data or catalog.default_root()).expanduser()
+    place = Place(root, plan.base, resolve_device(args.device))
+    reasons = []
+    for name, group in groups.items():
+        try:
+            _draw(request, _chosen(group, args.of_seed), _options(plan, name), place, album)
+        except NothingToDrawError as error:
+            reasons.append(f"{name}: {error}")
+    if len(reasons) == len(groups):
+        raise BenchError(f"nothing can be drawn: {'; '.join(reasons)}")
+    _draw_bars(results, groups, album)
+    for reason in reasons:
+        album.note(f"nothing is drawn of {reason}")
+    return 0
+
+
+class _Album:
+    """The folder of pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        if folder.is_file():
+            raise BenchError(f"--out {folder}: is a file; name a folder for the pictures")
+        self.folder = folder
+        self._taken: set[str] = set()
+
+    def stem(self, name: str) -> str:
+        """The beginning of file names for what is called so, each only once."""
+        from leaderboard.text import slug
+
+        return slug(name, self._taken)
+
+    def add(self, name: str, figure: Figure) -> None:
+        """Write a picture and print where it is."""
+        from leaderboard.looks import png
+
+        path = self.folder / f"{name}.png"
+        try:
+            write_whole(path, png(figure))
+        except OSError as error:
+            raise BenchError(f"{path}: cannot be written: {error.strerror}") from None
+        print(path, flush=True)
+
+    def note(self, text: str) -> None:
+        """Print something to know about the pictures."""
+        print(f"note: {text}", flush=True)
+
+
+def _request(args: argparse.Namespace) -> Request:
+    """What is to be drawn of each network.
+
+    Raises:
+        BenchError: numbers that cannot be.
+    """
+    from bench.commands.explain_pictures import Request
+
+    if not 1 <= args.count <= MOST_IMAGES:
+        raise BenchError(f"--count {args.count}: give a number from 1 to {MOST_IMAGES}")
+    if args.seed < 0:
+        raise BenchError(f"--seed {args.seed}: must be 0 or more")
+    layers = tuple(word.strip() for word in args.layers.split(","))
+    numbers: list[int] = []
+    if args.images is not None:
+        try:
+            numbers = [int(word) for word in args.images.split(",")]
+        except ValueError:
+            raise BenchError(
+                f"--images {args.images}: give numbers of test images, like 3,17,256"
+            ) from None
+    if len(numbers) > MOST_IMAGES:
+        raise BenchError(f"--images: {len(numbers)} are too many; name at most {MOST_IMAGES}")
+    return Request(tuple(numbers), args.count, args.seed, layers, args.method, args.score)
+
+
+def _groups(every: Sequence[Trained], args: argparse.Namespace) -> dict[str, _Group]:
+    """The trainings by `dataset/backbone`, as far as they were asked for.
+
+    Raises:
+        BenchError: there is none, or none is trained.
+    """
+    groups: dict[str, _Group] = {}
+    for one in every:
+        variants = groups.setdefault(_name(one), {})
+        variants.setdefault(one.training.variant, []).append(one)
+    chosen = {name: group for name, group in groups.items() if fnmatchcase(name, args.only)}
+    if not chosen:
+        raise BenchError(f"--only '{args.only}' fits none of {', '.join(groups)}")
+    seeds = dict.fromkeys(one.training.seed for one in every)
+    if args.of_seed is not None and args.of_seed not in seeds:
+        known = ", ".join(map(str, seeds))
+        raise BenchError(f"--of-seed {args.of_seed}: the run's seeds are {known}")
+    members = [one for group in chosen.values() for some in group.values() for one in some]
+    if all(one.missing for one in members):
+        raise BenchError(
+            f"{args.run}: no network is trained there ({members[0].training.label}: "
+            f"{members[0].missing})"
+        )
+    return chosen
+
+
+def _name(one: Trained) -> str:
+    return f"{one.training.dataset.label}/{one.training.backbone.label}"
+
+
+def _chosen(group: _Group, seed: int | None) -> list[Trained]:
+    """The variants with the seed asked for, else with the first of which most are trained."""
+    by_seed: dict[int, list[Trained]] = {}
+    for some in group.values():
+        for one in some:
+            by_seed.setdefault(one.training.seed, []).append(one)
+    if seed is not None:
+        return by_seed[seed]
+    return max(by_seed.values(), key=lambda members: sum(not one.missing for one in members))
+
+
+def _options(plan: Plan, name: str) -> Options:
+    """How the suite measures localization, if it does, or the measure's defaults."""
+    for cell in plan.cells:
+        training = cell.training
+        if isinstance(cell.options, Task) and name == (
+            f"{training.dataset.label}/{training.backbone.label}"
+        ):
+            return cell.options.options
+    return Options()
+
+
+def _draw(
+    request: Request, members: Sequence[Trained], options: Options, place: Place, album: _Album
+) -> None:
+    """The pictures of one backbone on one data set.
+
+    Raises:
+        NothingToDrawError: no variant is trained, or has a map to explain.
+    """
+    import torch
+
+    from bench.commands.explain_pictures import NothingToDrawError, figures, scene
+    from bench.run.place import load_dataset
+    from bench.train.determinism import is_deterministic, numerics
+
+    notes = [f"{one.training.variant}: {one.missing}" for one in members if one.missing]
+    there = [one for one in members if not one.missing]
+    if not there:
+        raise NothingToDrawError("; ".join(notes))
+    first = there[0].training
+    dataset, device = load_dataset(first, place), torch.device(place.device)
+    for one in there:
+        if one.changed:
+            notes.append(f"{one.training.variant}: code or data have changed since it was trained")
+    with numerics(is_deterministic(first.recipe, device), device):
+        networks = {one.training.variant: load(one, dataset, device) for one in there}
+        found = scene(request, dataset, networks, device, notes)
+    title = f"{first.dataset.label} · {first.backbone.label} · seed {first.seed}"
+    name = _name(there[0])
+    stem = album.stem(name)
+    for kind, figure in figures(found, title, request.said(), options, notes):
+        album.add(f"{stem}-{kind}", figure)
+    for note in notes:
+        album.note(f"{name}: {note}")
+
+
+def _results(store: Store, plan: Plan) -> Results | None:
+    """What the run has measured, where localization is part of it."""
+    from bench.store.read import results
+
+    measured = any(isinstance(cell.options, Task) for cell in plan.cells)
+    return results(store) if measured else None
+
+
+def _draw_bars(results: Results | None, groups: dict[str, _Group], album: _Album) -> None:
+    """Precision and recall over all images that were measured: figure 9 of the paper."""
+    if results is None:
+        return
+    from leaderboard.localization import compare
+    from leaderboard.localization_figure import bar_figure
+
+    kept = [one for one in results.localized if f"{one.dataset}/{one.backbone}" in groups]
+    results = replace(results, localized=tuple(kept))
+    for dataset in dict.fromkeys(one.dataset for one in kept):
+        try:
+            found = compare(results, dataset)
+        except ValueError as error:
+            album.note(f"no bars of precision and recall on {dataset}: {error}")
+        else:
+            album.add(f"{album.stem(dataset)}-precision-recall", bar_figure(dataset, found))
