@@ -294,6 +294,22 @@ def test_missing_data_are_told(explain, folder: Path) -> None:  # type: ignore[n
     assert "pictures" in errors[0]
 
 
+def test_memory_that_runs_out_is_told(explain, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    greedy = "self.net(x) + x.new_zeros(1 << 50).sum()"
+    file = folder / "explain_nets.py"
+    file.write_text(NETS.replace("self.net(x)", greedy), encoding="utf-8")
+    identity.code_fingerprint.cache_clear()
+    importlib.reload(sys.modules["explain_nets"])
+    try:
+        code, files, _, errors = explain("runs/files", "--only", "*/loud", "--out", "pics")
+    finally:
+        file.write_text(NETS, encoding="utf-8")
+        identity.code_fingerprint.cache_clear()
+        importlib.reload(sys.modules["explain_nets"])
+    assert (code, files, len(errors)) == (2, [], 1)
+    assert errors[0].startswith("mine/loud: does not fit into the memory of cpu; try --device")
+
+
 def test_code_that_has_changed_since_is_told(explain, folder: Path) -> None:  # type: ignore[no-untyped-def]
     file = folder / "explain_nets.py"
     file.write_text(NETS + "# as before, in effect\n", encoding="utf-8")

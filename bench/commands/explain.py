@@ -179,6 +179,7 @@ def _draw(
     import torch
 
     from bench.commands.explain_pictures import NothingToDrawError, figures, scene
+    from bench.models.memory import is_out_of_memory
     from bench.run.place import load_dataset
     from bench.train.determinism import is_deterministic, numerics
 
@@ -191,11 +192,17 @@ def _draw(
     for one in there:
         if one.changed:
             notes.append(f"{one.training.variant}: code or data have changed since it was trained")
-    with numerics(is_deterministic(first.recipe, device), device):
-        networks = {one.training.variant: load(one, dataset, device) for one in there}
-        found = scene(request, dataset, networks, device, notes)
-    title = f"{first.dataset.label} · {first.backbone.label} · seed {first.seed}"
     name = _name(there[0])
+    try:
+        with numerics(is_deterministic(first.recipe, device), device):
+            networks = {one.training.variant: load(one, dataset, device) for one in there}
+            found = scene(request, dataset, networks, device, notes)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        text = f"{name}: does not fit into the memory of {device}; try --device cpu"
+        raise BenchError(text) from None
+    title = f"{first.dataset.label} · {first.backbone.label} · seed {first.seed}"
     stem = album.stem(name)
     for kind, figure in figures(found, title, request.said(), options, notes):
         album.add(f"{stem}-{kind}", figure)

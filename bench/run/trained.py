@@ -80,7 +80,9 @@ def load(one: Trained, dataset: Dataset, device: torch.device) -> Network:
 
     Raises:
         BenchError: there are no weights, they are damaged, or they do not fit the network.
+        RuntimeError, MemoryError: memory runs out.
     """
+    from bench.models.memory import is_out_of_memory
     from bench.run.unit import load_network
 
     if one.file is None:
@@ -92,6 +94,8 @@ def load(one: Trained, dataset: Dataset, device: torch.device) -> Network:
     except BenchError as error:
         raise BenchError(f"{one.training.label}: {error}") from None
     except Exception as error:  # a plugin that cannot be built any more raises anything
+        if is_out_of_memory(error):
+            raise
         first = (str(error).splitlines() or [""])[0]
         text = f"{one.training.label}: cannot be built: {type(error).__name__}: {first}"
         raise BenchError(text) from None
