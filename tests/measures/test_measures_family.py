@@ -17,6 +17,8 @@ GIVEN: dict[str, dict[str, object]] = {
     "accuracy": {},
     "efficiency": {"batch_size": 2, "seconds": 0.01},
     "corruptions": {"corruptions": ["gaussian_noise"], "severities": [1], "samples": 8},
+    "localization": {"foreground": 0.5, "score": "logit"},
+    "faithfulness": {"steps": 4},
     "robustness": {"attacks": [{"name": "gaussian_blur", "epsilons": 4}], "samples": 8},
 }
 BUILT_IN = [name for name, entry in base.REGISTRY.entries.items() if entry.source == "built in"]
