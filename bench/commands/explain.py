@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.data import catalog
 from bench.errors import BenchError
-from bench.measures.localization import Options, Task
+from bench.measures.localization import Options
 from bench.plan.cell import Plan
 from bench.run.trained import Trained, load, plan_of, trained
 from bench.store.database import Store
@@ -161,10 +161,11 @@ def _options(plan: Plan, name: str) -> Options:
     """How the suite measures localization, if it does, or the measure's defaults."""
     for cell in plan.cells:
         training = cell.training
-        if isinstance(cell.options, Task) and name == (
+        found = getattr(cell.options, "options", None)
+        if isinstance(found, Options) and name == (
             f"{training.dataset.label}/{training.backbone.label}"
         ):
-            return cell.options.options
+            return found
     return Options()
 
 
@@ -214,7 +215,9 @@ def _results(store: Store, plan: Plan) -> Results | None:
     """What the run has measured, where localization is part of it."""
     from bench.store.read import results
 
-    measured = any(isinstance(cell.options, Task) for cell in plan.cells)
+    measured = any(
+        isinstance(getattr(cell.options, "options", None), Options) for cell in plan.cells
+    )
     return results(store) if measured else None
 
 

@@ -6,7 +6,6 @@ will do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.data.subset import balanced_subset
-from bench.errors import BenchError
-from bench.measures.base import Context, Found, Item, Measure
-from bench.measures.heatmap_options import HeatmapOptions, layer_label, said
+from bench.measures.base import Context, Found, Measure
+from bench.measures.heatmap_options import HeatmapOptions, LayerTask, layer_items, no_map, said
 from bench.suite.recipe import Whole
 from leaderboard.results import MetricInfo
 
@@ -37,21 +35,7 @@ class Options(HeatmapOptions):
     insertion: Literal["zero", "mean", "blur"] = "blur"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One layer with everything that is needed to judge it."""
-
-    layer: str
-    options: Options
-
-
-def items(options: Options) -> list[Item]:
-    """One cell per layer; the batch size is not in its key."""
-    shared = options.model_dump(mode="json", exclude={"batch_size", "layers"})
-    return [
-        Item(layer_label(layer, options.layers), {**shared, "layer": layer}, Task(layer, options))
-        for layer in options.layers
-    ]
+Task = LayerTask[Options]
 
 
 def note(options: Options) -> str:
@@ -92,10 +76,7 @@ def run(context: Context) -> Found:
         lambda rows: _batch(context, task.options, layer.name, pixels[rows], index[rows]),
     )
     if done["undefined"].all():
-        raise BenchError(
-            f"every heatmap of layer '{layer.name}' is 0/0: the map is dead, or the probabilities "
-            "are saturated; try `score: logit` or another layer"
-        )
+        raise no_map(layer.name)
     metrics = {"undefined": 100.0 * float(done["undefined"].mean())}
     for name in ("deletion", "insertion"):
         area = done.pop(f"{name}_area")
@@ -156,7 +137,7 @@ MEASURE = Measure(
     "faithfulness",
     run,
     options=Options,
-    items=items,
+    items=layer_items,
     metrics=METRICS,
     forwards=forwards,
     note=note,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bench.errors import BenchError
+from bench.measures.base import Item
 from bench.suite.recipe import Whole
 
 
@@ -39,9 +42,37 @@ class HeatmapOptions(BaseModel):
         return value
 
 
-def layer_label(layer: str, layers: tuple[str, ...]) -> str | None:
-    """A cell's part of the measure: none where there is one layer only."""
-    return layer.replace(" ", "_") if len(layers) > 1 else None
+Given = TypeVar("Given", bound=HeatmapOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTask(Generic[Given]):
+    """One layer with everything that is needed to judge it."""
+
+    layer: str
+    options: Given
+
+
+def layer_items(options: HeatmapOptions) -> list[Item]:
+    """One cell per layer, without a label where there is but one; the batch size is not in its
+    key."""
+    shared = options.model_dump(mode="json", exclude={"batch_size", "layers"})
+    return [
+        Item(
+            layer.replace(" ", "_") if len(options.layers) > 1 else None,
+            {**shared, "layer": layer},
+            LayerTask(layer, options),
+        )
+        for layer in options.layers
+    ]
+
+
+def no_map(layer: str) -> BenchError:
+    """What to say where not one heatmap has a value."""
+    return BenchError(
+        f"every heatmap of layer '{layer}' is 0/0: the map is dead, or the probabilities are "
+        "saturated; try `score: logit` or another layer"
+    )
 
 
 def said(options: HeatmapOptions) -> str:

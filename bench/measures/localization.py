@@ -18,8 +18,8 @@ from pydantic import Field, field_validator
 from bench.data import objects
 from bench.data.subset import balanced_subset
 from bench.errors import BenchError
-from bench.measures.base import Context, Found, Item, Measure
-from bench.measures.heatmap_options import HeatmapOptions, layer_label, said
+from bench.measures.base import Context, Found, Measure
+from bench.measures.heatmap_options import HeatmapOptions, LayerTask, layer_items, no_map, said
 from leaderboard.results import MetricInfo
 
 if TYPE_CHECKING:
@@ -50,12 +50,7 @@ class Options(HeatmapOptions):
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One layer with everything that is needed to judge it."""
-
-    layer: str
-    options: Options
+Task = LayerTask[Options]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,15 +63,6 @@ class _Images:
     labels: Tensor
     masks: Tensor | None
     boxes: list[Tensor]
-
-
-def items(options: Options) -> list[Item]:
-    """One cell per layer; the batch size is not in its key."""
-    shared = options.model_dump(mode="json", exclude={"batch_size", "layers"})
-    return [
-        Item(layer_label(layer, options.layers), {**shared, "layer": layer}, Task(layer, options))
-        for layer in options.layers
-    ]
 
 
 def note(options: Options) -> str:
@@ -129,10 +115,7 @@ def run(context: Context) -> Found:
     if not judged.any():
         raise BenchError("not one image with an object is classified correctly")
     if done["undefined"][judged.numpy()].all():
-        raise BenchError(
-            f"every heatmap of layer '{layer.name}' is 0/0: the map is dead, or the probabilities "
-            "are saturated; try `score: logit` or another layer"
-        )
+        raise no_map(layer.name)
     pixels = images.pixels[0, 0].numel() if images.masks is not None else 0
     metrics = _metrics(done, judged, task.options, pixels)
     arrays = {"index": images.index, **{key: done[key] for key in _KEPT if key in done}}
@@ -265,7 +248,7 @@ MEASURE = Measure(
     "localization",
     run,
     options=Options,
-    items=items,
+    items=layer_items,
     metrics=METRICS,
     forwards=forwards,
     note=note,

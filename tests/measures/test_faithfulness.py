@@ -18,7 +18,7 @@ from bench.measures.base import Found
 
 
 def measured(dataset: Dataset, backbone: nn.Module, **options: Any) -> Found:
-    (item,) = faithfulness.items(faithfulness.Options.model_validate(options))
+    (item,) = faithfulness.MEASURE.items(faithfulness.Options.model_validate(options))
     return faithfulness.run(context(dataset, backbone, item.options))
 
 
@@ -56,4 +56,7 @@ def test_what_cannot_be_done_is_told() -> None:
 
 def test_it_is_registered() -> None:
     assert base.load("faithfulness") is faithfulness.MEASURE
-    assert faithfulness.forwards(faithfulness.items(faithfulness.Options())[0].options, 100) == 6000
+    assert (
+        faithfulness.forwards(faithfulness.MEASURE.items(faithfulness.Options())[0].options, 100)
+        == 6000
+    )

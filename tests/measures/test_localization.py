@@ -48,7 +48,7 @@ class Looking(nn.Module):
 
 
 def measured(dataset: Dataset, backbone: nn.Module, **options: Any) -> Found:
-    (item,) = localization.items(localization.Options.model_validate(options))
+    (item,) = localization.MEASURE.items(localization.Options.model_validate(options))
     return localization.run(context(dataset, backbone, item.options))
 
 
@@ -98,9 +98,9 @@ def test_saturated_probabilities_are_told() -> None:
 
 def test_a_set_without_objects_is_refused_before_training() -> None:
     bare = replace(squares(), foreground=None)
-    (item,) = localization.items(localization.Options())
+    (item,) = localization.MEASURE.items(localization.Options())
     assert "no masks or boxes" in localization.refusal(item.options, bare)
-    (item,) = localization.items(localization.Options(foreground=0.3))
+    (item,) = localization.MEASURE.items(localization.Options(foreground=0.3))
     assert localization.refusal(item.options, bare) == ""
     assert measured(bare, Looking(), method="hires-cam", foreground=0.2).metrics["images"] == 12
 
@@ -119,9 +119,9 @@ def test_boxes_alone_give_what_boxes_can() -> None:
 
 
 def test_a_cell_for_each_layer() -> None:
-    items = localization.items(localization.Options(layers=("act_1", "last")))
+    items = localization.MEASURE.items(localization.Options(layers=("act_1", "last")))
     assert [item.label for item in items] == ["act_1", "last"]
-    (alone,) = localization.items(localization.Options(layers=("last",)))
+    (alone,) = localization.MEASURE.items(localization.Options(layers=("last",)))
     assert alone.label is None
     # What was measured stays measured when another layer is added.
     assert alone.key == items[1].key
