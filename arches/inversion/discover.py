@@ -29,7 +29,7 @@ def cut(chain: Chain, probe_size: int, split: str = "modules") -> Stages:
     Raises:
         InversionError: when there is one resolution only, or the chain is not the whole body.
     """
-    if chain.sizes < 2:
+    if chain.sizes < 2 or chain.flat:
         raise _one_resolution()
     if not chain.ended:
         raise InversionError(

@@ -78,11 +78,13 @@ class Chain:
         ended: whether the chain ends where the network pools, and not because something else than
             one map goes on.
         sizes: how many different sides the maps have anywhere in the network.
+        flat: whether the units only embed patches, and all that follows stays at their resolution.
     """
 
     units: tuple[ChainUnit, ...]
     ended: bool
     sizes: int
+    flat: bool = False
 
 
 def read_chain(root: Call) -> Chain:
@@ -106,7 +108,47 @@ def read_chain(root: Call) -> Chain:
         found.append(ChainUnit(call.path, call.module, taken, given))
     else:
         ended = not _goes_on(root, {unit.path for unit in found})
-    return Chain(tuple(found), ended, _count_levels(_sizes(root)))
+    used = {unit.path for unit in found}
+    flat = not ended and _embeds(found) and _stays(root, used, found[-1].given.size)
+    return Chain(tuple(found), ended, _count_levels(_sizes(root)), flat)
+
+
+def _embeds(units: list[ChainUnit]) -> bool:
+    """Whether units are an embedding of patches: no two with weights give one resolution."""
+    sides = [unit.given.size for unit in units if not unit.light]
+    return bool(sides) and len(set(sides)) == len(sides) and sides[-1] == units[-1].given.size
+
+
+# Tokens that stand for no patch: of the class, of distillation, registers.
+_EXTRA_TOKENS = 16
+
+
+def _stays(node: Call, used: set[str], side: int) -> bool:
+    """Whether modules outside of the chain give maps of this side only, or as many tokens.
+
+    Of a module that takes and gives such maps, the inside does not matter: mixers turn tokens into
+    channels and back, attention has maps of its own.
+    """
+    if node.path in used:
+        return True
+    given = _fit(node.outputs, side)
+    if not node.children:
+        return given is not False
+    if given and _fit(node.inputs, side):
+        return True
+    return all(_stays(child, used, side) for child in node.children)
+
+
+def _fit(tensors: tuple[Tensor, ...], side: int) -> bool | None:
+    """Whether maps have this side, or as many tokens; none where there are no maps."""
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        tokens = any(side**2 <= count <= side**2 + _EXTRA_TOKENS for count in shape[1:])
+        return tokens or 1 in shape[1:] or (len(shape) == 4 and side in shape[1:])
+
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    maps = [shape for shape in shapes if len(shape) in (3, 4) and shape[0] == 1]
+    return all(map(fits, maps)) if maps else None
 
 
 def _sizes(node: Call) -> set[int]:

@@ -106,6 +106,22 @@ def test_one_resolution_is_refused() -> None:
         assert caught.value.reason == "isotropic"
 
 
+@pytest.mark.parametrize("name", ["gmlp_ti16_224", "xcit_nano_12_p16_224", "vit_tiny_r_s16_p8_224"])
+def test_tokens_behind_an_embedding_are_one_resolution(name: str) -> None:
+    """Mixers transpose tokens and channels, and a stem of convolutions has sides of its own."""
+    with pytest.raises(arches.InversionError, match="one resolution only") as caught:
+        arches.stages(f"timm/{name}")
+    assert caught.value.reason == "isotropic"
+
+
+def test_stages_behind_an_embedding_are_not() -> None:
+    found = arches.stages("timm/pvt_v2_b0")
+    assert [stage.reduction for stage in found.stages] == [4, 8, 16, 32]
+    with pytest.raises(arches.InversionError) as caught:
+        arches.stages("timm/vitamin_small_224")  # convolutions at two resolutions, then tokens
+    assert caught.value.reason == "state between stages"
+
+
 def test_more_than_one_map_is_refused() -> None:
     with pytest.raises(arches.InversionError, match="more than one map") as caught:
         arches.stages(nets.TwoMaps(3, 10))
