@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from arches.filters import (
@@ -33,7 +33,6 @@ _RULES: dict[str, Callable[..., Rows]] = {
 }
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _build(rule: str, arguments: tuple[float, ...], dtype: torch.dtype, device: str) -> Tensor:
     # A tensor made in inference mode could never take part in a backward pass.
     with torch.inference_mode(False):
@@ -43,13 +42,20 @@ def _build(rule: str, arguments: tuple[float, ...], dtype: torch.dtype, device: 
 _kept = functools.lru_cache(maxsize=512)(_build)
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant(rule: str, arguments: tuple[float, ...], dtype: torch.dtype, device: str) -> Tensor:
+    # Of tensors of several sizes from one place, the compiler of torch 2.14 makes one whose size
+    # varies, and fails; parameters keep theirs.
+    return nn.Parameter(_build(rule, arguments, dtype, device), requires_grad=False)
+
+
 def _matrix(rule: str, arguments: tuple[float, ...], like: Tensor) -> Tensor:
     """The matrix of a rule on the device of a tensor, kept for the next call.
 
     Not kept while tracing or under fake tensors, whose matrices must not leak into real calls.
     """
     traced = torch.compiler.is_compiling() or type(like) is not Tensor
-    make = _build if traced else _kept
+    make = _constant if traced else _kept
     matrix: Tensor = make(rule, arguments, like.dtype, str(like.device))
     return matrix
 
@@ -132,8 +138,8 @@ def upsample(x: Tensor, size: tuple[int, int], mode: str = "nearest") -> Tensor:
 
 def _doubles(size: int, target: int) -> bool:
     """Whether the target is the size times a power of two."""
-    times, rest = divmod(target, size)
-    return rest == 0 and times & (times - 1) == 0
+    times = target // size  # torch 2.14 cannot compile divmod
+    return times * size == target and times & (times - 1) == 0
 
 
 def _replicate(x: Tensor, axis: int, target: int) -> Tensor:

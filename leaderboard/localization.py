@@ -9,44 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.bootstrap import (
-    REPLICATES,
-    Interval,
-    Resampled,
-    Resamples,
-    resampled,
-    resampled_interval,
+from leaderboard.bootstrap import REPLICATES, Resamples, resampled
+from leaderboard.pairing import (
+    Estimate,
+    common_images,
+    common_seeds,
+    comparable,
+    estimates,
+    name_of,
+    rows_of,
 )
 from leaderboard.results import Localized, Results
 from leaderboard.robustness import BASELINE
-from leaderboard.summary import Summary, summarize
 
 Floats = NDArray[np.float64]
-Verdict = Literal["higher", "lower", "inconclusive"]
 
 _RATIOS = ("precision", "recall", "iou", "precision_macro", "recall_macro", "iou_macro")
 FIGURES = (*_RATIOS, "pxap")
 _OBJECTS = 2 * _RATIOS.index("recall") + 1  # the sum of the objects' pixels
 _Draw = Callable[[int], Resamples]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """One figure of one network, in percent.
-
-    `summary` is over the seeds that have the figure (precision is 0/0 where nothing is predicted),
-    `interval` the mean with its confidence interval, `against` the difference to the bottom-up
-    network in points, seeds and images paired (None for that one itself, or without one).
-    """
-
-    summary: Summary
-    interval: Interval
-    against: Interval | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,27 +83,9 @@ def compare(results: Results, dataset: str, replicates: int = REPLICATES) -> lis
         ValueError: a seed comes twice, one network's seeds have no image in common, or thresholds
             differ.
     """
-    found: dict[tuple[str, str], dict[str, dict[int, Localized]]] = {}
-    for cell in results.localized:
-        if cell.dataset == dataset:
-            variants = found.setdefault((cell.backbone, cell.item), {})
-            seeds = variants.setdefault(cell.variant, {})
-            if cell.seed in seeds:
-                raise ValueError(f"{_name(cell)}: seed {cell.seed} comes twice")
-            seeds[cell.seed] = cell
     draw = cache(lambda images: Resamples(images, replicates))
-    return [
-        _compared(group, draw)
-        for variants in found.values()
-        for group in ([variants] if _alike(variants) else [{k: v} for k, v in variants.items()])
-    ]
-
-
-def verdict(against: Interval) -> Verdict:
-    """What a difference to the bottom-up network says: nothing, if its interval holds 0."""
-    if against.low > 0:
-        return "higher"
-    return "lower" if against.high < 0 else "inconclusive"
+    groups = comparable(results.localized, dataset, "localization")
+    return [_compared(variants, draw) for variants in groups]
 
 
 def pixel_average_precision(tp: Floats, predicted: Floats, objects: Floats) -> Floats:
@@ -139,34 +107,12 @@ def pixel_average_precision(tp: Floats, predicted: Floats, objects: Floats) -> F
 
 
 def _name(cell: Localized) -> str:
-    parts = (cell.dataset, cell.backbone, cell.variant, "localization", cell.item)
-    return "/".join(part for part in parts if part)
-
-
-def _alike(variants: Mapping[str, Mapping[int, Localized]]) -> bool:
-    """Whether they can be compared."""
-    seeds = _common_seeds(variants)
-    return bool(seeds) and bool(_common_images(variants, seeds).size)
-
-
-def _common_seeds(variants: Mapping[str, Mapping[int, Localized]]) -> list[int]:
-    return sorted(set.intersection(*(set(cells) for cells in variants.values())))
-
-
-def _common_images(
-    variants: Mapping[str, Mapping[int, Localized]], seeds: Sequence[int]
-) -> NDArray[np.int64]:
-    """Numbers of the images that all have, rising."""
-    indices = [cells[seed].index for cells in variants.values() for seed in seeds]
-    common = np.unique(indices[0])
-    for index in indices[1:]:
-        common = np.intersect1d(common, index, assume_unique=True)
-    return common
+    return name_of(cell, "localization")
 
 
 def _compared(variants: Mapping[str, Mapping[int, Localized]], draw: _Draw) -> Comparison:
-    seeds = _common_seeds(variants)
-    images = _common_images(variants, seeds)
+    seeds = common_seeds(variants)
+    images = common_images(variants, seeds)
     first = next(iter(variants.values()))[seeds[0]]
     if not images.size:
         raise ValueError(f"{_name(first)}: seeds {(*seeds,)} have no image in common")
@@ -193,7 +139,7 @@ def _compared(variants: Mapping[str, Mapping[int, Localized]], draw: _Draw) -> C
         tuple(
             Localizer(
                 net,
-                _estimates(found[net], base if net != BASELINE else None, draws),
+                estimates(FIGURES, found[net], base if net != BASELINE else None, draws),
                 tuple(one.empty for one in counts[net]),
                 _sweep([one.table for one in counts[net]]),
             )
@@ -206,8 +152,7 @@ def _on(images: NDArray[np.int64], cell: Localized, first: Localized) -> Localiz
     """A cell's rows for these images."""
     if cell.at != first.at or not np.array_equal(cell.thresholds, first.thresholds):
         raise ValueError(f"{_name(cell)}: thresholds differ from those of {_name(first)}")
-    order = np.argsort(cell.index)
-    rows = order[np.searchsorted(cell.index, images, sorter=order)]
+    rows = rows_of(images, cell)
     names = ("index", "correct", "tp", "fp", "fn")
     return replace(cell, **{name: getattr(cell, name)[rows] for name in names})
 
@@ -264,21 +209,6 @@ def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
     found: Floats = np.full(part.shape, np.nan)
     np.divide(part, whole, out=found, where=whole > 0)
     return found
-
-
-def _estimates(
-    found: Mapping[str, Resampled], base: Mapping[str, Resampled] | None, draws: Resamples
-) -> dict[str, Estimate]:
-    estimates = {}
-    for name in FIGURES:
-        own = found[name]
-        mean = resampled_interval(own, draws, (0.0, 100.0))
-        if mean is not None:
-            known = own.per_seed[~np.isnan(own.per_seed)]
-            gap = None if base is None else own - base[name]
-            against = None if gap is None else resampled_interval(gap, draws, (-100.0, 100.0))
-            estimates[name] = Estimate(summarize(known.tolist()), mean, against)
-    return estimates
 
 
 def _sweep(tables: Sequence[Floats]) -> Sweep:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from leaderboard.localization import Comparison, Estimate, Floats, Localizer
+from leaderboard.localization import Comparison, Floats, Localizer
 from leaderboard.looks import (
     WIDTH,
     Look,
@@ -20,6 +20,7 @@ from leaderboard.looks import (
     looks,
     styled,
 )
+from leaderboard.pairing import Estimate
 from leaderboard.text import one_line
 
 if TYPE_CHECKING:

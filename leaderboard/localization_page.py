@@ -135,7 +135,7 @@ def _verdicts(found: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
 
 def _clauses(network: Localizer) -> Iterator[str]:
     """A clause for each figure, and for means over images where they say otherwise."""
-    from leaderboard.localization import verdict
+    from leaderboard.pairing import verdict
 
     for name, title in _JUDGED.items():
         gap = _gap(network, name)
@@ -148,7 +148,7 @@ def _clauses(network: Localizer) -> Iterator[str]:
 
 
 def _verdict(gap: Interval) -> str:
-    from leaderboard.localization import verdict
+    from leaderboard.pairing import verdict
 
     found = verdict(gap)
     if found == "inconclusive":

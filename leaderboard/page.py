@@ -49,6 +49,7 @@ def heading(key: str) -> str:
 def _section(results: Results, section: Section, taken: set[str]) -> Iterator[Block]:
     # Numerics and drawing load only where a page is made.
     from leaderboard.corruption_page import corruption_blocks
+    from leaderboard.faithfulness_page import faithfulness_blocks
     from leaderboard.flags import flags
     from leaderboard.localization_page import localization_blocks
     from leaderboard.robustness_page import robustness_blocks
@@ -65,6 +66,7 @@ def _section(results: Results, section: Section, taken: set[str]) -> Iterator[Bl
     yield from robustness_blocks(results, dataset, raised, taken)
     yield from corruption_blocks(results, dataset, taken)
     yield from localization_blocks(results, dataset, taken)
+    yield from faithfulness_blocks(results, dataset, taken)
 
 
 def _grid(table: Table, raised: Sequence[Flag]) -> Grid:

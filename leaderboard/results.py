@@ -200,6 +200,41 @@ class Localized:
         return ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Removed:
+    """How the probability of a class goes and comes with the pixels that its heatmap marks.
+
+    `clean` is the probability of the predicted class of each of n images; `deletion` and
+    `insertion` are n x S + 1 probabilities of that class after each of S steps, from none of the
+    pixels to all. `index` is each image's number in the test set; `item` tells several heatmaps of
+    a network apart.
+    """
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    index: NDArray[np.int64]
+    clean: NDArray[np.float64]
+    deletion: NDArray[np.float64]
+    insertion: NDArray[np.float64]
+    item: str = ""
+
+    def __post_init__(self) -> None:
+        name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/faithfulness"
+        n = self.index.size
+        if self.index.shape != (n,) or not n or len(set(self.index.tolist())) != n:
+            raise ValueError(f"{name}: index must be a non-empty row of images, each once")
+        shape = self.deletion.shape
+        if len(shape) != 2 or shape[0] != n or shape[1] < 2 or self.insertion.shape != shape:
+            raise ValueError(f"{name}: deletion and insertion must be {n} x S + 1, S at least 1")
+        if self.clean.shape != (n,):
+            raise ValueError(f"{name}: clean must have a probability for each image")
+        for values in (self.clean, self.deletion, self.insertion):
+            if not bool(((values >= 0) & (values <= 1 + 1e-6)).all()):
+                raise ValueError(f"{name}: probabilities must lie in [0, 1]")
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """Everything a leaderboard shows.
@@ -220,6 +255,7 @@ class Results:
     nets: tuple[tuple[str, str, str], ...] = ()
     samples: tuple[Sample, ...] = ()
     localized: tuple[Localized, ...] = ()
+    removed: tuple[Removed, ...] = ()
     attacks: Mapping[str, AttackInfo] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

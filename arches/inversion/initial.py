@@ -21,6 +21,8 @@ _ENOUGH = 64
 
 # Fourth moment over squared variance: 1.8 for a uniform distribution, 3 for a normal one.
 _BETWEEN_UNIFORM_AND_NORMAL = 2.1
+# So many values tell how the others were drawn.
+_ENOUGH = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +121,15 @@ def draw_like(like: Tensor, shape: tuple[int, ...], scale: float = 1.0) -> Tenso
         shape: of the new one.
         scale: of its standard deviation against that of ``like``.
     """
-    values = like.detach().float()
+    values = like.detach()
     if values.numel() == 0:
         return torch.zeros(shape, dtype=like.dtype)
+    if values.numel() > _ENOUGH:
+        values = values.flatten()[:: values.numel() // _ENOUGH]
+    values = values.double()
     mean, std = float(values.mean()), float(values.std(correction=0))
-    fresh = torch.full(shape, mean)
-    if std > 1e-8 * max(1.0, abs(mean)):
-        centred = values - mean
-        flat = float((centred**4).mean()) / std**4 < _BETWEEN_UNIFORM_AND_NORMAL
-        noise = (torch.rand(shape) - 0.5) * 12**0.5 if flat else torch.randn(shape)
-        fresh = fresh + noise * std * scale
-    return fresh.to(like.dtype)
+    if std <= 1e-8 * max(1.0, abs(mean)):
+        return torch.full(shape, mean, dtype=like.dtype)
+    flat = float((values - mean).pow(4).mean()) / std**4 < _BETWEEN_UNIFORM_AND_NORMAL
+    noise = torch.rand(shape).sub_(0.5).mul_(12**0.5) if flat else torch.randn(shape)
+    return noise.mul_(std * scale).add_(mean).to(like.dtype)

@@ -75,12 +75,16 @@ def _check_sides(network: InvertedNetwork, sides: list[int], image_size: int) ->
     )
 
 
+def _is_finite(values: Tensor) -> bool:
+    """One pass over the values where all is well: a sum with NaN or infinity in it is neither."""
+    return bool(values.sum().isfinite()) or bool(torch.isfinite(values).all())
+
+
 def _check_gradients(network: nn.Module) -> None:
     without = [
         name
         for name, parameter in network.named_parameters()
-        if parameter.requires_grad
-        and (parameter.grad is None or not torch.isfinite(parameter.grad).all())
+        if parameter.requires_grad and (parameter.grad is None or not _is_finite(parameter.grad))
     ]
     if without:
         raise InversionError(

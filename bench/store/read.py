@@ -20,6 +20,7 @@ from leaderboard.results import (
     Localized,
     MetricInfo,
     Missing,
+    Removed,
     Results,
     Row,
     Sample,
@@ -69,6 +70,7 @@ def results(store: Store) -> Results:
         nets=tuple((row["dataset"], row["backbone"], row["variant"]) for row in store.rows(NETS)),
         samples=tuple(_samples(store, damaged)),
         localized=tuple(_localized(store, damaged)),
+        removed=tuple(_removed(store, damaged)),
         attacks={
             label: _attack(found) for label, found in json.loads(facts.get("attacks", "{}")).items()
         },
@@ -126,6 +128,19 @@ def _localized(store: Store, damaged: list[str]) -> Iterator[Localized]:
             threshold=metrics["threshold"],
             item=row["measure"].partition("/")[2],
             pixels=int(metrics["pixels"]),
+        )
+
+
+def _removed(store: Store, damaged: list[str]) -> Iterator[Removed]:
+    """Deletion and insertion curves of heatmaps."""
+    for row, arrays in _arrays(store, "faithfulness", damaged):
+        yield Removed(
+            **_net(row),
+            index=arrays["index"],
+            clean=arrays["clean"].astype(np.float64),
+            deletion=arrays["deletion"].astype(np.float64),
+            insertion=arrays["insertion"].astype(np.float64),
+            item=row["measure"].partition("/")[2],
         )
 
 

@@ -30,10 +30,10 @@ from leaderboard.localization import (
     Comparison,
     compare,
     pixel_average_precision,
-    verdict,
 )
 from leaderboard.localization_figure import bar_figure, sweep_figure
 from leaderboard.localization_page import localization_blocks
+from leaderboard.pairing import verdict
 
 STEPS = np.arange(21) / 20
 
