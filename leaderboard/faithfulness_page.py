@@ -65,7 +65,9 @@ def _verdicts(found: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
             ]
             if clauses:
                 item = f", {one.item}" if one.item else ""
-                yield f"{one.backbone} {network.variant}{item} against bu", "; ".join(clauses)
+                more = "" if len(one.seeds) > 1 else " (one seed: nothing is known of others)"
+                name = f"{one.backbone} {network.variant}{item} against bu"
+                yield name, "; ".join(clauses) + more
 
 
 def _said(gap: Interval, name: str) -> str:

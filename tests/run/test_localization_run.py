@@ -39,8 +39,12 @@ def test_from_suite_to_page(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> N
     chosen = bu.correct
     tp, fp = (counts[chosen, 30].sum() for counts in (bu.tp, bu.fp))
     assert metrics["bu", "localization", "precision"] == pytest.approx(100 * tp / (tp + fp))
+    assert [one.deletion.shape for one in found.removed] == [(10, 8), (10, 8)]
+    area = np.trapezoid(found.removed[0].deletion, dx=1 / 7, axis=1).mean()
+    assert metrics["bu", "faithfulness", "deletion_auc"] == pytest.approx(100 * area, abs=0.5)
     page = Path("run/leaderboard.md").read_text("utf-8")
     assert "### Localization" in page
+    assert "### Faithfulness" in page
     assert "a pixel is predicted above 0.3" in page
     assert "Deletion AUC ↓ (%)" in page.replace("\u00a0", " ")
 
