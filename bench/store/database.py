@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -218,7 +219,8 @@ class Store:
 
     def forget_lost_files(self) -> None:
         """Take back the cells whose arrays are gone, so that they are done again."""
-        there = {f"arrays/{path.name}" for path in (self.folder / "arrays").glob("*.safetensors")}
+        folder = self.folder / "arrays"
+        there = {f"arrays/{name}" for name in (os.listdir(folder) if folder.is_dir() else ())}
         rows = self._query("SELECT identity, file FROM cells WHERE file LIKE 'arrays/%'")
         for row in rows:
             if row["file"] not in there:
