@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,8 +44,20 @@ def summarize(values: Sequence[float]) -> Summary:
     return Summary(mean, _deviation(values), len(values))
 
 
-def by_seed(rows: Iterable[Row]) -> dict[Key, dict[int, float]]:
+def by_seed(rows: Iterable[Row]) -> Mapping[Key, Mapping[int, float]]:
     """The rows' values by key, then seed. A seed that comes twice is refused: n would lie."""
+    if not isinstance(rows, tuple):
+        return _by_seed(rows)
+    # Every part of a page asks for the table of the same rows, which cannot change.
+    if not _LAST or _LAST[0][0] is not rows:
+        _LAST[:] = [(rows, _by_seed(rows))]
+    return _LAST[0][1]
+
+
+_LAST: list[tuple[tuple[Row, ...], Mapping[Key, Mapping[int, float]]]] = []
+
+
+def _by_seed(rows: Iterable[Row]) -> dict[Key, dict[int, float]]:
     table: dict[Key, dict[int, float]] = {}
     for row in rows:
         key = Key(row.dataset, row.backbone, row.variant, row.measure, row.metric)

@@ -21,6 +21,8 @@ from bench.store.outcome import Outcome
 
 FORMAT = 1
 NAME = "results.sqlite"
+# Parts of the page that need not be made again; may be deleted.
+KEPT = "kept"
 
 
 class Store:
@@ -134,6 +136,12 @@ class Store:
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Rows of a reading query."""
         return self._query(sql, *values)
+
+    def tuples(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """As `rows`, as plain tuples: quicker, where there are a hundred thousand."""
+        cursor = self._db.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, values).fetchall()
 
     def file_of(self, identity: str, kind: str) -> Path:
         """Where a cell's arrays or weights are, relative to the run directory."""

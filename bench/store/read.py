@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,13 +51,24 @@ def results(store: Store) -> Results:
     sessions = store.rows("SELECT * FROM sessions ORDER BY id")
     if not sessions:
         raise BenchError(f"{store.folder}: nothing was run there yet")
-    rows, metrics = [], {}
-    for found in store.rows(TIDY):
-        *values, info = tuple(found)
-        row = Row(*values)
-        rows.append(row)
-        if info != "{}":
-            metrics[row.measure, row.metric] = MetricInfo(**json.loads(info))
+    with _no_collection():
+        return _results(store, sessions)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without looking for garbage: of a hundred thousand rows that all stay, none is."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _results(store: Store, sessions: list[Any]) -> Results:
+    rows, metrics = _tidy(store)
     provenance = json.loads(sessions[-1]["provenance"])
     damaged: list[str] = []
     facts = store.facts()
@@ -75,6 +88,17 @@ def results(store: Store) -> Results:
         provenance=_shown(provenance, sessions, facts.get("suite_text", "")),
         notes=(*how, *provenance.get("notes", ()), *damaged),
     )
+
+
+def _tidy(store: Store) -> tuple[list[Row], dict[tuple[str, str], MetricInfo]]:
+    """Every number, and what is known of each metric (as it was last recorded)."""
+    rows: list[Row] = []
+    texts: dict[tuple[str, str], str] = {}
+    for dataset, backbone, variant, seed, measure, metric, value, unit, info in store.tuples(TIDY):
+        rows.append(Row(dataset, backbone, variant, seed, measure, metric, value, unit))
+        if info != "{}":
+            texts[measure, metric] = info
+    return rows, {key: MetricInfo(**json.loads(text)) for key, text in texts.items()}
 
 
 def _failure(row: Any) -> Failure:
