@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -113,7 +114,7 @@ def _arrays(
     is lost or damaged."""
     for row in store.rows(ARRAYS, measure):
         try:
-            yield row, files.read_arrays(store.folder / row["file"], row["sha256"])
+            yield row, files.read_arrays(os.path.join(store.folder, row["file"]), row["sha256"])
         except BenchError as error:
             damaged.append(
                 f"{row['name']} is not in the figure: {error}; delete that file and run again"
