@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
@@ -21,6 +22,7 @@ import numpy as np
 from leaderboard.files import write_atomic
 from leaderboard.results import Sample
 
+_NAME = re.compile(r"[0-9a-f]{32}")
 _CHECKSUM = hashlib.sha256().digest_size
 _LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow")
 
@@ -60,7 +62,7 @@ class Kept:
         if self._folder is None or not self._folder.is_dir():
             return
         for path in self._folder.iterdir():
-            if path.name not in self._used:
+            if path.name not in self._used and _NAME.fullmatch(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from measure_parts import Bright, context, first_pixels, tasks
 from torch import Tensor, nn
@@ -91,6 +92,17 @@ def test_random_numbers_are_the_same_whether_it_is_remembered_or_not() -> None:
     assert drawn[0][1] == float(torch.rand(1))
     torch.manual_seed(11)
     assert clean.predictions(replace(shared, known={})).tolist() == drawn[0][0]
+
+
+@pytest.mark.gpu
+def test_predictions_of_a_gpu_come_back() -> None:
+    here = context(first_pixels(VALUES, LABELS), Bright())
+    there = replace(here, device=torch.device("cuda"), known={})
+    there.network.to("cuda")
+    for _ in range(2):
+        found = clean.predictions(there)
+        assert found.device.type == "cpu"
+        assert found.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 SPOILERS = '''
