@@ -8,9 +8,12 @@ A bootstrap of two or three seeds alone is far too narrow; see `interval` for wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +58,7 @@ class Resamples:
         self.images = images
         self.replicates = replicates
         self._seed = seed
+        self._drawn: dict[int, Floats] = {}
 
     @cached_property
     def _counts(self) -> NDArray[np.uint16]:
@@ -69,11 +73,20 @@ class Resamples:
             counts[rows] = flat.reshape(size, self.images)
         return counts
 
+    @cached_property
+    def _by_image(self) -> NDArray[Any]:
+        """The same, images x replicates, in a type that holds `images`."""
+        small = np.int16 if self.images < 2**15 else np.int32
+        return np.ascontiguousarray(self._counts.T, dtype=small)
+
     def seeds(self, number: int) -> Floats:
         """How often each of `number` seeds is drawn: replicates x number."""
-        random = np.random.default_rng([self._seed, 1, number])
-        drawn = random.integers(0, number, (self.replicates, number))
-        return np.asarray((drawn[:, :, None] == np.arange(number)).sum(1), dtype=np.float64)
+        if number not in self._drawn:
+            random = np.random.default_rng([self._seed, 1, number])
+            drawn = random.integers(0, number, (self.replicates, number))
+            counts = (drawn[:, :, None] == np.arange(number)).sum(1)
+            self._drawn[number] = counts.astype(np.float64)
+        return self._drawn[number]
 
     def means(self, values: Floats) -> Floats:
         """Mean over the images of each resample: rows x images to replicates x rows."""
@@ -105,9 +118,12 @@ class Resamples:
         if not len(order):
             return found
         rank, near = (total - 1) // 2, _window(order)
-        counts = before[:, None] + np.cumsum(self._counts[:, order[near]], axis=1)
-        inside = (before <= rank) & (counts[:, -1] > rank) & (total > 0)
-        place = (counts <= rank[:, None]).sum(1)
+        counts = self._by_image[order[near]]
+        for above, below in pairwise(counts):  # several times as fast as `cumsum` down the columns
+            below += above
+        left = (rank - before).astype(counts.dtype)
+        inside = (left >= 0) & (counts[-1] > left) & (total > 0)
+        place = (counts <= left).sum(0, dtype=counts.dtype)
         found[inside] = l2[order[near.start + place[inside]]]
         for row in np.flatnonzero(~inside & (total > 0)):
             whole = np.cumsum(self._counts[row, order])
@@ -221,14 +237,18 @@ def interval(
     seeds = len(per_seed)
     value = float(per_seed.mean())
     drawn = resamples.seeds(seeds)
-    # Without the mask, a seed of infinite value that was not drawn would count 0 * inf.
-    boot = np.where(drawn > 0, np.where(drawn > 0, drawn, 1) * replicates, 0.0).sum(1) / seeds
-    boot = boot[~np.isnan(boot)]
+    if np.isfinite(replicates).all():
+        boot = (drawn * replicates).sum(1) / seeds
+    else:
+        # Without the mask, a seed of infinite value that was not drawn would count 0 * inf.
+        boot = np.where(drawn > 0, np.where(drawn > 0, drawn, 1) * replicates, 0.0).sum(1) / seeds
+        boot = boot[~np.isnan(boot)]
     if not len(boot):
         return Interval(value, *bounds)
     tail = (1 - LEVEL) / 2
-    low = float(np.quantile(boot, tail, method="lower"))
-    high = float(np.quantile(boot, 1 - tail, method="higher"))
+    last = len(boot) - 1
+    ends = math.floor(tail * last), math.ceil((1 - tail) * last)
+    low, high = (float(end) for end in np.partition(boot, ends)[[*ends]])
     if seeds > 1 and np.isfinite([value, low, high]).all() and high > low:
         wide = 2 * _half_width(per_seed, boot[np.isfinite(boot)])
         factor = max(1.0, wide / (high - low))

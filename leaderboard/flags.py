@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from leaderboard.curves import by_net
 from leaderboard.results import AttackInfo, Results, Sample
 from leaderboard.rivals import MARGIN, Lead, gain, lead
 from leaderboard.summary import by_seed
 from leaderboard.text import strength, words
 
 NetName = tuple[str, str]
-Values = dict[str, dict[int, float]]  # by metric, then seed
+Values = dict[str, Mapping[int, float]]  # by metric, then seed
 
 _IMAGES = 3  # a share of fewer images than this is left to chance
 _UNBOUNDED = 0.5  # L-infinity: any image can become plain grey
@@ -103,9 +104,9 @@ _OF_ATTACKS = {
 def flags(results: Results, dataset: str) -> list[Flag]:
     """All badges on one data set, by network in the order of the rows."""
     found = []
+    by_name = by_net(sample for sample in results.samples if sample.dataset == dataset)
     for (backbone, variant), attacks in _measured(results, dataset).items():
-        samples = [s for s in results.samples if (s.dataset, s.backbone, s.variant)
-                   == (dataset, backbone, variant)]  # fmt: skip
+        samples = by_name.get((backbone, variant), [])
         rules = (
             *_of_network(attacks),
             *_of_attacks(attacks, results, samples),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.files import write_atomic
+from leaderboard.kept import Kept
 from leaderboard.page import LEGEND, NOTHING, blocks, heading, listed
 from leaderboard.results import Results
 from leaderboard.text import html_block, html_text, one_line
@@ -48,14 +49,16 @@ pre { background: var(--head); padding: .7rem 1rem; border-radius: 6px; overflow
 """
 
 
-def render_html(results: Results, path: Path) -> Path:
-    """Write the whole leaderboard as one file, figures embedded; follows light and dark."""
-    return write_atomic(path, "\n".join(_page(results)) + "\n")
+def render_html(results: Results, path: Path, kept: Path | None = None) -> Path:
+    """Write the whole leaderboard as one file, figures embedded; follows light and dark. `kept` is
+    as for `render_markdown`."""
+    return write_atomic(path, "\n".join(_page(results, Kept(kept))) + "\n")
 
 
-def _page(results: Results) -> Iterator[str]:
+def _page(results: Results, kept: Kept) -> Iterator[str]:
     title = f"Leaderboard: {html_text(results.title)}"
-    found = blocks(results)
+    found = blocks(results, kept)
+    kept.forget_others()
     yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.files import write_atomic
+from leaderboard.kept import Kept
 from leaderboard.page import LEGEND, NOTHING, blocks, heading, listed
 from leaderboard.results import Results
 from leaderboard.text import fenced, markdown, one_line
@@ -15,13 +16,16 @@ from leaderboard.text import fenced, markdown, one_line
 _CODE = {"command": "sh", "suite": "yaml"}  # provenance that is code even on a single line
 
 
-def render_markdown(results: Results, folder: Path) -> Path:
+def render_markdown(results: Results, folder: Path, kept: Path | None = None) -> Path:
     """Write `folder`/leaderboard.md and `folder`/figures/*.png; gives the page's path.
 
     The same results give the same bytes. Figures come first, so that no page ever names one that
-    is not there.
+    is not there. Parts that take long are kept in the folder `kept`, if one is given, and not made
+    again while nothing that they depend on has changed.
     """
-    found = blocks(results)
+    parts = Kept(kept)
+    found = blocks(results, parts)
+    parts.forget_others()
     for block in found:
         if isinstance(block, Figure):
             write_atomic(folder / "figures" / f"{block.name}.png", block.png)

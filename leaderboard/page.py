@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
 from leaderboard.board import Section, Table, sections
+from leaderboard.kept import Kept, fingerprint
 from leaderboard.results import Results
 from leaderboard.text import capital, slug
 
@@ -26,13 +27,13 @@ _LISTED = 20  # names of missing cells: a list of thousands tells no more than i
 _SIDE_BY_SIDE = 4  # data sets in one figure
 
 
-def blocks(results: Results) -> list[Block]:
+def blocks(results: Results, kept: Kept) -> list[Block]:
     """Everything between the page's head and what failed; empty without results."""
     taken: set[str] = set()
     found: list[Block] = []
     for section in sections(results):
-        found += _section(results, section, taken)
-    return [*found, *_across(results, taken)]
+        found += _section(results, section, taken, kept)
+    return [*found, *_across(results, taken, kept)]
 
 
 def listed(missing: Sequence[str]) -> tuple[Sequence[str], str]:
@@ -46,7 +47,7 @@ def heading(key: str) -> str:
     return capital(key.replace("_", " "))
 
 
-def _section(results: Results, section: Section, taken: set[str]) -> Iterator[Block]:
+def _section(results: Results, section: Section, taken: set[str], kept: Kept) -> Iterator[Block]:
     # Numerics and drawing load only where a page is made.
     from leaderboard.corruption_page import corruption_blocks
     from leaderboard.faithfulness_page import faithfulness_blocks
@@ -63,7 +64,7 @@ def _section(results: Results, section: Section, taken: set[str]) -> Iterator[Bl
         yield _grid(table, [] if number else raised)
     if section.has_gaps:
         yield Text(GAPS)
-    yield from robustness_blocks(results, dataset, raised, taken)
+    yield from robustness_blocks(results, dataset, raised, taken, kept)
     yield from corruption_blocks(results, dataset, taken)
     yield from localization_blocks(results, dataset, taken)
     yield from faithfulness_blocks(results, dataset, taken)
@@ -91,7 +92,7 @@ def _grid(table: Table, raised: Sequence[Flag]) -> Grid:
     )
 
 
-def _across(results: Results, taken: set[str]) -> Iterator[Block]:
+def _across(results: Results, taken: set[str], kept: Kept) -> Iterator[Block]:
     """All attacks on all data sets in one figure, as in the paper; nothing for a single one."""
     datasets = list(dict.fromkeys(sample.dataset for sample in results.samples))
     if len(datasets) < 2:
@@ -103,9 +104,11 @@ def _across(results: Results, taken: set[str]) -> Iterator[Block]:
     for start in range(0, len(datasets), _SIDE_BY_SIDE):
         some = datasets[start : start + _SIDE_BY_SIDE]
         columns = {name: panels(results.samples, name, results.attacks) for name in some}
+        shown = fingerprint(sample for sample in results.samples if sample.dataset in some)
+        depends = ("grid figure", some, shown, sorted(results.attacks.items()))
         yield Figure(
             slug("attacks-on-all-data-sets", taken),
-            png(grid_figure(columns)),
+            kept.part(depends, lambda columns=columns: png(grid_figure(columns))),  # type: ignore[misc]
             f"Accuracy loss against L₂ size of the perturbation, on {', '.join(some)}",
             "A column for each data set, a row for each attack. "
             + caption([panel for found in columns.values() for panel in found]),

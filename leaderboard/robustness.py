@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.bootstrap import (
+    REPLICATES,
     Interval,
     Resamples,
     mean_interval,
@@ -17,6 +20,7 @@ from leaderboard.bootstrap import (
     median_interval,
 )
 from leaderboard.curves import REACHED, by_attack, by_net, limit
+from leaderboard.kept import Kept
 from leaderboard.results import AttackInfo, Sample
 
 Floats = NDArray[np.float64]
@@ -92,14 +96,42 @@ def numbers(sample: Sample) -> list[int]:
 
 
 def summaries(
-    samples: Iterable[Sample], dataset: str, infos: Mapping[str, AttackInfo]
+    samples: Iterable[Sample],
+    dataset: str,
+    infos: Mapping[str, AttackInfo],
+    kept: Kept | None = None,
+    prints: Mapping[str, str] | None = None,
 ) -> list[Summary]:
-    """A summary of each attack on `dataset`, in the order of the samples."""
+    """A summary of each attack on `dataset`, in the order of the samples; those that are kept under
+    the attack's fingerprint are read."""
     draw = cache(Resamples)
-    return [
-        _summary(attack, found, limit(found, infos.get(attack)), draw)
-        for attack, found in by_attack(samples, dataset).items()
-    ]
+    found = []
+    for attack, some in by_attack(samples, dataset).items():
+        info = infos.get(attack)
+
+        def make(attack: str = attack, some: Sequence[Sample] = some) -> str:
+            made = _summary(attack, some, limit(some, infos.get(attack)), draw)
+            return json.dumps(asdict(made))
+
+        if kept is None or prints is None:
+            text = make()
+        else:
+            depends = ("summary", attack, prints[attack], info, BASELINE, SHARES, REPLICATES)
+            text = kept.text(depends, make)
+        found.append(_summary_from(json.loads(text)))
+    return found
+
+
+def _summary_from(read: dict[str, Any]) -> Summary:
+    return Summary(read["attack"], read["limit"], tuple(map(_estimate, read["estimates"])))
+
+
+def _estimate(read: dict[str, Any]) -> Estimate:
+    intervals = {
+        name: None if read[name] is None else Interval(**read[name])
+        for name in ("clean", "area", "against", "median")
+    }
+    return Estimate(**{**read, **intervals, "at": tuple(Interval(**at) for at in read["at"])})
 
 
 def _summary(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
+from leaderboard.curves import Panel, by_attack, caption
 from leaderboard.flags import BADGES, Flag, unjudged
+from leaderboard.kept import Kept, fingerprint
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import by_seed, summarize
@@ -16,7 +19,7 @@ _PERCENT = MetricInfo("", "%", decimals=1)
 
 
 def robustness_blocks(
-    results: Results, dataset: str, raised: Sequence[Flag], taken: set[str]
+    results: Results, dataset: str, raised: Sequence[Flag], taken: set[str], kept: Kept
 ) -> Iterator[Block]:
     """The section; nothing where no attack was run."""
     measured = any(
@@ -27,28 +30,49 @@ def robustness_blocks(
         return
     yield Heading(3, "Robustness under attack")
     if sampled:
-        yield _curves(results, dataset, taken)
-        yield from _numbers(results, dataset)
+        prints = {
+            attack: fingerprint(found)
+            for attack, found in by_attack(results.samples, dataset).items()
+        }
+        yield _curves(results, dataset, taken, kept, prints)
+        yield from _numbers(results, dataset, kept, prints)
     yield from _strengths(results, dataset)
     if measured:
         yield from _flags(results, dataset, raised)
-        yield from _scales(results, dataset, taken)
+        yield from _scales(results, dataset, taken, kept)
 
 
-def _curves(results: Results, dataset: str, taken: set[str]) -> Figure:
-    # Drawing libraries load only where there is something to draw.
-    from leaderboard.curves import caption, panels
-    from leaderboard.figures import loss_figure, png
+def _curves(
+    results: Results, dataset: str, taken: set[str], kept: Kept, prints: Mapping[str, str]
+) -> Figure:
+    @cache
+    def drawn() -> Sequence[Panel]:
+        from leaderboard.curves import panels
 
-    drawn = panels(results.samples, dataset, results.attacks)
+        return panels(results.samples, dataset, results.attacks)
+
+    def picture() -> bytes:
+        # Drawing libraries load only where there is something to draw.
+        from leaderboard.figures import loss_figure, png
+
+        return png(loss_figure(dataset, drawn()))
+
     alt = (
         f"Accuracy loss against L₂ size of the perturbation on {dataset}, "
-        f"{len(drawn)} attack{'s' if len(drawn) > 1 else ''}"
+        f"{len(prints)} attack{'s' if len(prints) > 1 else ''}"
     )
-    return Figure(slug(dataset, taken), png(loss_figure(dataset, drawn)), alt, caption(drawn))
+    depends = (dataset, list(prints.items()), [results.attacks.get(attack) for attack in prints])
+    return Figure(
+        slug(dataset, taken),
+        kept.part(("loss figure", *depends), picture),
+        alt,
+        kept.text(("its caption", *depends), lambda: caption(drawn())),
+    )
 
 
-def _numbers(results: Results, dataset: str) -> Iterator[Block]:
+def _numbers(
+    results: Results, dataset: str, kept: Kept, prints: Mapping[str, str]
+) -> Iterator[Block]:
     """The curves as numbers."""
     from leaderboard.bootstrap import REPLICATES
     from leaderboard.robustness import SHARES, summaries
@@ -56,7 +80,7 @@ def _numbers(results: Results, dataset: str) -> Iterator[Block]:
     budgets = tuple(f"{share:g} B".replace("1 B", "B") for share in SHARES)
     spent = _predictions(results, dataset)
     lines: list[tuple[Cell, ...]] = []
-    for summary in summaries(results.samples, dataset, results.attacks):
+    for summary in summaries(results.samples, dataset, results.attacks, kept, prints):
         name = f"{words(summary.attack)}, B = {summary.limit:g}"
         rows = [
             (
@@ -221,17 +245,21 @@ def _flags(results: Results, dataset: str, raised: Sequence[Flag]) -> Iterator[B
     yield Text(" ".join(told))
 
 
-def _scales(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
+def _scales(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iterator[Block]:
     """Accuracy with the perturbation in some of the scale inputs."""
     from leaderboard.scales import combinations, vulnerabilities, weakest
 
     found = vulnerabilities(results, dataset)
     if not found:
         return
-    from leaderboard.bars import scale_figure
-    from leaderboard.looks import png
-
     names = combinations(found)
+
+    def picture() -> bytes:
+        from leaderboard.bars import scale_figure
+        from leaderboard.looks import png
+
+        return png(scale_figure(dataset, found, names))
+
     lines = []
     for one in found:
         worst = weakest(one)
@@ -258,7 +286,7 @@ def _scales(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
     )
     yield Figure(
         slug(f"{dataset}-scales", taken),
-        png(scale_figure(dataset, found, names)),
+        kept.part(("scale figure", dataset, found), picture),
         f"Accuracy on {dataset} with the perturbation in some of the scale inputs",
         "A panel for each choice of perturbed scale inputs. The line across a bar is the clean "
         "accuracy; whiskers are one standard deviation over seeds. A short bar is a vulnerable "

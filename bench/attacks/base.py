@@ -38,6 +38,8 @@ _NATIVE = {
     "contrast_reduction": "fading to grey until the first hit (deterministic)",
     "spatial": "small shifts and rotations, first hit of a grid (deterministic)",
     "shifts": "small shifts, first hit of a grid (deterministic)",
+    "pgd": "projected gradient descent in the L-infinity or L2 ball; who is fooled leaves",
+    "fgsm": "one step along the gradient's sign, or in L2 along the gradient (deterministic)",
 }
 
 

@@ -28,6 +28,8 @@ gaussian_blur        -     decision  no    -             300
 contrast_reduction   -     decision  no    -             700
 spatial              -     decision  no    -             300
 shifts               -     decision  no    -              60
+pgd                  Linf  gradient  yes*  epsilon        12
+fgsm                 Linf  gradient  no    epsilon         2
 autoattack           Linf  gradient  yes   eps          4000  s
 """
 

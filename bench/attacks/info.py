@@ -10,7 +10,7 @@ from bench.attacks.capabilities import BUILT_IN, LIBRARIES, find
 from leaderboard.results import AttackInfo, Kind
 
 _NOISE = ("salt_and_pepper", "additive_gaussian", "additive_uniform", "blended_uniform", "GN")
-_ONE_STEP = ("FGSM", "FFGSM")
+_ONE_STEP = ("FGSM", "FFGSM", "fgsm")
 
 
 def info(name: str, given: Mapping[str, Any]) -> AttackInfo:

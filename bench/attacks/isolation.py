@@ -34,6 +34,23 @@ def untouched(model: nn.Module | None, seed: int, device: torch.device) -> Itera
 
 
 @contextlib.contextmanager
+def prepared(model: nn.Module | None) -> Iterator[None]:
+    """In eval mode and without gradients of parameters, also where that was left otherwise; put
+    back afterwards."""
+    modes = [(module, module.training) for module in model.modules()] if model is not None else []
+    flags = [(p, p.requires_grad) for p in model.parameters()] if model is not None else []
+    if model is not None:
+        model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires in flags:
+            parameter.requires_grad_(requires)
+
+
+@contextlib.contextmanager
 def _restored(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]

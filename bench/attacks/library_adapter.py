@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks.capabilities import Capability
-from bench.attacks.isolation import untouched
+from bench.attacks.isolation import prepared, untouched
 from bench.attacks.problem import Problem
 from bench.errors import BenchError
 
@@ -87,8 +87,8 @@ def attack(problem: Problem, perturb: Perturb, what: Capability, *, one_by_one: 
             f"attack '{what.name}' takes images of {wanted} channels, not {images.shape[1]}"
         )
     found = images.clone()
-    device = images.device
-    with _prepared(problem.model) as model, _counted(model) as rows, warnings.catch_warnings():
+    device, model = images.device, problem.model
+    with prepared(model), _counted(model) as rows, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for group in problem.rows.split(1 if one_by_one else len(images)):
             with torch.no_grad():
@@ -125,21 +125,6 @@ def _in_range(images: Tensor) -> Tensor:
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise BenchError(f"images must be in [0, 1], not in [{low:g}, {high:g}]")
     return images.detach().clamp(0, 1).contiguous()
-
-
-@contextlib.contextmanager
-def _prepared(model: nn.Module) -> Iterator[nn.Module]:
-    """In eval mode and without gradients of parameters, also where that was left otherwise."""
-    modes = [(module, module.training) for module in model.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    model.eval().requires_grad_(False)
-    try:
-        yield model
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, requires in flags:
-            parameter.requires_grad_(requires)
 
 
 @contextlib.contextmanager

@@ -93,6 +93,13 @@ class Problem:
         self._keep(candidates[hits], index[hits])
         return wrong
 
+    def note(self, candidates: Tensor, index: Tensor, wrong: Tensor | None = None) -> None:
+        """Count a prediction that the attack has made itself. Of candidates that it has shown to
+        be misclassified (`wrong`, bool n), keep those that are strictly closer."""
+        self.evaluations[index.cpu().numpy()] += 1
+        hits = index[:0] if wrong is None else wrong.nonzero()[:, 0]
+        self._keep(candidates[hits], index[hits])
+
     def ahead(self, active: int) -> int:
         """How many steps to ask for at once while so many images are active.
 

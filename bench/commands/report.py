@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.store.database import Store
+from bench.store.database import KEPT, Store
 from bench.store.read import results
+from leaderboard.results import Results
 
 
 def main(args: argparse.Namespace) -> int:
@@ -25,14 +28,15 @@ def main(args: argparse.Namespace) -> int:
         raise BenchError(f"--out {out}: is a file; Markdown comes with figures and needs a folder")
     if args.format != "md" and out.is_dir():
         raise BenchError(f"--out {out}: is a folder; name a file for {args.format}")
-    render = {
-        "md": leaderboard.render_markdown,
+    kept = args.run / KEPT
+    render: dict[str, Callable[[Results, Path], Path | None]] = {
+        "md": partial(leaderboard.render_markdown, kept=kept),
         "csv": leaderboard.render_csv,
         "json": leaderboard.render_json,
-        "html": leaderboard.render_html,
-    }[args.format]
+        "html": partial(leaderboard.render_html, kept=kept),
+    }
     try:
-        print(render(found, out) or out)
+        print(render[args.format](found, out) or out)
     except OSError as error:
         raise BenchError(f"--out {out}: cannot be written: {error}") from None
     return 0

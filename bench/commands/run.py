@@ -20,7 +20,7 @@ from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.registry import Entry, Registry
-from bench.store.database import Store
+from bench.store.database import KEPT, Store
 from bench.store.files import write_whole
 from bench.store.outcome import error_text
 
@@ -215,7 +215,7 @@ def finish(store: Store, chosen: Iterable[Cell], quiet: bool) -> int:
     from bench.store.read import results
 
     found = results(store)
-    page = leaderboard.render_markdown(found, store.folder)
+    page = leaderboard.render_markdown(found, store.folder, store.folder / KEPT)
     if not quiet:
         from rich.console import Console
 

@@ -13,13 +13,13 @@ def run(context: Context) -> Found:
     Raises:
         BenchError: the data set keeps its test labels to itself.
     """
-    from bench.models.predict import predictions
+    from bench.measures.clean import predictions
 
     test = context.dataset.test
     if test.labels is None:
         raise BenchError(f"{context.dataset.name}: has no test labels to measure accuracy with")
     labels = test.labels.cpu()
-    predicted = predictions(context.network, test.images, context.device)
+    predicted = predictions(context)
     correct = predicted == labels
     metrics = {"top1": 100.0 * float(correct.double().mean())}
     for index, name in enumerate(context.dataset.classes):

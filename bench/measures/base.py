@@ -91,6 +91,7 @@ class Context:
     options: Any
     progress: Callable[[float], None] = lambda share: None
     parts: Parts = field(default_factory=Parts)
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

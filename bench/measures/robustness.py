@@ -126,9 +126,8 @@ def run(context: Context) -> Found:
     import torch
 
     from bench.attacks.evaluate import Trial
-    from bench.measures import attack_batches, scales
+    from bench.measures import attack_batches, clean, scales
     from bench.measures.health import symptoms
-    from bench.models.predict import predictions
 
     task: Task = context.options
     test = context.dataset.test
@@ -137,7 +136,7 @@ def run(context: Context) -> Found:
     index = balanced_subset(test.labels.numpy(), task.samples, task.subset_seed)
     chosen = torch.from_numpy(index)
     labels, images = test.labels[chosen], test.images[chosen]
-    predicted = predictions(context.network, images, context.device)
+    predicted = clean.predictions(context, index)
     correct = predicted == labels
     if not correct.any():
         raise BenchError("not one of the attacked images is classified correctly")
@@ -147,7 +146,12 @@ def run(context: Context) -> Found:
     trial = Trial(task.attack.name, attack, options, context.seed, task.repeats, task.protocol)
     attacked = images[correct], labels[correct], index[right]
     done = attack_batches.attack_all(context, trial, *attacked, task.batch_size)
-    metrics = _summary(done, right) | symptoms(context.network, images, labels, context.device)
+    signs = clean.once(
+        context,
+        f"symptoms of {clean.name_of(index)}",
+        lambda: symptoms(context.network, images, labels, context.device),
+    )
+    metrics = _summary(done, right) | signs
     for name, column in zip(scales.names(context.network), done["scales"].T, strict=True):
         metrics[f"perturbed_top1[{name}]"] = 100.0 * float(column.sum()) / len(right)
     strengths = attack.strengths(options) if attack.strength else ()

@@ -39,8 +39,8 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     """
     cells = distinct(cells)
     store.forget_lost_files()
-    _take_back_damaged(cells, store)
     statuses = store.statuses()
+    _take_back_damaged(cells, store, statuses)
     over = {"done"} if retry_failed else {"done", "failed"}
     chosen = [cell for cell in cells if statuses.get(cell.identity) not in over]
     if retry_failed:
@@ -53,8 +53,8 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     ]
 
 
-def _take_back_damaged(cells: list[Cell], store: Store) -> None:
-    statuses = store.statuses()
+def _take_back_damaged(cells: list[Cell], store: Store, statuses: dict[str, str]) -> None:
+    """Also out of the `statuses`."""
     needed = {
         cell.training.identity
         for cell in cells
@@ -65,6 +65,7 @@ def _take_back_damaged(cells: list[Cell], store: Store) -> None:
     for identity in needed:
         if statuses.get(identity) == "done" and not store.is_whole(identity):
             store.forget(identity)
+            del statuses[identity]
 
 
 def units(cells: Iterable[Cell], store: Store) -> list[Unit]:

@@ -64,6 +64,7 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     if place.threads:
         torch.set_num_threads(place.threads)
     dataset = network = pristine = None
+    known: dict[str, Any] = {}
     with numerics(is_deterministic(unit.training.recipe, device), device):
         if unit.train is not None:
             cell = unit.train
@@ -81,13 +82,16 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
                 network = network or _loaded(unit, dataset, device)
                 pristine = pristine or copy_of(network)
                 kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
-                outcome = _measured(cell, network, dataset, device, watch, kept)
+                outcome = _measured(cell, network, dataset, device, watch, kept, known)
                 if restore(network, pristine):
+                    known.clear()
                     raise BenchError(
                         "the measure changed the network; measures must leave it alone"
                     )
             except (Exception, SystemExit) as error:
                 outcome = watch.failed(error)
+                if network is not None and pristine is not None and restore(network, pristine):
+                    known.clear()
             emit(CellFinished(cell, outcome))
 
 
@@ -220,6 +224,7 @@ def _measured(
     device: torch.device,
     watch: _Watch,
     kept: _Kept,
+    known: dict[str, Any],
 ) -> Outcome:
     measure = measures.load(str(cell.measure))
     context = measures.Context(
@@ -231,6 +236,7 @@ def _measured(
         options=cell.options,
         progress=lambda share: kept.emit(CellProgress(cell, share, "")),
         parts=kept,
+        known=known,
     )
     with seeded(cell.training.seed):
         found = measure.run(context)

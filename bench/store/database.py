@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,8 @@ from bench.store.outcome import Outcome
 
 FORMAT = 1
 NAME = "results.sqlite"
+# Parts of the page that need not be made again; may be deleted.
+KEPT = "kept"
 
 
 class Store:
@@ -134,6 +137,12 @@ class Store:
         """Rows of a reading query."""
         return self._query(sql, *values)
 
+    def tuples(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """As `rows`, as plain tuples: quicker, where there are a hundred thousand."""
+        cursor = self._db.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, values).fetchall()
+
     def file_of(self, identity: str, kind: str) -> Path:
         """Where a cell's arrays or weights are, relative to the run directory."""
         return Path(kind) / f"{identity}.safetensors"
@@ -218,7 +227,8 @@ class Store:
 
     def forget_lost_files(self) -> None:
         """Take back the cells whose arrays are gone, so that they are done again."""
-        there = {f"arrays/{path.name}" for path in (self.folder / "arrays").glob("*.safetensors")}
+        folder = self.folder / "arrays"
+        there = {f"arrays/{name}" for name in (os.listdir(folder) if folder.is_dir() else ())}
         rows = self._query("SELECT identity, file FROM cells WHERE file LIKE 'arrays/%'")
         for row in rows:
             if row["file"] not in there:

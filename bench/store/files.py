@@ -56,14 +56,15 @@ def _write(path: Path, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def verified(path: Path, sha256: str) -> bytes:
+def verified(path: Path | str, sha256: str) -> bytes:
     """The content of `path`.
 
     Raises:
         BenchError: missing, or not what was written.
     """
     try:
-        data = path.read_bytes()
+        with open(path, "rb", buffering=0) as stream:
+            data = stream.read()
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -71,7 +72,7 @@ def verified(path: Path, sha256: str) -> bytes:
     return data
 
 
-def read_arrays(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path | str, sha256: str) -> dict[str, NDArray[Any]]:
     """Read arrays written by `write_arrays`.
 
     Raises:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,13 +53,24 @@ def results(store: Store) -> Results:
     sessions = store.rows("SELECT * FROM sessions ORDER BY id")
     if not sessions:
         raise BenchError(f"{store.folder}: nothing was run there yet")
-    rows, metrics = [], {}
-    for found in store.rows(TIDY):
-        *values, info = tuple(found)
-        row = Row(*values)
-        rows.append(row)
-        if info != "{}":
-            metrics[row.measure, row.metric] = MetricInfo(**json.loads(info))
+    with _no_collection():
+        return _results(store, sessions)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without looking for garbage: of a hundred thousand rows that all stay, none is."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _results(store: Store, sessions: list[Any]) -> Results:
+    rows, metrics = _tidy(store)
     provenance = json.loads(sessions[-1]["provenance"])
     damaged: list[str] = []
     facts = store.facts()
@@ -79,6 +93,17 @@ def results(store: Store) -> Results:
     )
 
 
+def _tidy(store: Store) -> tuple[list[Row], dict[tuple[str, str], MetricInfo]]:
+    """Every number, and what is known of each metric (as it was last recorded)."""
+    rows: list[Row] = []
+    texts: dict[tuple[str, str], str] = {}
+    for dataset, backbone, variant, seed, measure, metric, value, unit, info in store.tuples(TIDY):
+        rows.append(Row(dataset, backbone, variant, seed, measure, metric, value, unit))
+        if info != "{}":
+            texts[measure, metric] = info
+    return rows, {key: MetricInfo(**json.loads(text)) for key, text in texts.items()}
+
+
 def _failure(row: Any) -> Failure:
     place = (row["name"], row["dataset"], row["backbone"], row["variant"], row["seed"])
     return Failure(*place, row["measure"], error_text(row["error_kind"], row["error"]))
@@ -91,7 +116,7 @@ def _arrays(
     is lost or damaged."""
     for row in store.rows(ARRAYS, measure):
         try:
-            yield row, files.read_arrays(store.folder / row["file"], row["sha256"])
+            yield row, files.read_arrays(os.path.join(store.folder, row["file"]), row["sha256"])
         except BenchError as error:
             damaged.append(
                 f"{row['name']} is not in the figure: {error}; delete that file and run again"

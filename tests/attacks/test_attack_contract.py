@@ -36,6 +36,21 @@ def test_a_problem_counts_every_question() -> None:
     assert task.evaluations.tolist() == [1, 0, 2, 0]
 
 
+def test_what_an_attack_asks_itself_is_counted_and_kept_where_it_fooled() -> None:
+    clean = images(3)
+    task = Problem(clean, torch.zeros(3).long(), never, KeyedSource(0, "x", 0, range(3)))
+    index = torch.tensor([2, 0])
+    task.note(clean[index] + 0.25, index)
+    assert task.evaluations.tolist() == [1, 0, 1]
+    assert torch.equal(task.best, clean)
+    task.note(clean[index] + 0.25, index, torch.tensor([True, False]))
+    task.note(clean[index] + 0.5, index, torch.tensor([True, True]))
+    assert task.evaluations.tolist() == [3, 0, 3]
+    expected = clean + torch.tensor([0.5, 0.0, 0.25])[:, None, None, None]
+    torch.testing.assert_close(task.best, expected)
+    assert task.distance.isfinite().tolist() == [True, False, True]
+
+
 def test_nobody_is_asked_about_nothing() -> None:
     def fails(batch: Tensor) -> Tensor:
         raise AssertionError(batch.shape)

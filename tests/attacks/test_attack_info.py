@@ -48,6 +48,8 @@ PROVENANCE = {
         ("gaussian_blur", "other"),
         ("pointwise", "other"),
         ("autoattack", "iterative"),
+        ("pgd", "iterative"),
+        ("fgsm", "one-step"),
         ("foolbox:FGSM", "one-step"),
         ("foolbox:L2FastGradientAttack", "one-step"),
         ("foolbox:L2PGD", "iterative"),
@@ -78,6 +80,9 @@ def test_natives_are_described_without_options() -> None:
 
 
 def test_epsilons_and_norm_come_from_the_options() -> None:
+    assert info("pgd", {"epsilons": ["1/5"]}) == AttackInfo("gradient", "Linf", "iterative", (0.2,))
+    found = info("fgsm", {"norm": "L2", "epsilons": [2, 1]})
+    assert found == AttackInfo("gradient", "L2", "one-step", (1.0, 2.0))
     pytest.importorskip("foolbox")
     found = info("foolbox:L2PGD", {"epsilons": [0.5, 1.0]})
     assert found == AttackInfo("gradient", "L2", "iterative", (0.5, 1.0))

@@ -41,6 +41,8 @@ def test_all_attacks_are_there(capsys: Out) -> None:
         ("single_pixel", "L0 decision yes smallest 1,000 any"),
         ("gaussian_blur", "- decision no smallest 300 any"),
         ("autoattack", "Linf gradient yes epsilons 4,000 any"),
+        ("pgd", "Linf gradient yes* epsilons 12 any"),
+        ("fgsm", "Linf gradient no epsilons 2 any"),
         ("foolbox:L2FMNAttack", "L2 gradient no smallest 101 any"),
         ("foolbox:LinfFastGradientAttack", "Linf gradient no* epsilons 2 any"),
         ("torchattacks:Square", "Linf score yes epsilons 2,000 any"),
@@ -71,6 +73,13 @@ def test_one_alone_comes_with_its_options(capsys: Out) -> None:
     where = lines.index("options, with their defaults:")
     assert lines[where + 1 :] == ["  epsilons  1000", '  search    "exact"  (exact or fast)']
     assert "options, with their defaults:" not in listed(capsys, "--like", "additive*")
+    lines = listed(capsys, "--like", "pgd")
+    where = lines.index("options, with their defaults:")
+    assert [line.split()[:2] for line in lines[where + 1 : -1]] == [
+        ["norm", '"Linf"'], ["steps", "20"], ["rel_stepsize", "0.125"], ["random_start", "true"],
+        ["active_set", "true"],
+    ]  # fmt: skip
+    assert lines[-1].split()[0] == "epsilons"
     pytest.importorskip("foolbox")
     lines = listed(capsys, "--like", "foolbox:L2PGD")
     assert "  steps         50" in lines

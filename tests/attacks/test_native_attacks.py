@@ -26,10 +26,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "contrast_reduction": {"epsilons": 30},
     "spatial": {"points": 3, "max_shift": 2.0},
     "shifts": {"points": 5, "max_shift": 2.0},
+    "pgd": {"epsilons": [0.05], "steps": 6},
+    "fgsm": {"epsilons": [0.05]},
 }
 NAMES = list(OPTIONS)
 RANDOM = [name for name in NAMES if not base.load(name).deterministic]
 REDUCING = ("gaussian_blur", "contrast_reduction", "spatial", "shifts")
+FIXED = (*REDUCING, "fgsm")
 
 
 def network(name: str) -> Logits:
@@ -45,12 +48,14 @@ def clean(count: int = 12, channels: int = 1, seed: int = 0) -> Tensor:
 def attacked(name: str, batch: Tensor, **more: Any) -> tuple[Tensor, Any]:
     task = problem(batch, more.pop("logits", network(name)), name=name, **more)
     attack = base.load(name)
-    return attack.run(task, **attack.options(OPTIONS[name])), task
+    options = attack.options(OPTIONS[name])
+    (strength,) = attack.strengths(options)
+    return attack.run(task, **attack.arguments(options, strength)), task
 
 
 def test_these_are_all() -> None:
     assert set(base.REGISTRY.entries) - {"autoattack"} == set(NAMES)
-    assert {name for name in NAMES if base.load(name).deterministic} == set(REDUCING)
+    assert {name for name in NAMES if base.load(name).deterministic} == set(FIXED)
 
 
 @pytest.mark.parametrize("protocol", ["min-l2", "paper"])
