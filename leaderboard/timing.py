@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from leaderboard.results import Results
 from leaderboard.summary import Key, by_seed
+from leaderboard.text import words
 
 # Percent of a machine's processor time. Clocks, caches and memory are shared, so a timing beside
 # others is of the moment; a desktop at rest, or a run's own monitor, stays below.
@@ -22,10 +23,12 @@ def timing_notes(results: Results, dataset: str) -> list[str]:
         for key, seeds in by_seed(results.rows).items()
         if key.dataset == dataset and key.measure.partition("/")[0] == _MEASURE
     }
-    worst = {
-        metric: {_name(key): max(s.values()) for key, s in found.items() if key.metric == metric}
-        for metric in ("other_load", "other_gpu_processes")
-    }
+    worst: dict[str, dict[str, float]] = {"other_load": {}, "other_gpu_processes": {}}
+    for key, values in found.items():
+        if key.metric in worst:
+            # The worst of all seeds and modes.
+            known, name = worst[key.metric], f"{key.backbone} {key.variant}"
+            known[name] = max([*values.values(), known.get(name, 0.0)])
     load = {name: f"{most:.0f} %" for name, most in worst["other_load"].items() if most > BUSY}
     gpu = {name: f"{most:.0f}" for name, most in worst["other_gpu_processes"].items() if most}
     notes = []
@@ -46,14 +49,15 @@ def _smaller_batches(found: dict[Key, dict[int, float]]) -> Iterator[str]:
     columns: dict[str, dict[str, float]] = {}
     for key, seeds in found.items():
         if key.metric == "batch_size":
-            columns.setdefault(key.measure, {})[_name(key)] = min(seeds.values())
-    for batches in columns.values():
+            name = f"{key.backbone} {key.variant}"
+            columns.setdefault(key.measure, {})[name] = min(seeds.values())
+    for measure, batches in columns.items():
         most = max(batches.values())
         fewer = {name: f"{batch:.0f}" for name, batch in batches.items() if batch < most}
         if fewer:
             yield (
-                f"Images/s are of batches of {most:.0f}, but where that did not fit into memory: "
-                f"{_listed(fewer)}."
+                f"{_column(measure)} are of batches of {most:.0f}, but where that did not fit into "
+                f"memory: {_listed(fewer)}."
             )
 
 
@@ -64,6 +68,6 @@ def _listed(values: dict[str, str]) -> str:
     return ", ".join(named[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _name(key: Key) -> str:
-    mode = key.measure.partition("/")[2]
-    return " ".join(part for part in (key.backbone, key.variant, mode.replace("_", " ")) if part)
+def _column(measure: str) -> str:
+    mode = measure.partition("/")[2]
+    return f"{words(mode)}: images/s" if mode else "Images/s"

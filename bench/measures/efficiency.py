@@ -7,21 +7,40 @@ deployed: branches that only training needs are folded, as timm does for its tab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictBool, field_validator
+from pydantic import BeforeValidator, Field, PlainValidator, StrictBool, field_validator
 
+from bench.errors import did_you_mean
 from bench.measures.base import Context, Found, Item, Measure
 from bench.measures.modes import Mode
 from bench.suite.recipe import Number, Strict, Whole
+from bench.suite.words import shown
 from leaderboard.results import Better, MetricInfo, Scale
 
 if TYPE_CHECKING:
     from bench.measures.subject import Subject
 
 
-def _default(value: Any) -> Any:
-    return {} if value == "default" else value
+def _mode(value: Any) -> Any:
+    """A mode as a suite has it, with mistakes in the words of one."""
+    if value == "default":
+        return {}
+    if not isinstance(value, dict | Mode):
+        wish = "must be `default` or a mapping such as {precision: bf16}"
+        raise ValueError(f"{wish}, not {shown(value)}")
+    for key in value if isinstance(value, dict) else ():
+        if key not in Mode.model_fields:
+            raise ValueError(f"unknown key '{key}'{did_you_mean(str(key), Mode.model_fields)}")
+    return value
+
+
+def _batch(value: Any) -> Any:
+    """A number of images, or `largest`."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value == "largest" or (whole and 1 <= value < 2**31):
+        return value
+    raise ValueError(f"must be a whole number from 1 on, or `largest`, not {shown(value)}")
 
 
 class Options(Strict):
@@ -35,12 +54,12 @@ class Options(Strict):
     """
 
     batch_size: Annotated[Whole, Field(ge=1)] = 128
-    batch_sizes: tuple[Annotated[Whole, Field(ge=1)] | Literal["largest"], ...] = ()
+    batch_sizes: tuple[Annotated[int | str, PlainValidator(_batch)], ...] = ()
     limit: Annotated[Whole, Field(ge=1)] = 4096
-    modes: Annotated[
-        tuple[Annotated[Mode, BeforeValidator(_default)], ...], Field(min_length=1)
-    ] = (Mode(),)
-    seconds: Annotated[Number, Field(gt=0)] = 1.0
+    modes: Annotated[tuple[Annotated[Mode, BeforeValidator(_mode)], ...], Field(min_length=1)] = (
+        Mode(),
+    )
+    seconds: Annotated[Number, Field(gt=0)] = 0.5
     resident: StrictBool = True
 
     @field_validator("modes")

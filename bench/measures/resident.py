@@ -26,8 +26,6 @@ from bench.measures.modes import Mode
 if TYPE_CHECKING:
     from torch import nn
 
-# The server imports these once, if this process has them.
-_HEAVY = ("torch", "torchvision", "timm")
 _STATUS = Path("/proc/self/status")
 # Writing 5 there makes the peak of the present process start anew (Linux).
 _CLEAR = Path("/proc/self/clear_refs")
@@ -68,7 +66,8 @@ def resident_peaks(
                     "mode": mode.model_dump(),
                     "threads": torch.get_num_threads(),
                     "path": sys.path,
-                    "modules": [module for module in _HEAVY if module in sys.modules],
+                    # The server imports them once, not each process anew.
+                    "modules": sorted({type(part).__module__ for part in network.modules()}),
                 }
             )
         if peak is not None:
@@ -121,11 +120,15 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 def _serve() -> None:
     """A line of JSON in for each network, a line with its bytes, or null, out; until input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    # What modules print while they are imported is no answer.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for line in sys.stdin:
         request = json.loads(line)
         sys.path[:] = request["path"]
-        for module in request["modules"]:
-            importlib.import_module(module)
+        for module in ("bench.measures.memory", *request["modules"]):
+            with suppress(Exception):  # whoever needs it will see
+                importlib.import_module(module)
         ours, theirs = os.pipe()
         child = os.fork()
         if not child:
@@ -139,7 +142,7 @@ def _serve() -> None:
             # Empty if the process failed or was ended.
             said = answer.read()
         os.waitpid(child, 0)
-        print(said or "null", flush=True)
+        print(said or "null", file=answers, flush=True)
 
 
 def _measure(request: Mapping[str, Any]) -> int:

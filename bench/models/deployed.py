@@ -7,8 +7,6 @@ import copy
 import torch
 from torch import Tensor, nn
 
-# Methods by which timm's modules fold themselves, such as RepVGG's and MobileOne's.
-_FOLDS = ("reparameterize", "fuse", "switch_to_deploy")
 # Folded sums are taken in another order; anything beyond that is another function.
 _TOLERANCE = 1e-2
 
@@ -22,17 +20,30 @@ def deployed(network: nn.Module, image: Tensor) -> nn.Module:
             it, as when an inversion took a module apart, the copy is not folded.
     """
     twin = copy.deepcopy(network).eval()
-    if not any(_folds(module) for module in twin.modules()):
+    if not any(map(_fold, map(type, twin.modules()))):
         return twin
-    from timm.utils.model import reparameterize_model
+    folded = copy.deepcopy(twin)
+    _fold_within(folded)
+    return folded.eval() if _agree(twin, folded.eval(), image) else twin
 
-    folded = reparameterize_model(copy.deepcopy(twin), inplace=True).eval()
-    return folded if _agree(twin, folded, image) else twin
+
+def _fold(kind: type[nn.Module]) -> str | None:
+    """The method by which modules of a class of timm fold themselves; other people's methods of
+    such names mean other things."""
+    if kind.__module__.partition(".")[0] != "timm":
+        return None
+    known = ("fuse", "reparameterize", "switch_to_deploy")
+    return next((name for name in known if callable(getattr(kind, name, None))), None)
 
 
-def _folds(module: nn.Module) -> bool:
-    ours = type(module).__module__.partition(".")[0] == "timm"
-    return ours and any(callable(getattr(module, name, None)) for name in _FOLDS)
+def _fold_within(module: nn.Module) -> None:
+    for name, child in list(module.named_children()):
+        method = _fold(type(child))
+        # `fuse` returns another module, the others change this one.
+        result = getattr(child, method)() if method else None
+        if method == "fuse":
+            setattr(module, name, result)
+        _fold_within(child)
 
 
 @torch.no_grad()

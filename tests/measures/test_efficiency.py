@@ -476,3 +476,17 @@ def test_a_compiled_network_on_a_gpu() -> None:
     found = figures(network, modes=[{"compile": True, "precision": "bf16"}], device=GPU)
     assert found["images_per_second"] > 0
     assert found["train_memory_allocated"] > 0
+
+
+def test_a_chatty_module_does_not_disturb_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "from torch import nn\nprint('hello')\nclass Loud(nn.Linear):\n    pass\n"
+    (tmp_path / "loud_nets.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from loud_nets import Loud  # type: ignore[import-not-found]
+
+    for _ in range(2):
+        network = nn.Sequential(nn.Flatten(), Loud(9, 4))
+        found = figures(network, side=3, batch_size=5000, resident=True)
+        assert 0 < found["inference_memory_resident"] < 1e8
