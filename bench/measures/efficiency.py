@@ -154,6 +154,12 @@ def _counts(subject: Subject) -> dict[str, float]:
     return {name: float(value) for name, value in counts.items()}
 
 
+def forwards(task: Task, test_samples: int) -> float:
+    """About how many images are predicted at the least: warm-up and repeats, and a training pass
+    counts for three."""
+    return 12.0 * task.options.batch_size
+
+
 _DETAILS: tuple[tuple[str, str, str, Better, Scale], ...] = (
     ("train_parameters", "parameters in training", "", "lower", "si"),
     ("macs", "MACs", "per image", "lower", "si"),
@@ -188,6 +194,7 @@ MEASURE = Measure(
     options=Options,
     items=items,
     exclusive=True,
+    forwards=forwards,
     note=note,
     metrics={
         "parameters": MetricInfo("parameters", "", "lower", headline=True, scale="si"),

@@ -76,7 +76,9 @@ def weight_bytes(network: nn.Module) -> int:
 def one_pass(network: nn.Module, forward: Forward, images: Tensor) -> None:
     """Forward and backward in training mode, forward alone in eval mode; gradients are dropped."""
     if network.training:
-        forward(images).sum().backward()
+        loss = forward(images).sum()
+        if loss.requires_grad:  # else there is nothing to train, and no backward pass
+            loss.backward()
         network.zero_grad(set_to_none=True)
     else:
         with torch.no_grad():

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class Mode(Strict):
     """How a network is run; the default is float32, contiguous, not compiled.
 
-    `precision` other than fp32 is autocast, as in a recipe; `channels_last` is the layout of
-    images and weights; `compile` is `torch.compile` with its defaults.
+    `precision` other than fp32 is autocast, as in a recipe, and fp32 what PyTorch makes of it (on
+    CUDA, cuDNN's convolutions may use TF32); `channels_last` is the layout of images and weights;
+    `compile` is `torch.compile` with its defaults.
     """
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -99,7 +99,12 @@ def _server() -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                # Threads that wait for each other on a busy machine must not spin for seconds.
+                "OMP_WAIT_POLICY": "passive",
+            },
         )
         _servers[os.getpid()] = server
         atexit.register(_end, server)

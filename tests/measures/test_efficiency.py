@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import arches
 from bench.data.embedded import fashion_mnist_mini
 from bench.errors import BenchError
-from bench.measures import base, efficiency, memory, timing
+from bench.measures import base, efficiency, memory, sensors, timing
 from bench.measures.efficiency import Options
 from bench.measures.speed import LARGEST
 
@@ -254,12 +254,31 @@ CUDA_SAYS = torch.cuda.OutOfMemoryError("CUDA out of memory.")
 CPU_SAYS = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
 
-@pytest.mark.parametrize("error", [CUDA_SAYS, CPU_SAYS, MemoryError()])
+CUDNN_SAYS = RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+
+@pytest.mark.parametrize("error", [CUDA_SAYS, CPU_SAYS, CUDNN_SAYS, MemoryError()])
 def test_a_batch_backs_off_where_memory_runs_out_and_says_so(error: Exception) -> None:
     found = figures(Greedy(6, error), side=3, batch_size=20, batch_sizes=[LARGEST], limit=64)
     assert found["batch_size"] == 5  # 20, 10, 5
     assert found["largest_batch"] == 4  # 64, 32, ... 4
     assert found["images_per_second"] <= 5 / 0.01
+
+
+def test_energy_is_that_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that draws 10 W: what it takes for an image is 10 W over the images a second."""
+    monkeypatch.setattr(sensors, "energy_counter", lambda *where: lambda: 10 * time.perf_counter())
+    found = figures(Slow(), side=3, batch_size=20, seconds=0.6)
+    assert found["energy_per_image"] == pytest.approx(10 / found["images_per_second"], rel=0.3)
+    monkeypatch.setattr(sensors, "energy_counter", lambda *where: None)
+    assert "energy_per_image" not in figures(Slow(), side=3, seconds=0.6)
+
+
+def test_a_frozen_network_has_no_backward_pass() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(9, 4)).requires_grad_(False)
+    found = figures(network, side=3)
+    assert found["train_memory"] == found["inference_memory"]
+    assert found["parameters"] == 0
 
 
 def test_not_even_one_image() -> None:
@@ -465,9 +484,10 @@ class Wide(nn.Module):
     def __init__(self, times: int) -> None:
         super().__init__()
         self.times = times
+        self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.repeat(1, self.times)[:, :4]
+        return images.repeat(1, self.times)[:, :4] * self.weight
 
 
 @pytest.mark.gpu
