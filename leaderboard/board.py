@@ -161,7 +161,8 @@ def _columns(results: Results, ledger: _Ledger, nets: Sequence[Net]) -> list[Col
         if measure not in known:
             found.append(Column(measure, "", words(measure.rpartition("/")[2]), MetricInfo("")))
     found.sort(key=lambda column: _FAMILIES.get(column.family, _OTHER))
-    count = Counter(column.title for column in found)
+    # Those with a part after the slash are told apart by it.
+    count = Counter(column.title for column in found if "/" not in column.measure)
     return [replace(column, title=_told_apart(column, count)) for column in found]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
+from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.board import Section, Table, sections
 from leaderboard.kept import Kept, fingerprint
 from leaderboard.results import Results
@@ -54,6 +54,7 @@ def _section(results: Results, section: Section, taken: set[str], kept: Kept) ->
     from leaderboard.flags import flags
     from leaderboard.localization_page import localization_blocks
     from leaderboard.robustness_page import robustness_blocks
+    from leaderboard.timing import timing_notes
 
     dataset = section.dataset
     raised = flags(results, dataset)
@@ -64,6 +65,9 @@ def _section(results: Results, section: Section, taken: set[str], kept: Kept) ->
         yield _grid(table, [] if number else raised)
     if section.has_gaps:
         yield Text(GAPS)
+    notes = timing_notes(results, dataset)
+    if notes:
+        yield Bullets(tuple(("", note) for note in notes))
     yield from robustness_blocks(results, dataset, raised, taken, kept)
     yield from corruption_blocks(results, dataset, taken)
     yield from localization_blocks(results, dataset, taken)

@@ -16,6 +16,7 @@ from leaderboard.board import Line, Section, Table, sections
 from leaderboard.page import NOTHING
 from leaderboard.results import Results
 from leaderboard.text import one_line, words
+from leaderboard.timing import timing_notes
 
 _STYLES = {"value": "", "failed": "red", "missing": "dim", "flag": "yellow"}
 _NAME = 28  # characters of a name; a longer one is shortened in its middle
@@ -38,6 +39,8 @@ class TerminalTable:
         for section in boards:
             for table in section.tables:
                 yield from _grids(section, table, options.max_width)
+            for note in timing_notes(self.results, section.dataset):
+                yield Text(f"note  {one_line(note, 300)}", style=_STYLES["flag"])
             yield from _flags(self.results, section.dataset)
         for bad in self.results.failures:
             yield Text(f"failed  {one_line(bad.cell)}: {one_line(bad.error, 300)}", style="red")

@@ -47,7 +47,7 @@ REGISTRY = Registry(
         ),
         "efficiency": (
             "bench.measures.efficiency:MEASURE",
-            "parameters, FLOPs, images/s, peak memory",
+            "parameters, FLOPs and MACs, peak memory, images/s, latency, energy",
         ),
     },
 )

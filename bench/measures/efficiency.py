@@ -1,117 +1,211 @@
-"""Efficiency: parameters, FLOPs, throughput and peak memory of a network at the data set's size."""
+"""Efficiency: parameters, operations, memory, throughput, latency and energy of a network.
+
+Everything is of images of the data set's size. What concerns prediction is of the network as it is
+deployed: branches that only training needs are folded, as timm does for its tables.
+"""
 
 from __future__ import annotations
 
-import statistics
-import time
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field, PlainValidator, StrictBool, field_validator
 
-from bench.measures.base import Context, Found, Measure
-from bench.suite.recipe import Number, Whole
-from leaderboard.results import MetricInfo
+from bench.errors import did_you_mean
+from bench.measures.base import Context, Found, Item, Measure
+from bench.measures.modes import Mode
+from bench.suite.recipe import Number, Strict, Whole
+from bench.suite.words import shown
+from leaderboard.results import Better, MetricInfo, Scale
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from bench.models.network import Network
+    from bench.measures.subject import Subject
 
 
-class Options(BaseModel):
-    """Options of the measure in a suite: batch size of every figure, and seconds spent timing."""
+def _mode(value: Any) -> Any:
+    """A mode as a suite has it, with mistakes in the words of one."""
+    if value == "default":
+        return {}
+    if not isinstance(value, dict | Mode):
+        wish = "must be `default` or a mapping such as {precision: bf16}"
+        raise ValueError(f"{wish}, not {shown(value)}")
+    for key in value if isinstance(value, dict) else ():
+        if key not in Mode.model_fields:
+            raise ValueError(f"unknown key '{key}'{did_you_mean(str(key), Mode.model_fields)}")
+    return value
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+def _batch(value: Any) -> Any:
+    """A number of images, or `largest`."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value == "largest" or (whole and 1 <= value < 2**31):
+        return value
+    raise ValueError(f"must be a whole number from 1 on, or `largest`, not {shown(value)}")
+
+
+class Options(Strict):
+    """Options of the measure in a suite.
+
+    `batch_size` is that of the memory figures and of `images_per_second`; `batch_sizes` are further
+    ones for the throughput, numbers or `largest`: the first of `limit`, limit/2, limit/4 ... that
+    fits into memory. `modes` are ways to run the network (see `Mode`; `default` is fp32), a cell
+    each. `seconds` are spent on each timing. `resident` also measures, on the CPU, the resident
+    memory in fresh processes.
+    """
 
     batch_size: Annotated[Whole, Field(ge=1)] = 128
-    seconds: Annotated[Number, Field(gt=0)] = 1.0
+    batch_sizes: tuple[Annotated[int | str, PlainValidator(_batch)], ...] = ()
+    limit: Annotated[Whole, Field(ge=1)] = 4096
+    modes: Annotated[tuple[Annotated[Mode, BeforeValidator(_mode)], ...], Field(min_length=1)] = (
+        Mode(),
+    )
+    seconds: Annotated[Number, Field(gt=0)] = 0.5
+    resident: StrictBool = True
+
+    @field_validator("modes")
+    @classmethod
+    def _once(cls, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+        labels = [mode.label or "default" for mode in modes]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"mode {label} is there twice")
+        return modes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one cell measures: a mode, and `counts`, which are the same in all of them."""
+
+    options: Options
+    mode: Mode
+    counts: bool
+
+
+def items(options: Options) -> list[Item]:
+    """A cell for each mode; the default one has no name, and the first one has the counts."""
+    # In an order and form that say the same for the same wish.
+    wanted = sorted(set(options.batch_sizes), key=str)
+    key = options.model_dump(mode="json", exclude={"modes"}) | {"batch_sizes": wanted}
+    return [
+        Item(
+            mode.label or None,
+            key | {"mode": mode.model_dump(mode="json"), "counts": not number},
+            Task(options, mode, not number),
+        )
+        for number, mode in enumerate(options.modes)
+    ]
+
+
+def note(options: Options) -> str:
+    """How it was measured, in a sentence."""
+    modes = ", ".join(mode.label or "fp32" for mode in options.modes)
+    return (
+        f"Efficiency: FLOPs are two for each multiply-add; training memory is that of tensors in "
+        f"a forward and backward pass of {options.batch_size} images; images/s is the median of "
+        f"batches of {options.batch_size}, unless it says otherwise ({modes})."
+    )
 
 
 def run(context: Context) -> Found:
-    """Return the figures; random images serve, for values do not change the cost."""
-    import torch
+    """Return the figures of a mode; those that this machine or mode does not have are left out.
 
-    options: Options = context.options
-    network = context.network.eval()
-    shape = (options.batch_size, context.dataset.channels, *context.dataset.test.images.shape[2:])
-    generator = torch.Generator().manual_seed(context.seed)
-    images = torch.rand(shape, generator=generator).to(context.device)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    metrics = {
-        "parameters": float(sum(p.numel() for p in parameters)),
-        "flops": _flops(network, images[:1]),
-        "train_memory": _training_memory(network, images, context.device),
-        "images_per_second": _throughput(network, images, options.seconds, context.device),
+    - `parameters` (without frozen ones), `flops`, `macs` and `activations` (elements) of the
+      deployed network for one image (:mod:`arches.operations`), `train_parameters`;
+    - `train_memory`, `inference_memory`: bytes in tensors; `..._allocated` and `..._reserved` of
+      CUDA's allocator, `..._resident` of a fresh process on the CPU. `train_batch_size` and
+      `inference_batch_size` are their batches, fewer where memory ran out;
+    - `images_per_second` and `batch_size`, and the like for other batches (`[64]`, `[largest]`),
+      `largest_batch`; `..._iqr` are interquartile ranges;
+    - `latency` of one image and its tails, in ms (:func:`bench.measures.timing.latencies`);
+    - `energy_per_image` in joules, of the device alone, while `images_per_second` was timed;
+    - `other_load`, `clock` and others of :func:`bench.measures.sensors.watching`.
+
+    Raises:
+        BenchError: not even one image fits into memory.
+    """
+    from bench.measures.peaks import memory_peaks
+    from bench.measures.speed import speeds
+    from bench.measures.subject import subject_of
+    from bench.measures.timing import fastest
+
+    task: Task = context.options
+    with fastest():
+        subject = subject_of(context)
+        metrics = _counts(subject) if task.counts else {}
+        metrics |= memory_peaks(subject)
+        metrics |= speeds(subject, context.progress)
+        return Found(metrics)
+
+
+def _counts(subject: Subject) -> dict[str, float]:
+    from arches.operations import count_operations
+
+    trained = [(p.numel(), p.requires_grad) for p in subject.trained.parameters()]
+    frozen = sum(size for size, learns in trained if not learns)
+    found = count_operations(subject.deployed, subject.shape)
+    counts = {
+        # Folding makes new weights, of which nobody can tell whether they were frozen.
+        "parameters": sum(p.numel() for p in subject.deployed.parameters()) - frozen,
+        "train_parameters": sum(size for size, learns in trained if learns),
+        "flops": found.flops,
+        "macs": found.macs,
+        "activations": found.activations,
     }
-    return Found(metrics)
+    return {name: float(value) for name, value in counts.items()}
 
 
-def _flops(network: Network, image: Tensor) -> float:
-    """Floating-point operations of one forward pass of one image (2 per multiply-add)."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(image)
-    return float(counter.get_total_flops())
+def forwards(task: Task, test_samples: int) -> float:
+    """About how many images are predicted at the least: warm-up and repeats, and a training pass
+    counts for three."""
+    return 12.0 * task.options.batch_size
 
 
-def _training_memory(network: Network, images: Tensor, device: torch.device) -> float:
-    """Peak bytes held in tensors during one forward and backward pass in training mode, weights
-    included: on CUDA what the allocator reports, on the CPU the storages alive at once."""
-    import copy
-
-    import torch
-
-    from bench.measures.memory import StorageTracker
-
-    # A copy: training mode moves the statistics of batch normalisation.
-    twin = copy.deepcopy(network).train()
-    held = sum(t.untyped_storage().nbytes() for t in [*twin.parameters(), *twin.buffers()])
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        twin(images).sum().backward()
-        torch.cuda.synchronize(device)
-        return float(torch.cuda.max_memory_allocated(device) - before + held)
-    with StorageTracker() as tracker:
-        twin(images).sum().backward()
-    return float(tracker.peak + held)
-
-
-def _throughput(network: Network, images: Tensor, seconds: float, device: torch.device) -> float:
-    """Images per second of inference: median over batches for about `seconds`, after warm-up."""
-    import torch
-
-    def once() -> float:
-        start = time.perf_counter()
-        network(images)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    with torch.no_grad():
-        for _ in range(3):
-            once()
-        times: list[float] = []
-        while sum(times) < seconds or len(times) < 5:
-            times.append(once())
-    return len(images) / statistics.median(times)
-
-
+_DETAILS: tuple[tuple[str, str, str, Better, Scale], ...] = (
+    ("train_parameters", "parameters in training", "", "lower", "si"),
+    ("macs", "MACs", "per image", "lower", "si"),
+    ("activations", "activations", "elements per image", "lower", "si"),
+    ("inference_memory", "inference memory", "B", "lower", "bytes"),
+    ("train_memory_allocated", "training memory, allocated", "B", "lower", "bytes"),
+    ("train_memory_reserved", "training memory, reserved", "B", "lower", "bytes"),
+    ("train_memory_resident", "training memory, resident", "B", "lower", "bytes"),
+    ("inference_memory_allocated", "inference memory, allocated", "B", "lower", "bytes"),
+    ("inference_memory_reserved", "inference memory, reserved", "B", "lower", "bytes"),
+    ("inference_memory_resident", "inference memory, resident", "B", "lower", "bytes"),
+    ("train_batch_size", "batch of the training memory", "images", "neither", "plain"),
+    ("inference_batch_size", "batch of the inference memory", "images", "neither", "plain"),
+    ("images_per_second_iqr", "images/s, interquartile range", "images/s", "lower", "si"),
+    ("batch_size", "batch of the throughput", "images", "neither", "plain"),
+    ("largest_batch", "largest batch", "images", "higher", "plain"),
+    ("latency", "latency", "ms", "lower", "plain"),
+    ("latency_iqr", "latency, interquartile range", "ms", "lower", "plain"),
+    ("latency_p95", "latency, 95th percentile", "ms", "lower", "plain"),
+    ("latency_p99", "latency, 99th percentile", "ms", "lower", "plain"),
+    ("latency_samples", "passes of the latency", "", "neither", "plain"),
+    ("energy_per_image", "energy", "J per image", "lower", "plain"),
+    ("other_load", "load by others", "%", "lower", "plain"),
+    ("other_gpu_processes", "other processes on the GPU", "", "lower", "plain"),
+    ("clock", "clock", "MHz", "neither", "plain"),
+    ("power_state", "power state", "", "lower", "plain"),
+)
 MEASURE = Measure(
     "efficiency",
     run,
+    version=2,
     options=Options,
+    items=items,
     exclusive=True,
+    forwards=forwards,
+    note=note,
     metrics={
         "parameters": MetricInfo("parameters", "", "lower", headline=True, scale="si"),
         "flops": MetricInfo("FLOPs", "per image", "lower", headline=True, scale="si"),
+        "train_memory": MetricInfo("training memory", "B", "lower", headline=True, scale="bytes"),
         "images_per_second": MetricInfo(
             "images/s", "images/s", "higher", headline=True, scale="si"
         ),
-        "train_memory": MetricInfo("training memory", "B", "lower", headline=True, scale="bytes"),
+    }
+    | {
+        name: MetricInfo(title, unit, better, scale=scale)
+        for name, title, unit, better, scale in _DETAILS
     },
 )

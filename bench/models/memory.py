@@ -6,8 +6,15 @@ import gc
 
 import torch
 
-# The CPU allocator raises a plain RuntimeError.
-_CPU_WORDS = ("not enough memory", "can't allocate memory", "bad_alloc")
+# The CPU allocator raises a plain RuntimeError, and so do CUDA and its libraries (cuDNN, cuBLAS)
+# where they ask for memory by themselves.
+_WORDS = (
+    "not enough memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "cuda error: out of memory",
+    "status_alloc_failed",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -15,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(word in text for word in _CPU_WORDS)
+    return isinstance(error, RuntimeError) and any(word in text for word in _WORDS)
 
 
 def release() -> None:

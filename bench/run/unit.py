@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bench.measures import base as measures
 from bench.models import backbones, weights
 from bench.models.network import Network, wrap
 from bench.plan.cell import Cell, Training
+from bench.run.device_lock import alone_on
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.place import Place, load_dataset
 from bench.store import parts, transfer
@@ -82,7 +84,9 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
                 network = network or _loaded(unit, dataset, device)
                 pristine = pristine or copy_of(network)
                 kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
-                outcome = _measured(cell, network, dataset, device, watch, kept, known)
+                # Timings of other runs on this machine wait, as those of this one do.
+                with alone_on(device) if cell.exclusive else nullcontext():
+                    outcome = _measured(cell, network, dataset, device, watch, kept, known)
                 if restore(network, pristine):
                     known.clear()
                     raise BenchError(

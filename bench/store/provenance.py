@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bench.measures.sensors import power_state
+
 PACKAGES = ("topdown-bench", "torch", "torchvision", "numpy", "safetensors", "pydantic")
 
 
@@ -23,6 +25,7 @@ def collect(suite: str, device: str, **more: Any) -> dict[str, Any]:
         "versions": {name: _version(name) for name in PACKAGES},
         "git_commit": git_commit(),
         "hardware": hardware(device),
+        "power": power_state(device),
         "system": f"{platform.system()} {platform.release()}",
         **more,
     }

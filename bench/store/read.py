@@ -191,6 +191,8 @@ def _shown(provenance: dict[str, Any], sessions: list[Any], suite: str) -> dict[
         "commit": provenance["git_commit"],
         "sessions": str(len(sessions)),
     }
+    if provenance.get("power"):
+        shown["power"] = provenance["power"]
     if provenance.get("plugins"):
         shown["plugins"] = ", ".join(f"{n} ({c})" for n, c in sorted(provenance["plugins"].items()))
     shown["suite"] = suite

@@ -15,7 +15,7 @@ from bench.suite.recipe import Recipe
 
 GIVEN: dict[str, dict[str, object]] = {
     "accuracy": {},
-    "efficiency": {"batch_size": 2, "seconds": 0.01},
+    "efficiency": {"batch_size": 2, "seconds": 0.01, "resident": False},
     "corruptions": {"corruptions": ["gaussian_noise"], "severities": [1], "samples": 8},
     "localization": {"foreground": 0.5, "score": "logit"},
     "faithfulness": {"steps": 4},
@@ -53,7 +53,9 @@ def test_every_measure_finds_its_headlines(title: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_efficiency_agrees_with_the_description(name: str) -> None:
-    metrics = found(efficiency.MEASURE, name, efficiency.Options(batch_size=4, seconds=0.01))
+    options = efficiency.Options(batch_size=4, seconds=0.01, resident=False)
+    (item,) = efficiency.items(options)
+    metrics = found(efficiency.MEASURE, name, item.options)
     totals = arches.describe(network(name), image_size=SIDE, measured=False).totals
     assert metrics["parameters"] == totals.parameters
     assert metrics["flops"] == totals.flops

@@ -41,7 +41,7 @@ GOLDEN = {
     "fashion-mnist-mini/lenet_fc/bu/seed0/accuracy": "4ed2a6923fa86b4e18c7",
     "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/additive_gaussian": "c000f86c69d064eb098f",
     "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/gaussian_blur": "0f3f988cdc58c693fb60",
-    "fashion-mnist-mini/lenet_fc/td/seed1/efficiency": "846d529ee6044b45d0fd",
+    "fashion-mnist-mini/lenet_fc/td/seed1/efficiency": "d406e62815c8b4c2ddbd",
 }
 
 

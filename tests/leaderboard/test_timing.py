@@ -1,0 +1,105 @@
+"""What a board says of its timings."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import leaderboard
+from bench.measures import base
+from leaderboard import MetricInfo, Results, Row
+from leaderboard.board import sections
+from leaderboard.timing import BUSY, timing_notes
+
+
+def made(**values: dict[str, float]) -> Results:
+    """A net for each keyword, with two seeds; the second is a little larger."""
+    rows = [
+        Row("d", net, "bu", seed, "efficiency", metric, value * (1 + seed / 10), "")
+        for net, metrics in values.items()
+        for metric, value in metrics.items()
+        for seed in (0, 1)
+    ]
+    info = MetricInfo("images/s", "images/s", "higher", headline=True)
+    return Results("t", tuple(rows), {("efficiency", "images_per_second"): info})
+
+
+QUIET = {"images_per_second": 10.0, "other_load": 5.0, "batch_size": 1.0}
+
+
+def test_a_quiet_machine_is_not_mentioned() -> None:
+    assert timing_notes(made(one=QUIET, two=QUIET), "d") == []
+
+
+def test_a_busy_machine_is() -> None:
+    results = made(one=QUIET, two=QUIET | {"other_load": 40.0})
+    (note,) = timing_notes(results, "d")
+    assert "more than 10 % of the processors' time" in note
+    assert note.endswith("of that moment: two bu (44 %).")
+    assert timing_notes(results, "another") == []
+    edge = BUSY / 1.1  # of the larger seed
+    assert timing_notes(made(one=QUIET | {"other_load": edge}), "d") == []
+    assert timing_notes(made(one=QUIET | {"other_load": edge + 0.1}), "d")
+
+
+def test_others_on_the_gpu_are() -> None:
+    (note,) = timing_notes(made(one=QUIET | {"other_gpu_processes": 1.0}), "d")
+    assert note.startswith("Busy GPU")
+
+
+def test_smaller_batches_are() -> None:
+    results = made(one=QUIET | {"batch_size": 128.0}, two=QUIET | {"batch_size": 32.0})
+    (note,) = timing_notes(results, "d")
+    assert "batches of 128" in note
+    assert "two bu (32)" in note
+
+
+def test_many_networks_are_not_all_named() -> None:
+    nets = {f"net{number}": QUIET | {"other_load": 50.0} for number in range(9)}
+    (note,) = timing_notes(made(**nets), "d")
+    assert "net5 bu (55 %) and 3 more" in note
+    assert "net6" not in note
+
+
+def test_every_page_says_so(tmp_path: Path) -> None:
+    results = made(one=QUIET | {"other_load": 40.0})
+    page = leaderboard.render_markdown(results, tmp_path).read_text(encoding="utf-8")
+    assert "- Busy machine: other programs" in page
+    html = leaderboard.render_html(results, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<li>Busy machine" in html
+    stream = io.StringIO()
+    Console(width=300, file=stream).print(leaderboard.terminal_table(results))
+    assert "note  Busy machine" in stream.getvalue()
+
+
+MODES = ("efficiency", "efficiency/bf16+channels_last", "efficiency/compile")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_columns_of_several_modes(count: int) -> None:
+    """Counts once, then what each mode has of its own; a table that fits a page."""
+    infos = base.load("efficiency").metrics
+    found = {
+        MODES[0]: ("parameters", "flops", "macs", "train_memory", "images_per_second", "latency"),
+        MODES[1]: ("train_memory", "images_per_second", "latency"),
+        MODES[2]: ("images_per_second", "latency"),
+    }
+    rows = [
+        Row("d", "net", "bu", 0, measure, metric, 1.0, "")
+        for measure in MODES[:count]
+        for metric in found[measure]
+    ]
+    metrics = {(row.measure, row.metric): infos[row.metric] for row in rows}
+    (section,) = sections(Results("t", tuple(rows), metrics))
+    (table,) = section.tables
+    headings = [column.heading for column in table.columns]
+    assert headings == [
+        *("Parameters ↓", "FLOPs ↓ (per image)", "Training memory ↓", "Images/s ↑"),
+        *["Bf16+channels last: training memory ↓", "Bf16+channels last: images/s ↑"][
+            : 2 * (count > 1)
+        ],
+        *["Compile: images/s ↑"][: count > 2],
+    ]
