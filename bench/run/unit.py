@@ -25,7 +25,8 @@ from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, 
 from bench.run.place import Place, load_dataset
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
-from bench.train.determinism import is_deterministic, numerics, seeded
+from bench.train.determinism import numerics, seeded
+from bench.train.settings import mode_of
 from bench.train.trainer import Epoch, train
 from leaderboard.results import MetricInfo
 
@@ -64,7 +65,7 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     if place.threads:
         torch.set_num_threads(place.threads)
     dataset = network = pristine = None
-    with numerics(is_deterministic(unit.training.recipe, device), device):
+    with numerics(mode_of(unit.training.recipe, device), device):
         if unit.train is not None:
             cell = unit.train
             emit(CellStarted(cell))
@@ -106,7 +107,7 @@ def _trained(
         with seeded(training.seed):
             network = build_network(training, dataset)
             check_logits(network, dataset)
-            epochs = train(
+            history = train(
                 network,
                 dataset,
                 training.recipe,
@@ -116,6 +117,7 @@ def _trained(
             )
     except (Exception, SystemExit) as error:
         return watch.failed(error), None
+    epochs = history.epochs
     last = epochs[-1]
     metrics = {"train_loss": last.loss, "epochs": float(last.number)}
     if last.validation is not None:
@@ -124,7 +126,8 @@ def _trained(
     facts = {
         "losses": [epoch.loss for epoch in epochs],
         "validation": [epoch.validation for epoch in epochs],
-        "environment": transfer.environment(device.type),
+        "environment": transfer.environment(str(device)),
+        "training": dict(history.facts),
     }
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 
