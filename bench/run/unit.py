@@ -23,6 +23,7 @@ from bench.models.network import Network, wrap
 from bench.plan.cell import Cell, Training
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.place import Place, load_dataset
+from bench.run.pristine import Pristine
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
 from bench.train.determinism import numerics, seeded
@@ -80,10 +81,10 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
             try:
                 dataset = dataset or load_dataset(cell.training, place)
                 network = network or _loaded(unit, dataset, device)
-                pristine = pristine or copy_of(network)
+                pristine = pristine or Pristine(network)
                 kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
                 outcome = _measured(cell, network, dataset, device, watch, kept)
-                if restore(network, pristine):
+                if pristine.restore(network):
                     raise BenchError(
                         "the measure changed the network; measures must leave it alone"
                     )
@@ -184,23 +185,6 @@ def check_logits(network: Network, dataset: Dataset) -> None:
             f"the backbone returns logits of shape {tuple(logits.shape)} for {wanted[0]} images "
             f"of {wanted[1]} classes; it must be {wanted}"
         )
-
-
-def copy_of(network: Network) -> dict[str, torch.Tensor]:
-    """All weights and statistics, to compare with later."""
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def restore(network: Network, pristine: dict[str, torch.Tensor]) -> bool:
-    """Undo what a measure did to the network; return whether it had changed weights."""
-    network.zero_grad(set_to_none=True)
-    state = network.state_dict()
-    changed = state.keys() != pristine.keys() or any(
-        not torch.equal(state[name], tensor) for name, tensor in pristine.items()
-    )
-    if changed:
-        network.load_state_dict(pristine)
-    return changed
 
 
 class _Kept(measures.Parts):

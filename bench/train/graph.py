@@ -83,7 +83,7 @@ class GraphedStep:
             finally:
                 torch.cuda.set_sync_debug_mode(mode)
         torch.cuda.current_stream(self._device).wait_stream(self._side)
-        if any("synchroniz" in str(warning.message) for warning in caught or ()):
+        if any("called a synchronizing" in str(warning.message) for warning in caught or ()):
             self.note = "no CUDA graph: the host waits for the device within a step"
         return loss
 
