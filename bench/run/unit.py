@@ -26,7 +26,7 @@ from bench.run.place import Place, load_dataset
 from bench.run.pristine import Pristine
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
-from bench.train.determinism import numerics, seeded
+from bench.train.determinism import current, numerics, seeded
 from bench.train.settings import mode_of
 from bench.train.trainer import Epoch, train
 from leaderboard.results import MetricInfo
@@ -66,7 +66,7 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     if place.threads:
         torch.set_num_threads(place.threads)
     dataset = network = pristine = None
-    with numerics(mode_of(unit.training.recipe, device), device):
+    with current(device), numerics(mode_of(unit.training.recipe, device), device):
         if unit.train is not None:
             cell = unit.train
             emit(CellStarted(cell))

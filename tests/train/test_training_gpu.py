@@ -86,7 +86,7 @@ def test_a_network_that_waits_is_not_captured_and_trains() -> None:
 
 
 def test_replayed_steps_are_the_eager_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Same images, draws, learning rates and partial batch; without dropout nothing else is left."""
+    """Same images, draws, rates and partial batch; without dropout nothing else is left."""
     dataset = corner_set(90, channels=3)  # 81 to train on: six batches of 12 and one of 9
     changes = {"augment": EVERYTHING, "precision": "fp32", "epochs": 4, "batch_size": 12}
     recipe = RECIPE.model_copy(update={**changes, "mode": "fast"})
