@@ -132,7 +132,7 @@ def upsample(x: Tensor, size: tuple[int, int], mode: str = "nearest") -> Tensor:
 
 def _doubles(size: int, target: int) -> bool:
     """Whether the target is the size times a power of two."""
-    times, rest = divmod(target, size)
+    times, rest = target // size, target % size  # divmod is not traced by every torch.compile
     return rest == 0 and times & (times - 1) == 0
 
 
