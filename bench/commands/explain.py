@@ -181,9 +181,9 @@ def _draw(
 
     from bench.commands.explain_pictures import NothingToDrawError, figures, scene
     from bench.models.memory import is_out_of_memory
+    from bench.models.settings import mode_of
     from bench.run.place import load_dataset
     from bench.train.determinism import numerics
-    from bench.train.settings import mode_of
 
     notes = [f"{one.training.variant}: {one.missing}" for one in members if one.missing]
     there = [one for one in members if not one.missing]

@@ -20,6 +20,7 @@ from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones, weights
 from bench.models.network import Network, wrap
+from bench.models.settings import mode_of
 from bench.plan.cell import Cell, Training
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.place import Place, load_dataset
@@ -27,7 +28,6 @@ from bench.run.pristine import Pristine
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
 from bench.train.determinism import current, numerics, seeded
-from bench.train.settings import mode_of
 from bench.train.trainer import Epoch, train
 from leaderboard.results import MetricInfo
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from bench.train.settings import Mode
+from bench.models.settings import Mode
 
 
 @contextmanager

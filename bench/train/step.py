@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import torch
@@ -13,10 +12,10 @@ from bench.data.dataset import Split
 from bench.errors import BenchError
 from bench.models.memory import is_out_of_memory, release
 from bench.models.network import Network
+from bench.models.settings import Settings, autocast
 from bench.suite.recipe import Recipe
 from bench.train.augment import Draws, apply, colour_axes, draw, on_device
 from bench.train.graph import GraphedStep
-from bench.train.settings import Settings
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -178,15 +177,6 @@ def optimizer(
         # Three times faster than a loop on the CPU; else PyTorch chooses (foreach on devices).
         fused=True if floats and device.type in ("cpu", "cuda") else None,
     )
-
-
-def autocast(settings: Settings, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Autocast for the precision; nothing for fp32."""
-    if settings.precision == "fp32":
-        return contextlib.nullcontext()
-    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float16
-    # Weights are used once a step: a cache of their casts would only be memory.
-    return torch.autocast(device.type, dtype=dtype, cache_enabled=False)
 
 
 def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, object]]:

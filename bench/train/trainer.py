@@ -14,11 +14,11 @@ from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.models.memory import in_batches_that_fit
 from bench.models.network import Network
+from bench.models.settings import autocast, settle
 from bench.suite.recipe import Recipe
 from bench.train.determinism import reproducible_threads
 from bench.train.schedule import learning_rate
-from bench.train.settings import settle
-from bench.train.step import Step, autocast
+from bench.train.step import Step
 
 
 class TrainingDivergedError(BenchError):

@@ -17,9 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from train_parts import CPU, corner_set, digest, lenet, same_weights, trained
 
 from bench.models.network import wrap
+from bench.models.settings import Mode
 from bench.suite.recipe import Augment, Recipe
 from bench.train.determinism import numerics, seeded
-from bench.train.settings import Mode
 from bench.train.trainer import train
 
 SHORT = Recipe(

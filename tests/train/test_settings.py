@@ -11,10 +11,10 @@ from train_parts import CPU, corner_set, lenet, linear
 
 import arches
 from bench.models import hardware
+from bench.models import settings as module
 from bench.models.network import wrap
+from bench.models.settings import Settings, mode_of, settle
 from bench.suite.recipe import Recipe
-from bench.train import settings as module
-from bench.train.settings import Settings, mode_of, settle
 from bench.train.trainer import train
 
 

@@ -6,6 +6,7 @@ comes to the same settings, and they are recorded with the training.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,3 +76,12 @@ def is_known_code(network: nn.Module) -> bool:
         and not isinstance(module, torch.fx.GraphModule)
         for module in network.modules()
     )
+
+
+def autocast(settings: Settings, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Autocast for the precision; nothing for fp32."""
+    if settings.precision == "fp32":
+        return contextlib.nullcontext()
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float16
+    # Weights are used once a step: a cache of their casts would only be memory.
+    return torch.autocast(device.type, dtype=dtype, cache_enabled=False)
