@@ -183,6 +183,8 @@ def _way(facts: Mapping[str, Any]) -> str:
     parts.append(f"{threads} CPU thread{'s' if threads > 1 else ''}")
     if facts["cuda_graph"]:
         parts.append("steps replayed as a CUDA graph")
+    if "note" in facts:
+        parts.append(facts["note"])
     if "parts" in facts:
         parts.append(f"batches in {facts['parts']} parts")
     return ", ".join(parts)

@@ -66,7 +66,9 @@ class RecipeKeys(Strict):
     `mean` is subtracted after scaling to [0, 1]: "per_pixel" or "per_channel" means of the whole
     training set; `test_mean: own` takes the test set's own mean for test images, as the authors
     did for Imagenette. `std` divides per channel. `bn_momentum` is PyTorch's (weight of the new
-    batch); None keeps each network's own.
+    batch); None keeps each network's own. A batch of `batch_size` that does not fit into memory is
+    done in parts whose gradients add up to the same step, and the record says so; with batch
+    normalisation, whose statistics would change, the training fails and says what to lower.
 
     `mode` is "deterministic" (the same bits on one machine: one CPU thread, deterministic kernels)
     or "fast" (all threads; on CUDA, kernels chosen by timing and a captured graph of the step);

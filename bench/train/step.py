@@ -56,8 +56,9 @@ class Step:
         half = settings.precision == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
         self.graphed: GraphedStep | None = None
-        self.note = why_eager(settings, device)
-        if not self.note:
+        eager = why_eager(settings, device)
+        self.note = eager or ""
+        if eager is None:
             self.graphed = GraphedStep(recipe.batch_size, device)
 
     def __call__(self, index: Tensor, lr: float) -> Tensor:
@@ -125,7 +126,8 @@ class Step:
     def _divide(self, count: int, error: BaseException) -> None:
         """Go on in twice as many parts, if that is the same optimisation."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.graphed, self.note = None, "no CUDA graph: the batch is done in parts"
+        if self.graphed is not None:
+            self.graphed, self.note = None, "no CUDA graph: the batch is done in parts"
         batch = f"out of memory on {self.device}{held(self.device)} with batch_size {count}"
         if any(isinstance(m, nn.modules.batchnorm._NormBase) for m in self.network.modules()):
             raise TrainingMemoryError(
@@ -145,15 +147,16 @@ class Step:
         return torch.cat(parts)
 
 
-def why_eager(settings: Settings, device: torch.device) -> str:
-    """Why a step is not captured as a CUDA graph; empty if it is worth a try."""
+def why_eager(settings: Settings, device: torch.device) -> str | None:
+    """Why a step is not captured as a CUDA graph: None if it is worth a try, empty where nobody
+    expects it (on the CPU, in deterministic mode)."""
     if device.type != "cuda" or settings.mode == "deterministic":
-        return "no CUDA graph: " + ("deterministic mode" if device.type == "cuda" else "CPU")
+        return ""
     if not settings.known_code:
         return "no CUDA graph: code of others may do something else at each step"
     if settings.precision == "fp16":
         return "no CUDA graph: fp16 scales its loss anew"
-    return ""
+    return None
 
 
 def held(device: torch.device) -> str:

@@ -15,6 +15,7 @@ from bench.models import settings as module
 from bench.models.network import wrap
 from bench.models.settings import Settings, mode_of, settle
 from bench.suite.recipe import Recipe
+from bench.train.step import optimizer, why_eager
 from bench.train.trainer import train
 
 
@@ -110,7 +111,6 @@ def test_what_was_used_is_told() -> None:
     ):
         facts = dict(train(wrap(lenet(dataset), dataset, given), dataset, given, 0, CPU).facts)
         assert facts.pop("threads") == (1 if facts["mode"] == "deterministic" else THREADS)
-        assert facts.pop("note") == "no CUDA graph: CPU"
         assert facts == {**expected, "cuda_graph": False}
 
 
@@ -126,8 +126,21 @@ def test_own_code_that_stands_no_channels_last_trains_by_default() -> None:
 
 
 def test_weights_are_updated_in_one_call() -> None:
-    from bench.train.step import optimizer
-
     dataset, recipe = corner_set(8, side=6), Recipe()
     network = wrap(linear(dataset), dataset, recipe)
     assert optimizer(network, recipe, CPU).defaults["fused"] is True
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "expected"),
+    [
+        (Settings("fast", "bf16", True, True), "cuda:1", None),
+        (Settings("fast", "bf16", True, True), "cpu", ""),
+        (Settings("deterministic", "bf16", True, True), "cuda", ""),
+        (Settings("fast", "bf16", True, False), "cuda", "no CUDA graph: code of others"),
+        (Settings("fast", "fp16", True, True), "cuda", "no CUDA graph: fp16"),
+    ],
+)
+def test_what_is_tried_to_capture(given: Settings, device: str, expected: str | None) -> None:
+    found = why_eager(given, torch.device(device))
+    assert found == expected or (expected and found and found.startswith(expected))
