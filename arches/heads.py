@@ -12,11 +12,16 @@ from arches.plan import DensePlan, ScorePlan
 
 
 def global_average(x: Tensor) -> Tensor:
-    """Mean over the image: N x C x H x W to N x C."""
+    """Mean over the image: N x C x H x W to N x C, in at least single precision.
+
+    Scores that differ in the third digit are the same number in bfloat16, and the logits of the
+    paper's plain networks are such means.
+    """
+    kind = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
     if x.is_contiguous(memory_format=torch.channels_last):
         # The same mean, written so that the gradient comes back in the layout of the map.
-        return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
-    return x.mean(dim=(2, 3))
+        return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1, dtype=kind)
+    return x.mean(dim=(2, 3), dtype=kind)
 
 
 class ScoreHead(Unit):

@@ -8,6 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from arches.blocks import Pooling, PreActivated, build_conv, build_layer
+from arches.dropout import build_dropout
 from arches.heads import DenseHead, ScoreHead, build_head
 from arches.initialise import initialise
 from arches.merge import Merge, build_merge
@@ -33,7 +34,7 @@ class DepthPosition(nn.Module):
         self.merge: Merge | None = None
         if entered and plan.stem is not None:
             self.merge = build_merge(plan, plan.stem.width, upsampling)
-        self.dropout = nn.Dropout(plan.dropout) if plan.dropout else None
+        self.dropout = build_dropout(plan.dropout)
         self.layers = nn.Sequential(*map(build_layer, plan.layers))
 
     def forward(self, x: Tensor | None, level: Tensor | None) -> Tensor:

@@ -91,12 +91,26 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _suite(parser)
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes side by side (default: 1)"
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes side by side, or auto: as many as cores and memory allow (default: 1)",
     )
     parser.add_argument("--download", action="store_true", help="fetch missing data sets")
     parser.add_argument("--retry", choices=["failed"], help="try failed cells again")
     parser.add_argument("--fresh", action="store_true", help="discard what the run has so far")
     parser.add_argument("--quiet", action="store_true", help="show failures only")
+
+
+def _workers(text: str) -> int | str:
+    """A number of workers, or `auto`."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a whole number nor auto") from None
 
 
 def _plan(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from leaderboard.results import Results
 from leaderboard.summary import Key, by_seed
@@ -45,7 +45,7 @@ def timing_notes(results: Results, dataset: str) -> list[str]:
     return [*notes, *_smaller_batches(found)]
 
 
-def _smaller_batches(found: dict[Key, dict[int, float]]) -> Iterator[str]:
+def _smaller_batches(found: Mapping[Key, Mapping[int, float]]) -> Iterator[str]:
     columns: dict[str, dict[str, float]] = {}
     for key, seeds in found.items():
         if key.metric == "batch_size":

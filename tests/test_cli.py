@@ -106,7 +106,7 @@ def test_what_is_not_there_yet_says_so(verb: str, capsys: Out) -> None:
         (("list",), "required: what"),
         (("plan",), "required: SUITE"),
         (("plan", "quickstart", "--quick"), "unrecognized arguments: --quick"),
-        (("run", "quickstart", "--workers", "many"), "invalid int value: 'many'"),
+        (("run", "quickstart", "--workers", "many"), "'many' is neither a whole number nor auto"),
         (("run", "quickstart", "--workers", "0"), "--workers 0: must be 1 or more"),
         (("plan", "quickstrat"), "no such suite file; did you mean 'quickstart'?"),
         (("plan", "quickstart", "--only", "x*"), "--only 'x*' fits no cell"),

@@ -181,8 +181,9 @@ def _draw(
 
     from bench.commands.explain_pictures import NothingToDrawError, figures, scene
     from bench.models.memory import is_out_of_memory
+    from bench.models.settings import mode_of
     from bench.run.place import load_dataset
-    from bench.train.determinism import is_deterministic, numerics
+    from bench.train.determinism import numerics
 
     notes = [f"{one.training.variant}: {one.missing}" for one in members if one.missing]
     there = [one for one in members if not one.missing]
@@ -195,7 +196,7 @@ def _draw(
             notes.append(f"{one.training.variant}: code or data have changed since it was trained")
     name = _name(there[0])
     try:
-        with numerics(is_deterministic(first.recipe, device), device):
+        with numerics(mode_of(first.recipe, device), device):
             networks = {one.training.variant: load(one, dataset, device) for one in there}
             found = scene(request, dataset, networks, device, notes)
     except (RuntimeError, MemoryError) as error:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
-    if args.workers < 1:
+    if args.workers != "auto" and args.workers < 1:
         raise BenchError(f"--workers {args.workers}: must be 1 or more")
     plan = expand(read_suite(args.suite))
     chosen = select(plan, args.only)
@@ -152,6 +152,7 @@ def run_cells(
         return
     place = place_of(args, plan, device)
     notes = check_start(left, place)
+    workers, reason = how_many(args, left, place)
     code = plugin_code(plan)
     session = store.begin(
         provenance.collect(
@@ -159,7 +160,7 @@ def run_cells(
             device,
             suite_text=plan.text,
             plugins=code,
-            workers=args.workers,
+            workers=workers,
             notes=notes,
         )
     )
@@ -170,14 +171,26 @@ def run_cells(
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
         for note in notes:
             print(f"note: {note}")
+        if reason:
+            print(f"workers: {workers} ({reason})")
         for name, count in executor.carried_on(left, store.folder).items():
             print(f"{name}: carries on after {count} finished part{'s' if count > 1 else ''}")
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
     with display(left, len(chosen) - len(left), args.quiet) as watch:
-        executor.run(left, store, session, place, args.workers, watch)
+        executor.run(left, store, session, place, workers, watch)
     store.end(session)
+
+
+def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tuple[int, str]:
+    """The number of workers, and why, if the command line leaves it open."""
+    if args.workers != "auto":
+        return args.workers, ""
+    from bench.run import workers
+
+    chosen = workers.choose(left, place)
+    return chosen.count, chosen.reason
 
 
 def plugin_code(plan: Plan) -> dict[str, str]:

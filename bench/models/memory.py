@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 # The CPU allocator raises a plain RuntimeError, and so do CUDA and its libraries (cuDNN, cuBLAS)
 # where they ask for memory by themselves.
@@ -30,3 +34,25 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def in_batches_that_fit(count: int, size: int, work: Callable[[slice], Result]) -> list[Result]:
+    """Work on `count` things, `size` at a time; half as many from where memory runs out on.
+
+    Raises:
+        RuntimeError, MemoryError: one alone does not fit. Others as `work` does.
+    """
+    found: list[Result] = []
+    start = 0
+    while start < count:
+        try:
+            found.append(work(slice(start, start + size)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or size == 1:
+                raise
+            size = max(1, min(size, count - start) // 2)
+        else:
+            start += size
+            continue
+        release()
+    return found

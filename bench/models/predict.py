@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.models.memory import in_batches_that_fit
 from bench.models.network import Network
 
 
@@ -17,10 +18,14 @@ def as_input(images: Tensor, device: torch.device) -> Tensor:
 def predictions(
     network: Network, images: Tensor, device: torch.device, batch_size: int = 500
 ) -> Tensor:
-    """Predicted classes, int64 N on the CPU, of uint8 images N x C x H x W."""
+    """Predicted classes, int64 N on the CPU, of uint8 images N x C x H x W.
+
+    A batch that does not fit into memory is halved.
+    """
     network.eval()
-    parts = [
-        network(as_input(images[i : i + batch_size], device)).argmax(1)
-        for i in range(0, len(images), batch_size)
-    ]
-    return torch.cat(parts).cpu()
+
+    def predict(rows: slice) -> Tensor:
+        logits: Tensor = network(as_input(images[rows], device))
+        return logits.argmax(1)
+
+    return torch.cat(in_batches_that_fit(len(images), batch_size, predict)).cpu()

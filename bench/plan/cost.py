@@ -18,6 +18,7 @@ from bench.data.dataset import DatasetInfo
 from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones
+from bench.models.settings import autocast, settle
 from bench.plan import guard
 from bench.plan.cell import Cell, Training
 
@@ -139,20 +140,31 @@ def _build(seen: Look, training: Training, info: DatasetInfo, costs: guard.Guard
 
 
 def _timed(training: Training, network: torch.nn.Module, info: DatasetInfo) -> Pace:
-    size = training.recipe.batch_size
-    side = training.recipe.augment.crop or info.image_size
+    recipe, device = training.recipe, torch.device("cpu")
+    settings = settle(recipe, device, network)
+    size, side = recipe.batch_size, recipe.augment.crop or info.image_size
     images = torch.rand(size, info.channels, side, side)
+    laid_out = images.contiguous(memory_format=settings.memory_format)
     labels = torch.randint(info.num_classes, (size,))
+    threads = torch.get_num_threads()
 
     def step() -> None:
-        F.cross_entropy(network(images), labels).backward()
+        with autocast(settings, device):
+            logits = network(laid_out).float()
+        F.cross_entropy(logits, labels).backward()
 
     def predict() -> None:
         with torch.no_grad():
             network(images)
 
-    train = _time(step) / size
-    network.eval()
+    network.to(memory_format=settings.memory_format)
+    try:
+        if settings.mode == "deterministic":
+            torch.set_num_threads(1)
+        train = _time(step) / size
+    finally:
+        torch.set_num_threads(threads)
+    network.to(memory_format=torch.contiguous_format).eval()
     return Pace(train, _time(predict) / size, info)
 
 

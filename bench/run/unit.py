@@ -21,13 +21,15 @@ from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones, weights
 from bench.models.network import Network, wrap
+from bench.models.settings import mode_of
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.place import Place, load_dataset
+from bench.run.pristine import Pristine
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
-from bench.train.determinism import is_deterministic, numerics, seeded
+from bench.train.determinism import current, numerics, seeded
 from bench.train.trainer import Epoch, train
 from leaderboard.results import MetricInfo
 
@@ -67,7 +69,7 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
         torch.set_num_threads(place.threads)
     dataset = network = pristine = None
     known: dict[str, Any] = {}
-    with numerics(is_deterministic(unit.training.recipe, device), device):
+    with current(device), numerics(mode_of(unit.training.recipe, device), device):
         if unit.train is not None:
             cell = unit.train
             emit(CellStarted(cell))
@@ -82,19 +84,19 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
             try:
                 dataset = dataset or load_dataset(cell.training, place)
                 network = network or _loaded(unit, dataset, device)
-                pristine = pristine or copy_of(network)
+                pristine = pristine or Pristine(network)
                 kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
                 # Timings of other runs on this machine wait, as those of this one do.
                 with alone_on(device) if cell.exclusive else nullcontext():
                     outcome = _measured(cell, network, dataset, device, watch, kept, known)
-                if restore(network, pristine):
+                if pristine.restore(network):
                     known.clear()
                     raise BenchError(
                         "the measure changed the network; measures must leave it alone"
                     )
             except (Exception, SystemExit) as error:
                 outcome = watch.failed(error)
-                if network is not None and pristine is not None and restore(network, pristine):
+                if network is not None and pristine is not None and pristine.restore(network):
                     known.clear()
             emit(CellFinished(cell, outcome))
 
@@ -114,7 +116,7 @@ def _trained(
         with seeded(training.seed):
             network = build_network(training, dataset)
             check_logits(network, dataset)
-            epochs = train(
+            history = train(
                 network,
                 dataset,
                 training.recipe,
@@ -124,6 +126,7 @@ def _trained(
             )
     except (Exception, SystemExit) as error:
         return watch.failed(error), None
+    epochs = history.epochs
     last = epochs[-1]
     metrics = {"train_loss": last.loss, "epochs": float(last.number)}
     if last.validation is not None:
@@ -132,7 +135,8 @@ def _trained(
     facts = {
         "losses": [epoch.loss for epoch in epochs],
         "validation": [epoch.validation for epoch in epochs],
-        "environment": transfer.environment(device.type),
+        "environment": transfer.environment(str(device)),
+        "training": dict(history.facts),
     }
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 
@@ -189,23 +193,6 @@ def check_logits(network: Network, dataset: Dataset) -> None:
             f"the backbone returns logits of shape {tuple(logits.shape)} for {wanted[0]} images "
             f"of {wanted[1]} classes; it must be {wanted}"
         )
-
-
-def copy_of(network: Network) -> dict[str, torch.Tensor]:
-    """All weights and statistics, to compare with later."""
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def restore(network: Network, pristine: dict[str, torch.Tensor]) -> bool:
-    """Undo what a measure did to the network; return whether it had changed weights."""
-    network.zero_grad(set_to_none=True)
-    state = network.state_dict()
-    changed = state.keys() != pristine.keys() or any(
-        not torch.equal(state[name], tensor) for name, tensor in pristine.items()
-    )
-    if changed:
-        network.load_state_dict(pristine)
-    return changed
 
 
 class _Kept(measures.Parts):

@@ -33,7 +33,14 @@ def error_text(kind: str, message: str) -> str:
     return message if kind in _OURS else f"{kind}: {message}"
 
 
-_OURS = ("BenchError", "DataError", "UnknownNameError", "TrainingDivergedError", "InversionError")
+_OURS = (
+    "BenchError",
+    "DataError",
+    "InversionError",
+    "TrainingDivergedError",
+    "TrainingMemoryError",
+    "UnknownNameError",
+)
 
 
 @dataclass(frozen=True, slots=True)

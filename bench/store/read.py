@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -41,6 +42,8 @@ NETS = """SELECT dataset, backbone, variant FROM planned
 ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND c.file IS NOT NULL AND
     (p.measure = ?1 OR p.measure LIKE ?1 || '/%') ORDER BY p.position"""
+TRAININGS = """SELECT c.facts FROM planned p JOIN cells c USING (identity)
+    WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
 VALUES = "SELECT metric, value FROM metrics WHERE identity = ?"
 
 
@@ -88,7 +91,7 @@ def _results(store: Store, sessions: list[Any]) -> Results:
         attacks={
             label: _attack(found) for label, found in json.loads(facts.get("attacks", "{}")).items()
         },
-        provenance=_shown(provenance, sessions, facts.get("suite_text", "")),
+        provenance=_shown(store, provenance, sessions, facts.get("suite_text", "")),
         notes=(*how, *provenance.get("notes", ()), *damaged),
     )
 
@@ -179,7 +182,9 @@ def _attack(found: Mapping[str, Any]) -> AttackInfo:
     return AttackInfo(**{**found, "strengths": tuple(found["strengths"])})
 
 
-def _shown(provenance: dict[str, Any], sessions: list[Any], suite: str) -> dict[str, str]:
+def _shown(
+    store: Store, provenance: dict[str, Any], sessions: list[Any], suite: str
+) -> dict[str, str]:
     """The provenance as the leaderboard shows it, from the last session."""
     started = datetime.fromtimestamp(sessions[-1]["started"], UTC)
     versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
@@ -195,8 +200,33 @@ def _shown(provenance: dict[str, Any], sessions: list[Any], suite: str) -> dict[
         shown["power"] = provenance["power"]
     if provenance.get("plugins"):
         shown["plugins"] = ", ".join(f"{n} ({c})" for n, c in sorted(provenance["plugins"].items()))
+    if trainings := _trainings(store):
+        shown["training"] = trainings
     shown["suite"] = suite
     hosts = {json.loads(row["provenance"])["hardware"] for row in sessions}
     if len(hosts) > 1:
         shown["hardware"] += f" (the run used {len(hosts)} different machines)"
     return shown
+
+
+def _trainings(store: Store) -> str:
+    """How the trainings computed: `4 trainings: deterministic mode, bf16, channels_last, ...`."""
+    facts = [json.loads(row["facts"]).get("training") for row in store.rows(TRAININGS)]
+    # Runs of earlier versions do not tell.
+    ways = Counter(_way(found) for found in facts if found)
+    return "; ".join(
+        f"{count} training{'s' if count > 1 else ''}: {way}" for way, count in ways.items()
+    )
+
+
+def _way(facts: Mapping[str, Any]) -> str:
+    parts = [f"{facts['mode']} mode", facts["precision"], facts["memory_format"]]
+    threads = facts["threads"]
+    parts.append(f"{threads} CPU thread{'s' if threads > 1 else ''}")
+    if facts["cuda_graph"]:
+        parts.append("steps replayed as a CUDA graph")
+    if "note" in facts:
+        parts.append(facts["note"])
+    if "parts" in facts:
+        parts.append(f"batches in {facts['parts']} parts")
+    return ", ".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 from bench.store import files
@@ -13,9 +14,18 @@ from bench.store.outcome import Outcome
 from leaderboard.results import MetricInfo
 
 
-def environment(device: str) -> dict[str, str]:
-    """What must agree for weights of another run to count: torch's version, kind of device."""
-    return {"torch": metadata.version("torch"), "device": device.partition(":")[0]}
+def environment(device: str) -> dict[str, Any]:
+    """What must agree for weights of another run to count: torch's version, kind of device, and
+    whether it computes bfloat16 natively, which decides what `precision: auto` comes to."""
+    import torch
+
+    from bench.models.hardware import computes_bf16
+
+    return {
+        "torch": metadata.version("torch"),
+        "device": device.partition(":")[0],
+        "native_bf16": computes_bf16(torch.device(device)),
+    }
 
 
 def training_from(folder: Path, identity: str, device: str) -> Outcome | None:

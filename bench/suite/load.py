@@ -84,6 +84,8 @@ def _say(item: Any, model: type[BaseModel]) -> str:
     kind, context, value = item["type"], item.get("ctx", {}), item["input"]
     if kind == "extra_forbidden":
         unknown = str(item["loc"][-1])
+        if unknown in _RENAMED and "recipe" in item["loc"]:
+            return f"'{unknown}' is no key any more: write {_RENAMED[unknown]}"
         return f"unknown key '{unknown}'{did_you_mean(unknown, _keys(item['loc'], model))}"
     if kind == "missing":
         return "is missing"
@@ -99,6 +101,11 @@ def _say(item: Any, model: type[BaseModel]) -> str:
         return f"must be {_MUST_BE[kind].format(**context)}, not {shown(value)}"
     return f"{item['msg'][:1].lower()}{item['msg'][1:]}, not {shown(value)}"
 
+
+_RENAMED = {
+    "deterministic": "`mode: deterministic` for true, `mode: fast` for false",
+}
+"""Keys of recipes of earlier versions, and what says the same now."""
 
 _MUST_BE = {
     "string_type": "text",

@@ -24,6 +24,12 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def _choice(value: Any) -> Any:
+    if not isinstance(value, bool) and value != "auto":
+        raise ValueError(f"must be true, false or auto, not {shown(value)}")
+    return value
+
+
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 # No count is near this limit: what is beyond it is a slip of the finger.
 Whole = Annotated[int, BeforeValidator(_whole), Field(lt=2**31)]
@@ -60,8 +66,17 @@ class RecipeKeys(Strict):
     `mean` is subtracted after scaling to [0, 1]: "per_pixel" or "per_channel" means of the whole
     training set; `test_mean: own` takes the test set's own mean for test images, as the authors
     did for Imagenette. `std` divides per channel. `bn_momentum` is PyTorch's (weight of the new
-    batch); None keeps each network's own. `precision` other than fp32 is autocast.
-    `deterministic: null` means true on the CPU and false on CUDA.
+    batch); None keeps each network's own. A batch of `batch_size` that does not fit into memory is
+    done in parts whose gradients add up to the same step, and the record says so; with batch
+    normalisation, whose statistics would change, the training fails and says what to lower.
+
+    `mode` is "deterministic" (the same bits on one machine: one CPU thread, deterministic kernels)
+    or "fast" (all threads; on CUDA, kernels chosen by timing and a captured graph of the step);
+    null means deterministic on the CPU and fast on CUDA. `precision` other than fp32 is autocast;
+    "auto" is bf16 where the device computes it natively, else fp32. `channels_last: auto` is true.
+    Both are fp32 and false for networks with code that is neither PyTorch's, torchvision's, timm's
+    nor this project's: it may not stand them. What was used is recorded with each training. The
+    paper's own: `{mode: deterministic, precision: fp32, channels_last: false}`.
     """
 
     epochs: Annotated[Whole, Field(ge=1)] = 30
@@ -78,9 +93,9 @@ class RecipeKeys(Strict):
     std: Literal["none", "per_channel"] = "none"
     augment: Augment = Augment()
     bn_momentum: Annotated[Number, Field(gt=0, le=1)] | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    channels_last: StrictBool = False
-    deterministic: StrictBool | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: Annotated[bool | Literal["auto"], BeforeValidator(_choice)] = "auto"
+    mode: Literal["deterministic", "fast"] | None = None
 
 
 class Recipe(RecipeKeys):

@@ -1,10 +1,14 @@
 """Augmentation on the device, one draw per image, from a generator of its own.
 
 It follows the released code of the paper: continuous shifts with bilinear interpolation and
-replicated edges, horizontal flips, random crops, PCA colour jitter per image.
+replicated edges, horizontal flips, random crops, PCA colour jitter per image. The random numbers
+are drawn first (`draw`) and used afterwards (`apply`), so that a captured CUDA graph of the use
+takes new ones at every replay.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,68 +16,101 @@ from torch import Tensor
 
 from bench.suite.recipe import Augment
 
+Draws = dict[str, Tensor]
+
 
 def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
-    """Augment images N x C x H x W (float); crops change H and W.
+    """Augment images N x C x H x W (float); crops change H and W."""
+    draws = on_device(draw(settings, images.shape, generator), images.device)
+    return apply(images, settings, draws)
 
-    The random numbers are drawn on the CPU, so they are the same on every device; they travel
-    there without the host waiting.
+
+def draw(settings: Augment, shape: Sequence[int], generator: torch.Generator) -> Draws:
+    """The random numbers for a batch of images N x C x H x W, by purpose.
+
+    They are drawn on the CPU, so they are the same on every device.
+
+    Raises:
+        ValueError: the padded images are smaller than the crop.
     """
+    count, channels, height, width = shape
+    found: Draws = {}
     if settings.pca_jitter:
-        images = pca_jitter(images, settings.pca_jitter, generator)
+        alpha = torch.randn(count, channels, generator=generator)
+        found["jitter"] = alpha * settings.pca_jitter
     if settings.shift:
-        images = shift(images, settings.shift, generator)
+        offset = torch.rand(count, 2, generator=generator) * 2 - 1
+        found["shift"] = offset * settings.shift
     if settings.crop is not None:
-        images = crop(images, settings.crop, settings.crop_padding, generator)
+        size, border = settings.crop, 2 * settings.crop_padding
+        if size > min(height, width) + border:
+            padded = f"{height + border} x {width + border}"
+            raise ValueError(f"crop: {size} is larger than the {padded} training images")
+        for name, side in (("top", height), ("left", width)):
+            last = side + border - size
+            found[name] = torch.randint(0, last + 1, (count,), generator=generator)
     if settings.flip:
-        flips = torch.rand(len(images), generator=generator) < settings.flip
-        flips = flips.to(images.device, non_blocking=True)[:, None, None, None]
-        images = torch.where(flips, images.flip(3), images)
+        found["flip"] = torch.rand(count, generator=generator) < settings.flip
+    return found
+
+
+def on_device(draws: Draws, device: torch.device) -> Draws:
+    """The draws on the device; the host does not wait for them to travel."""
+    return {name: drawn.to(device, non_blocking=True) for name, drawn in draws.items()}
+
+
+def apply(images: Tensor, settings: Augment, draws: Draws, axes: Tensor | None = None) -> Tensor:
+    """Augment images by numbers drawn for them.
+
+    Args:
+        images: float N x C x H x W, normalised.
+        settings: that the numbers were drawn for.
+        draws: on the device of the images.
+        axes: their `colour_axes`, if known already.
+    """
+    if "jitter" in draws:
+        axes = colour_axes(images) if axes is None else axes
+        images = images + (axes * draws["jitter"][:, None, :]).sum(2)[:, :, None, None]
+    if "shift" in draws:
+        images = _shifted(images, draws["shift"])
+    if settings.crop is not None:
+        images = _cropped(images, settings.crop, settings.crop_padding, draws)
+    if "flip" in draws:
+        images = torch.where(draws["flip"][:, None, None, None], images.flip(3), images)
     return images
 
 
-def shift(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Shift by up to `share` of the side along each axis, sub-pixel, edges replicated."""
+def _shifted(images: Tensor, offset: Tensor) -> Tensor:
+    """Shift by the offsets N x 2, as shares of the side, along x and y."""
     count, _, height, width = images.shape
-    offset = (torch.rand(count, 2, generator=generator) * 2 - 1) * share
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = 1
-    theta[:, :, 2] = 2 * offset  # grid coordinates span 2 per side
-    theta = theta.to(images, non_blocking=True)
+    unit = torch.eye(2, device=images.device).expand(count, 2, 2)
+    # Grid coordinates span 2 per side.
+    theta = torch.cat([unit, 2 * offset[:, :, None]], 2)
     grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
     moved: Tensor = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     return moved
 
 
-def crop(images: Tensor, size: int, padding: int, generator: torch.Generator) -> Tensor:
-    """Cut a random `size` x `size` square from every image, zero-padded first.
-
-    Raises:
-        ValueError: the padded images are smaller than `size`.
-    """
+def _cropped(images: Tensor, size: int, padding: int, draws: Draws) -> Tensor:
+    """Cut a square of `size` at the drawn place from every image, zero-padded first."""
     if padding:
         images = F.pad(images, [padding] * 4)
-    count, _, height, width = images.shape
-    if size > min(height, width):
-        raise ValueError(f"crop: {size} is larger than the {height} x {width} training images")
-    top = torch.randint(0, height - size + 1, (count,), generator=generator)
-    left = torch.randint(0, width - size + 1, (count,), generator=generator)
-    span = torch.arange(size)
-    rows = (top[:, None] + span).to(images.device, non_blocking=True)[:, None, :, None]
-    columns = (left[:, None] + span).to(images.device, non_blocking=True)[:, None, None, :]
-    which = torch.arange(count, device=images.device)[:, None, None, None]
+    span = torch.arange(size, device=images.device)
+    rows = (draws["top"][:, None] + span)[:, None, :, None]
+    columns = (draws["left"][:, None] + span)[:, None, None, :]
+    which = torch.arange(len(images), device=images.device)[:, None, None, None]
     channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
     return images[which, channel, rows, columns]
 
 
-def pca_jitter(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Move every image along the principal axes of its own colours.
+def colour_axes(images: Tensor) -> Tensor:
+    """What PCA jitter adds per unit of each draw: N x C x C, the last axis counts the draws.
 
     As released: the image's colours are standardised, their C x C covariance decomposed, and
-    the image moved by sum(alpha_i * lambda_i * v_i) scaled by its own standard deviation, with
-    alpha ~ N(0, deviation). On CUDA the decomposition waits for the device.
+    the image moved by sum(alpha_i * lambda_i * v_i) scaled by its own standard deviation. It
+    belongs to the image alone, so a training decomposes each image once; on CUDA the
+    decomposition waits for the device.
     """
-    count, channels = images.shape[:2]
     colours = images.flatten(2)
     std = colours.std(2, keepdim=True).clamp_min(1e-6)
     standard = (colours - colours.mean(2, keepdim=True)) / std
@@ -81,8 +118,5 @@ def pca_jitter(images: Tensor, deviation: float, generator: torch.Generator) -> 
     values, vectors = torch.linalg.eigh(covariance)
     # Eigenvectors have no sign of their own: libraries differ, so the sum decides.
     vectors = torch.where(vectors.sum(1, keepdim=True) < 0, -vectors, vectors)
-    alpha = torch.randn(count, channels, generator=generator) * deviation
-    alpha = alpha.to(images, non_blocking=True)
-    moved = (vectors * (alpha * values)[:, None, :]).sum(2, keepdim=True) * std
-    jittered: Tensor = images + moved[..., None]
-    return jittered
+    axes: Tensor = vectors * values[:, None, :] * std
+    return axes

@@ -4,47 +4,52 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from bench.suite.recipe import Recipe
-
-
-def is_deterministic(recipe: Recipe, device: torch.device) -> bool:
-    """What the recipe's `deterministic` means here: by default true on the CPU only."""
-    if recipe.deterministic is None:
-        return device.type == "cpu"
-    return recipe.deterministic
+from bench.models.settings import Mode
 
 
 @contextmanager
-def numerics(deterministic: bool, device: torch.device) -> Iterator[None]:
-    """Set PyTorch's switches for one cell and put them back afterwards."""
+def numerics(mode: Mode, device: torch.device) -> Iterator[None]:
+    """Set PyTorch's switches for one cell and put them back afterwards.
+
+    In deterministic mode convolutions on CUDA keep the 24 bits of float32; in fast mode they may
+    use TF32, which is PyTorch's default.
+    """
+    deterministic = mode == "deterministic"
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
+    benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
     if deterministic and device.type == "cuda":
         # cuBLAS reads it at its first call in the process.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = not deterministic
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a CUDA device the current one, for streams and memory that name none."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager
-def reproducible_threads(deterministic: bool, device: torch.device) -> Iterator[None]:
+def reproducible_threads(mode: Mode, device: torch.device) -> Iterator[None]:
     """One CPU thread where results must not depend on how many there are.
 
     Sums are split among threads, so their number (a matter of `--workers`) shows in the last
     bits of what is trained.
     """
     before = torch.get_num_threads()
-    if deterministic and device.type == "cpu":
+    if mode == "deterministic" and device.type == "cpu":
         torch.set_num_threads(1)
     try:
         yield

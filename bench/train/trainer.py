@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
+from bench.models.memory import in_batches_that_fit
 from bench.models.network import Network
+from bench.models.settings import autocast, settle
 from bench.suite.recipe import Recipe
-from bench.train.augment import augment
-from bench.train.determinism import is_deterministic, reproducible_threads
+from bench.train.determinism import reproducible_threads
 from bench.train.schedule import learning_rate
+from bench.train.step import Step
 
 
 class TrainingDivergedError(BenchError):
@@ -33,12 +34,19 @@ class Epoch:
     validation: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """A finished training: its epochs, and how it computed (`facts`, plain data: mode, precision,
+    memory format, whether its steps were a CUDA graph, CPU threads)."""
+
+    epochs: tuple[Epoch, ...]
+    facts: Mapping[str, Any]
+
+
 # Chance is the logarithm of the number of classes, 7 for a thousand; from here nothing returns.
 HOPELESS = 1e6
 
 Report = Callable[[Epoch], None]
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def train(
@@ -48,14 +56,15 @@ def train(
     seed: int,
     device: torch.device,
     report: Report = lambda epoch: None,
-) -> list[Epoch]:
-    """Train `network` in place and leave it in eval mode, contiguous; return its epochs.
+) -> History:
+    """Train `network` in place and leave it in eval mode, contiguous; return what happened.
 
     The split, the order of images and the augmentation come from generators keyed by `seed`.
     The last epoch's network is the result: no early stopping, no best-of (as in the paper).
 
     Raises:
         TrainingDivergedError: the loss or the weights are no longer finite.
+        TrainingMemoryError: a batch does not fit into memory.
         BenchError: too few images for a batch and a validation split.
     """
     if dataset.train.labels is None:
@@ -65,35 +74,34 @@ def train(
         raise BenchError(f"{dataset.name}: {len(train_index)} training images are too few")
     if recipe.bn_momentum is not None:
         set_bn_momentum(network, recipe.bn_momentum)
-    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    settings = settle(recipe, device, network.backbone)
     network.to(device)
-    network.to(memory_format=memory_format)
+    network.to(memory_format=settings.memory_format)
     network.normalize_train.to(device)
-    step = _Step(network, recipe, seed, device)
-    images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
+    random = torch.Generator().manual_seed(_stream(seed, 3))
+    step = Step(network, dataset.train, recipe, settings, device, random)
     order = torch.Generator().manual_seed(_stream(seed, 2))
     epochs: list[Epoch] = []
-    with reproducible_threads(is_deterministic(recipe, device), device):
+    with reproducible_threads(settings.mode, device):
+        threads = torch.get_num_threads()
         for number in range(1, recipe.epochs + 1):
             network.train()
             shuffled = train_index[torch.randperm(len(train_index), generator=order)].to(device)
-            loss = _epoch(step, images, labels, _batches(shuffled, recipe.batch_size), number)
+            loss = _epoch(step, _batches(shuffled, recipe.batch_size), number)
             network.eval()
-            score = _score(network, images, labels, validation_index, device, recipe)
+            score = _score(step, validation_index)
             epochs.append(Epoch(number, loss, score))
             report(epochs[-1])
     # Weights read back from a file are contiguous: measures must not tell the two apart.
     network.to(memory_format=torch.contiguous_format)
-    return epochs
+    return History(tuple(epochs), {**step.facts(), "threads": threads})
 
 
-def _epoch(
-    step: _Step, images: Tensor, labels: Tensor, batches: list[Tensor], number: int
-) -> float:
+def _epoch(step: Step, batches: list[Tensor], number: int) -> float:
     """Do one epoch (from 1) and return the mean loss of its batches; only then the host waits."""
     recipe, first = step.recipe, (number - 1) * len(batches)
     losses = [
-        step(images[batch], labels[batch], learning_rate(recipe, first + i, len(batches)))
+        step(batch, learning_rate(recipe, first + i, len(batches)))
         for i, batch in enumerate(batches)
     ]
     loss = float(torch.stack(losses).mean())
@@ -107,70 +115,6 @@ def _epoch(
     raise TrainingDivergedError(
         f"diverged: {what} in epoch {number} of {recipe.epochs}; lower the learning rate"
     )
-
-
-class _Step:
-    """One optimisation step; holds the optimiser, scaler and augmentation stream."""
-
-    def __init__(self, network: Network, recipe: Recipe, seed: int, device: torch.device) -> None:
-        self.network, self.recipe, self.device = network, recipe, device
-        half = recipe.precision == "fp16"
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(network, recipe.weight_decay),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            # The fused step skips an overflow by itself; others ask the host at every step.
-            fused=True if half else None,
-        )
-        self.random = torch.Generator().manual_seed(_stream(seed, 3))
-        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
-
-    def __call__(self, images: Tensor, labels: Tensor, lr: float) -> Tensor:
-        """Train on uint8 images; return the loss, still on the device."""
-        recipe = self.recipe
-        inputs = self.network.normalize_train(images.float().div_(255.0))
-        inputs = augment(inputs, recipe.augment, self.random)
-        if recipe.channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with autocast(recipe, self.device):
-            logits = self.network.backbone(inputs)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return loss.detach()
-
-
-def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Autocast for the recipe's precision; nothing for fp32."""
-    if recipe.precision == "fp32":
-        return contextlib.nullcontext()
-    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float16
-    return torch.autocast(device.type, dtype=dtype)
-
-
-def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on kernels only (tensors of two or more dimensions), never on biases or
-    normalisation (of any shape), nor on what the backbone names in `no_weight_decay()`."""
-    names = getattr(network.backbone, "no_weight_decay", None)
-    exempt = set(names()) if callable(names) else set()
-    for path, module in network.backbone.named_modules():
-        if isinstance(module, _NORMS):
-            exempt |= {name for name, _ in module.named_parameters(path, recurse=False)}
-    kernels: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in network.backbone.named_parameters():
-        if parameter.requires_grad:
-            kernel = parameter.ndim >= 2 and not name.endswith("bias") and name not in exempt
-            (kernels if kernel else others).append(parameter)
-    return [
-        {"params": kernels, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
 
 
 def set_bn_momentum(network: nn.Module, momentum: float) -> None:
@@ -199,24 +143,25 @@ def _stream(seed: int, purpose: int) -> int:
 
 
 @torch.no_grad()
-def _score(
-    network: Network,
-    images: Tensor,
-    labels: Tensor,
-    index: Tensor,
-    device: torch.device,
-    recipe: Recipe,
-    size: int = 500,
-) -> float | None:
+def _score(step: Step, index: Tensor, size: int = 500) -> float | None:
+    """Top-1 in percent on training images that were held out, in the precision of the training."""
     if len(index) == 0:
         return None
-    correct = torch.zeros((), device=device)
-    for part in index.to(device).split(size):
-        inputs = network.normalize_train(images[part].float().div_(255.0))
-        if recipe.augment.crop is not None and not recipe.augment.crop_padding:
-            inputs = _centre(inputs, recipe.augment.crop)
-        correct += (network.backbone(inputs).argmax(1) == labels[part]).sum()
-    return 100.0 * float(correct) / len(index)
+    network, augment = step.network, step.recipe.augment
+    index = index.to(step.device)
+
+    def correct(rows: slice) -> Tensor:
+        part = index[rows]
+        inputs = network.normalize_train(step.images[part].float().div_(255.0))
+        if augment.crop is not None and not augment.crop_padding:
+            inputs = _centre(inputs, augment.crop)
+        inputs = inputs.contiguous(memory_format=step.settings.memory_format)
+        with autocast(step.settings, step.device):
+            logits: Tensor = network.backbone(inputs)
+        return (logits.argmax(1) == step.labels[part]).sum()
+
+    found = torch.stack(in_batches_that_fit(len(index), size, correct))
+    return 100.0 * float(found.sum()) / len(index)
 
 
 def _centre(images: Tensor, size: int) -> Tensor:

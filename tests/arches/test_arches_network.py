@@ -347,3 +347,12 @@ def test_own_declarations_follow_the_rule_too() -> None:
         model = arches.create(own, variant, in_chans=1, num_classes=4)
         assert model(torch.rand(2, 1, 16, 16)).shape == (2, 4)
     assert arches.describe(own, "td", in_chans=1).scales == (1, 2)
+
+
+def test_logits_that_are_means_keep_single_precision_under_autocast() -> None:
+    """In bfloat16 most scores of an untrained network would round to the same few numbers."""
+    network = arches.create("lenet_fc", "td", in_chans=1).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(torch.rand(8, 1, 28, 28))
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())

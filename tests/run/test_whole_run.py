@@ -40,6 +40,7 @@ def test_run_trains_measures_and_renders(tiny: Tiny, capsys: pytest.CaptureFixtu
     page = (run / "leaderboard.md").read_text(encoding="utf-8")
     assert "| linear | bu |" in page
     assert "100.0" in page
+    assert "1 training: deterministic mode, " in page
     assert list((run / "figures").glob("*.png"))
     printed = capsys.readouterr().out
     assert "[3/3]" in printed

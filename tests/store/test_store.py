@@ -61,6 +61,22 @@ def test_a_result_comes_back_as_it_was_measured(store: Store) -> None:
     assert found.provenance["hardware"] == "a machine"
 
 
+def test_how_trainings_computed_is_shown(store: Store) -> None:
+    store.set_plan("more", [*PLANNED, ("id4", "d/b/td/seed0/train", "d", "b", "td", 0, "train")])
+    session = store.begin(PROVENANCE)
+    way = {"mode": "fast", "precision": "bf16", "memory_format": "channels_last", "threads": 1}
+    for identity, more in (
+        ("id1", {"cuda_graph": True}),
+        ("id4", {"cuda_graph": False, "note": "no CUDA graph: why"}),
+    ):
+        store.record(session, identity, identity, outcome(facts={"training": {**way, **more}}))
+    assert results(store).provenance["training"] == (
+        "1 training: fast mode, bf16, channels_last, 1 CPU thread, "
+        "steps replayed as a CUDA graph; "
+        "1 training: fast mode, bf16, channels_last, 1 CPU thread, no CUDA graph: why"
+    )
+
+
 def test_failures_are_rows_and_can_be_mended(store: Store) -> None:
     session = store.begin(PROVENANCE)
     error = Failed("ValueError", "bad | value", "Traceback ...")

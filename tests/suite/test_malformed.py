@@ -74,6 +74,12 @@ TYPES = [
 NAMES = [
     case("top key", "variants: [bu, td]", "variant: [bu, td]",
          (5, "variant", "unknown key 'variant'; did you mean 'variants'?")),
+    case("key of earlier versions", "lr: 0.1", "deterministic: true",
+         (6, "recipe.deterministic", "no key any more: write `mode: deterministic` for true")),
+    case("mode unknown", "lr: 0.1", "mode: quick",
+         (6, "recipe.mode", "'quick' is not one of deterministic, fast")),
+    case("channels_last text", "lr: 0.1", "channels_last: maybe",
+         (6, "recipe.channels_last", "must be true, false or auto, not 'maybe'")),
     case("recipe key", "batch_size", "batchsize",
          (6, "recipe.batchsize", "unknown key 'batchsize'; did you mean 'batch_size'?")),
     case("augment key", "lr: 0.1", "augment: {flipp: 1}",

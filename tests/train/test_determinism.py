@@ -17,8 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from train_parts import CPU, corner_set, digest, lenet, same_weights, trained
 
 from bench.models.network import wrap
+from bench.models.settings import Mode
 from bench.suite.recipe import Augment, Recipe
-from bench.train.determinism import is_deterministic, numerics, seeded
+from bench.train.determinism import numerics, seeded
 from bench.train.trainer import train
 
 SHORT = Recipe(
@@ -61,8 +62,8 @@ def test_fast_training_keeps_its_threads() -> None:
     seen: list[int] = []
     dataset = corner_set(8, side=8)
     torch.set_num_threads(2)
-    for choice in (None, True, False):
-        recipe = Recipe(epochs=1, deterministic=choice)
+    for mode in (None, "deterministic", "fast"):
+        recipe = Recipe.model_validate({"epochs": 1, "mode": mode})
         network = wrap(lenet(dataset), dataset, recipe)
         train(network, dataset, recipe, 0, CPU, lambda _: seen.append(torch.get_num_threads()))
     assert seen == [1, 1, 2]
@@ -153,45 +154,36 @@ def test_seeded_restores_the_global_generator_even_after_an_error() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def switches() -> tuple[bool, bool, bool]:
+def switches() -> tuple[bool, bool, bool, bool]:
     return (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
     )
 
 
-@pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize("before", [(False, False, True), (True, True, False), (True, False, True)])
+@pytest.mark.parametrize("mode", ["deterministic", "fast"])
+@pytest.mark.parametrize(
+    "before", [(False, False, True, True), (True, True, False, False), (True, False, True, True)]
+)
 def test_numerics_puts_torchs_switches_back(
-    deterministic: bool, before: tuple[bool, bool, bool]
+    mode: Mode, before: tuple[bool, bool, bool, bool]
 ) -> None:
+    deterministic = mode == "deterministic"
     original = switches()
     try:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.backends.cudnn.benchmark = before[2]
-        with numerics(deterministic, CPU):
-            assert switches() == (deterministic, False, not deterministic)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before[2:]
+        with numerics(mode, CPU):
+            assert switches() == (deterministic, False, not deterministic, not deterministic)
         assert switches() == before
-        with pytest.raises(RuntimeError, match="on purpose"), numerics(deterministic, CPU):
+        with pytest.raises(RuntimeError, match="on purpose"), numerics(mode, CPU):
             broken_off()
         assert switches() == before
     finally:
         torch.use_deterministic_algorithms(original[0], warn_only=original[1])
-        torch.backends.cudnn.benchmark = original[2]
-
-
-@pytest.mark.parametrize(
-    ("choice", "device", "expected"),
-    [
-        (None, "cpu", True),
-        (None, "cuda", False),
-        (True, "cuda", True),
-        (False, "cpu", False),
-    ],
-)
-def test_what_deterministic_means(choice: bool | None, device: str, expected: bool) -> None:
-    assert is_deterministic(Recipe(deterministic=choice), torch.device(device)) is expected
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = original[2:]
 
 
 class Syncs(TorchDispatchMode):

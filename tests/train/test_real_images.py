@@ -21,7 +21,7 @@ QUICKSTART = Recipe(epochs=8, batch_size=64, lr=0.1, schedule="one-cycle", bn_mo
 def network_after(recipe: Recipe, variant: str) -> tuple[Network, float]:
     """The trained network, and its test accuracy in percent."""
     dataset = fashion_mnist_mini(Path())
-    with numerics(True, CPU), seeded(0):
+    with numerics("deterministic", CPU), seeded(0):
         network = wrap(lenet(dataset, variant), dataset, recipe)
         train(network, dataset, recipe, 0, CPU)
     assert dataset.test.labels is not None

@@ -1,0 +1,128 @@
+"""`--workers auto`: as many processes side by side as cores and memory allow.
+
+Small trainings leave a GPU idle most of the time, so several of them share it. How many is
+arithmetic on the networks and on what is free now; results do not depend on it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import arches
+from bench.data.dataset import Dataset
+from bench.models import backbones
+from bench.plan.cell import Cell, Training
+from bench.run.place import Place, load_dataset
+from bench.run.unit import build_network
+
+GIB = 2**30
+# A process with PyTorch by itself: resident memory, and a CUDA context with its libraries.
+PROCESS = {"cpu": 0.9 * GIB, "cuda": 0.8 * GIB}
+# Of the free memory, what is left for others; over the activations, what kernels work in.
+MARGIN, WORKSPACE = 0.9, 1.5
+# Processes take turns on a GPU: beyond some, they only wait for each other.
+MOST_ON_A_GPU = 8
+# Images that are predicted at once (`bench.models.predict`).
+PREDICTED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """A number of processes, and why it is that."""
+
+    count: int
+    reason: str
+
+
+def choose(cells: Iterable[Cell], place: Place) -> Workers:
+    """How many workers are best for what is left to do.
+
+    The smallest of: trainings left, cores, and how often the largest training fits into the free
+    memory of the device. One, where the memory of a network cannot be told.
+    """
+    trainings = {cell.training.identity: cell.training for cell in cells}
+    device = torch.device(place.device)
+    free, most = free_memory(device), cores()
+    limits = {len(trainings): f"{len(trainings)} trainings", most: f"{most} cores"}
+    if device.type == "cuda":
+        limits.setdefault(MOST_ON_A_GPU, f"at most {MOST_ON_A_GPU} on a GPU")
+    if min(limits) > 1:
+        need = max(_needs(trainings.values(), place, device.type))
+        fits = max(1, int(MARGIN * free // need))  # 1 where the need is infinite
+        each = "unknown memory" if math.isinf(need) else f"{need / GIB:.1f} GiB"
+        limits.setdefault(fits, f"{each} each, {free / GIB:.1f} GiB free")
+    count = max(1, min(limits))
+    return Workers(count, limits[min(limits)])
+
+
+def _needs(trainings: Iterable[Training], place: Place, kind: str) -> Iterator[float]:
+    """Memory in bytes of each distinct training; infinite where it cannot be told."""
+    seen: set[str] = set()
+    for training in trainings:
+        if training.pair not in seen:
+            seen.add(training.pair)
+            try:
+                dataset = load_dataset(training, place)
+                declared = backbones.is_declared(training.backbone.name)
+                with torch.device("meta" if declared else "cpu"):
+                    network = build_network(training, dataset)
+                yield memory(training, network, dataset, kind)
+            except Exception:  # what a plugin raises will be told by its cell
+                yield float("inf")
+
+
+def memory(training: Training, network: nn.Module, dataset: Dataset, kind: str) -> float:
+    """About how many bytes a process takes that trains and measures this network.
+
+    The process itself, all images, weights four times (themselves, gradients, momentum, a copy
+    while measuring), and the larger of what training keeps for its backward pass and what a
+    prediction holds at once.
+    """
+    recipe = training.recipe
+    side = recipe.augment.crop or int(dataset.train.images.shape[2])
+    cost = arches.estimate(network, side, dataset.channels)
+    images = sum(split.images.nbytes for split in (dataset.train, dataset.test))
+    kept = max(recipe.batch_size * cost.saved_bytes, PREDICTED * cost.peak_bytes)
+    return PROCESS[kind] + images + 4 * 4 * cost.parameters + WORKSPACE * kept
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory(device: torch.device) -> float:
+    """Free bytes of the device; of the CPU what the system and its control group allow."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(_available(Path("/proc/meminfo"), total / 2), _group_rest(Path("/sys/fs/cgroup")))
+
+
+def _available(file: Path, otherwise: float) -> float:
+    try:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return otherwise
+
+
+def _group_rest(folder: Path) -> float:
+    """What a control group (version 2) still allows; infinite without a limit."""
+    try:
+        limit = (folder / "memory.max").read_text(encoding="utf-8")
+        used = (folder / "memory.current").read_text(encoding="utf-8")
+        return float(int(limit) - int(used))
+    except (OSError, ValueError):  # no such group, or `max`
+        return float("inf")

@@ -1,0 +1,133 @@
+"""`--workers auto`: cores, trainings and memory decide; the estimate of memory holds."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli import main
+from bench.plan.cell import Cell
+from bench.plan.check import read_suite
+from bench.plan.expand import expand
+from bench.run import workers
+from bench.run.place import Place, load_dataset
+from bench.run.unit import build_network
+from bench.suite.load import shipped_suites
+
+Tiny = Callable[..., Path]
+PLACE = Place(Path(), Path(), "cpu")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def quickstart() -> list[Cell]:
+    return list(expand(read_suite(str(shipped_suites()["quickstart"]))).cells)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gib", "count", "reason"),
+    [
+        (2, 100, 2, "2 cores"),
+        (64, 100, 4, "4 trainings"),
+        (64, 3, 2, "1.0 GiB each, 3.0 GiB free"),
+        (64, 0.1, 1, "GiB each, 0.1 GiB free"),
+        (1, 100, 1, "1 cores"),
+    ],
+)
+def test_the_tightest_limit_decides(
+    cores: int,
+    gib: float,
+    count: int,
+    reason: str,
+    quickstart: list[Cell],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: cores)
+    monkeypatch.setattr(workers, "free_memory", lambda device: gib * workers.GIB)
+    found = workers.choose(quickstart, PLACE)
+    assert found.count == count
+    assert reason in found.reason
+
+
+def test_a_network_that_cannot_be_built_runs_alone(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 8)
+    suite = tiny(("linear]", "broken]"), ("seeds: [0]", "seeds: [0, 1, 2]"))
+    cells = expand(read_suite(str(suite))).cells
+    found = workers.choose(cells, Place(Path(), suite.parent, "cpu"))
+    assert found.count == 1
+    assert "unknown memory" in found.reason
+
+
+def test_what_is_free_is_read_from_the_system(tmp_path: Path) -> None:
+    assert 0 < workers.free_memory(CPU) < 2**50
+    info = tmp_path / "meminfo"
+    info.write_text("MemTotal: 9 kB\nMemAvailable:     2048 kB\n", encoding="utf-8")
+    assert workers._available(info, 7.0) == 2048 * 1024
+    assert workers._available(tmp_path / "none", 7.0) == 7.0
+    for limit, expected in (("5000\n", 4000.0), ("max\n", float("inf"))):
+        (tmp_path / "memory.max").write_text(limit, encoding="utf-8")
+        (tmp_path / "memory.current").write_text("1000\n", encoding="utf-8")
+        assert workers._group_rest(tmp_path) == expected
+
+
+def test_a_run_says_how_many_and_keeps_it(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(tiny()), "--workers", "auto"]) == 0
+    assert "workers: 1 (1 trainings)" in capsys.readouterr().out
+    with sqlite3.connect("runs/tiny/results.sqlite") as db:
+        (text,) = db.execute("SELECT provenance FROM sessions").fetchone()
+    assert json.loads(text)["workers"] == 1
+
+
+def test_another_word_is_refused(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(tiny()), "--workers", "many"])
+    assert caught.value.code == 2
+    assert "'many' is neither a whole number nor auto" in capsys.readouterr().err
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from bench.plan.check import read_suite
+from bench.plan.expand import expand
+from bench.run.place import Place
+from bench.run.unit import Unit, execute
+cells = expand(read_suite(sys.argv[1])).cells
+execute(Unit(cells[0].training, cells[0], cells[1:2], None), Place(Path(), Path(), "cpu"), print)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backbone", "batch"), [("lenet_fc", 32), ("nin_light", 512)])
+def test_the_estimate_is_above_what_a_training_takes(
+    backbone: str, batch: int, tmp_path: Path
+) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        f"name: peak\nseeds: [0]\ndatasets: [fashion-mnist-mini]\nbackbones: [{backbone}]\n"
+        f"variants: [td]\nrecipe: {{epochs: 1, batch_size: {batch}}}\nmeasures: [accuracy]\n",
+        encoding="utf-8",
+    )
+    training = expand(read_suite(str(suite))).cells[0].training
+    dataset = load_dataset(training, PLACE)
+    estimate = workers.memory(training, build_network(training, dataset), dataset, "cpu")
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(suite)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    taken = float(done.stdout.splitlines()[-1])
+    print(f"{backbone}: estimated {estimate / 2**30:.2f} GiB, taken {taken / 2**30:.2f} GiB")
+    assert taken < estimate < 4 * taken
