@@ -41,7 +41,7 @@ GOLDEN = {
     "fashion-mnist-mini/lenet_fc/bu/seed0/accuracy": "eb8f181d258501978f92",
     "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/additive_gaussian": "4c92f60ed132347664c0",
     "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/gaussian_blur": "41a25ffc43f0d87af59c",
-    "fashion-mnist-mini/lenet_fc/td/seed1/efficiency": "75d63399e155179c841a",
+    "fashion-mnist-mini/lenet_fc/td/seed1/efficiency": "63545597723fb7965f8d",
 }
 
 
