@@ -9,7 +9,7 @@ quickstart: $(VENV)/.ready-run
 	$(BIN)/python -m bench run suites/quickstart.yaml --workers 2
 
 test: $(VENV)/.ready-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .

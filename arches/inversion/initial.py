@@ -22,7 +22,7 @@ _ENOUGH = 64
 # Fourth moment over squared variance: 1.8 for a uniform distribution, 3 for a normal one.
 _BETWEEN_UNIFORM_AND_NORMAL = 2.1
 # So many values tell how the others were drawn.
-_ENOUGH = 2**18
+_PLENTY = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ def draw_like(like: Tensor, shape: tuple[int, ...], scale: float = 1.0) -> Tenso
     values = like.detach()
     if values.numel() == 0:
         return torch.zeros(shape, dtype=like.dtype)
-    if values.numel() > _ENOUGH:
-        values = values.flatten()[:: values.numel() // _ENOUGH]
+    if values.numel() > _PLENTY:
+        values = values.flatten()[:: values.numel() // _PLENTY]
     values = values.double()
     mean, std = float(values.mean()), float(values.std(correction=0))
     if std <= 1e-8 * max(1.0, abs(mean)):

@@ -177,12 +177,12 @@ def _hits(
 
 
 def _batch(context: Context, name: str | None, images: Images) -> NDArray[np.bool_]:
-    from bench.models.predict import predictions
+    from bench.models.predict import predicted
 
     versions = [images.pixels] if name is None else _corrupted(context, name, images)
+    network = context.network.eval()
     found = [
-        predictions(context.network, pixels, context.device, len(pixels)) == images.labels
-        for pixels in versions
+        predicted(network, pixels, context.device).cpu() == images.labels for pixels in versions
     ]
     return np.stack([hit.numpy() for hit in found], 1)
 

@@ -15,6 +15,12 @@ def as_input(images: Tensor, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
+def predicted(network: Network, images: Tensor, device: torch.device) -> Tensor:
+    """Predicted classes, int64 N on the device, of one batch of uint8 images N x C x H x W."""
+    logits: Tensor = network(as_input(images, device))
+    return logits.argmax(1)
+
+
 def predictions(
     network: Network, images: Tensor, device: torch.device, batch_size: int = 500
 ) -> Tensor:
@@ -23,9 +29,7 @@ def predictions(
     A batch that does not fit into memory is halved.
     """
     network.eval()
-
-    def predict(rows: slice) -> Tensor:
-        logits: Tensor = network(as_input(images[rows], device))
-        return logits.argmax(1)
-
-    return torch.cat(in_batches_that_fit(len(images), batch_size, predict)).cpu()
+    parts = in_batches_that_fit(
+        len(images), batch_size, lambda rows: predicted(network, images[rows], device)
+    )
+    return torch.cat(parts).cpu()

@@ -105,6 +105,8 @@ class Tree:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
+            if "nesting depth" in str(error.problem):  # newer libyaml has a limit of its own
+                raise self._refused("nested too deeply", line) from None
             raise self._refused(f"not valid YAML: {self._reason(error, line)}", line) from None
         except (yaml.YAMLError, ValueError) as error:
             raise self._refused(f"not valid YAML: {' '.join(str(error).split())}") from None
