@@ -137,6 +137,10 @@ class Sample:
         return {"L2": self.l2, "Linf": self.linf, "L0": self.l0}.get(norm)
 
 
+def _is_row_of_images(index: NDArray[np.int64]) -> bool:
+    return index.ndim == 1 and index.size > 0 and _each_once(index)
+
+
 def _each_once(index: NDArray[np.int64]) -> bool:
     rising = bool((index[1:] > index[:-1]).all())  # as a rule, and quicker to see
     return rising or len(set(index.tolist())) == index.size
@@ -186,7 +190,7 @@ class Localized:
         # Wide enough for a threshold that was once a float32.
         if not abs(float(steps[self.at]) - self.threshold) < 1e-6:
             return f"threshold {self.threshold:g} is not one of the thresholds"
-        if self.index.shape != (n,) or not n or len(set(self.index.tolist())) != n:
+        if not _is_row_of_images(self.index):
             return "index must be a non-empty row of images, each once"
         if self.correct.shape != (n,) or self.correct.dtype.kind != "b":
             return "correct must have a bool for each image"
@@ -228,7 +232,7 @@ class Removed:
     def __post_init__(self) -> None:
         name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/faithfulness"
         n = self.index.size
-        if self.index.shape != (n,) or not n or len(set(self.index.tolist())) != n:
+        if not _is_row_of_images(self.index):
             raise ValueError(f"{name}: index must be a non-empty row of images, each once")
         shape = self.deletion.shape
         if len(shape) != 2 or shape[0] != n or shape[1] < 2 or self.insertion.shape != shape:
