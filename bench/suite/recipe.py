@@ -73,7 +73,8 @@ class RecipeKeys(Strict):
     `mode` is "deterministic" (the same bits on one machine: one CPU thread, deterministic kernels)
     or "fast" (all threads; on CUDA, kernels chosen by timing and a captured graph of the step);
     null means deterministic on the CPU and fast on CUDA. `precision` other than fp32 is autocast;
-    "auto" is bf16 where the device computes it natively, else fp32. `channels_last: auto` is true.
+    "auto" is bf16 where the device computes it natively and the network is not narrow (half of its
+    convolutions below 24 channels), else fp32. `channels_last: auto` is true.
     Both are fp32 and false for networks with code that is neither PyTorch's, torchvision's, timm's
     nor this project's: it may not stand them. What was used is recorded with each training. The
     paper's own: `{mode: deterministic, precision: fp32, channels_last: false}`.

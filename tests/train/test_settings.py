@@ -40,8 +40,21 @@ def test_auto_is_bf16_where_the_device_has_it_and_channels_last(
 ) -> None:
     monkeypatch.setattr(module, "computes_bf16", lambda device: native)
     expected = Settings("deterministic", "bf16" if native else "fp32", True, True)
-    assert settle(Recipe(), CPU, net()) == expected
+    assert settle(Recipe(), CPU, arches.create("nin_light", "td", in_chans=1)) == expected
     assert settle(Recipe(), CPU, own()) == Settings("deterministic", "fp32", False, False)
+
+
+def test_narrow_networks_stay_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 costs them accuracy; the layout costs nothing."""
+    monkeypatch.setattr(module, "computes_bf16", lambda device: True)
+    for variant in arches.VARIANTS:
+        found = settle(Recipe(), CPU, arches.create("lenet_fc", variant, in_chans=1))
+        assert (found.precision, found.channels_last) == ("fp32", True)
+    widths = (23, 23, 24, 24, 24)
+    wide = nn.Sequential(*(nn.Conv2d(a, b, 1) for a, b in zip((3, *widths), widths, strict=False)))
+    assert settle(Recipe(), CPU, wide).precision == "bf16"
+    assert settle(Recipe(), CPU, wide[:4]).precision == "fp32"
+    assert settle(Recipe(), CPU, nn.Sequential(nn.Flatten(), nn.Linear(4, 2))).precision == "bf16"
 
 
 @pytest.mark.parametrize(
