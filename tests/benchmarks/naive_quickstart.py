@@ -37,7 +37,8 @@ from bench.run.unit import build_network
 from bench.suite.recipe import Augment
 from bench.train.determinism import seeded
 from bench.train.schedule import learning_rate
-from bench.train.trainer import parameter_groups, set_bn_momentum, split
+from bench.train.step import parameter_groups
+from bench.train.trainer import set_bn_momentum, split
 
 CPU = torch.device("cpu")
 
