@@ -70,6 +70,7 @@ def train(network: Network, images: Images, training: Training) -> None:
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
+        fused=True,  # the others round differently
     )
     step = 0
     for _ in range(recipe.epochs):
