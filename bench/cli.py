@@ -168,7 +168,9 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="GLOB", default="*", help="only what fits dataset/backbone, like '*/nin'"
     )
-    parser.add_argument("--method", choices=METHODS, default="paper", help="default: paper")
+    parser.add_argument(
+        "--method", choices=METHODS, help="default: as the suite measures, or paper"
+    )
     parser.add_argument(
         "--score",
         choices=["logit", "probability"],

@@ -60,7 +60,9 @@ class Localizer:
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """Variants of one backbone on the same images: of each of `seeds` as many as `images` says, out
-    of `looked_at` that all of them have. `at` is the place of the reported `threshold`."""
+    of `looked_at` that all of them have. `at` is the place of the reported `threshold`.
+    `share` is the object's share of all pixels in percent, where it is known: the precision (and
+    IoU) of a heatmap that marks everything."""
 
     backbone: str
     item: str
@@ -71,6 +73,7 @@ class Comparison:
     threshold: float
     at: int
     networks: tuple[Localizer, ...]
+    share: float | None = None
 
 
 def compare(results: Results, dataset: str, replicates: int = REPLICATES) -> list[Comparison]:
@@ -145,7 +148,19 @@ def _compared(variants: Mapping[str, Mapping[int, Localized]], draw: _Draw) -> C
             )
             for net in variants
         ),
+        _object_share(next(iter(cells.values())), judged),
     )
+
+
+def _object_share(cells: Sequence[Localized], judged: Sequence[NDArray[np.bool_]]) -> float | None:
+    """Percent of the judged images' pixels that are the object's; None where it is not known."""
+    pixels = objects = 0
+    for cell, which in zip(cells, judged, strict=True):
+        if cell.pixels is None:
+            return None
+        pixels += cell.pixels * int(which.sum())
+        objects += int((cell.tp[which, 0] + cell.fn[which, 0]).sum())
+    return 100.0 * objects / pixels if pixels else None
 
 
 def _on(images: NDArray[np.int64], cell: Localized, first: Localized) -> Localized:

@@ -115,6 +115,11 @@ def _images(one: Comparison) -> tuple[str, str]:
     said = f"on {counts} of {one.looked_at:,} images"
     alone = len(one.networks) == 1
     text = f"{variants} alone, {said}" if alone else f"{variants} are compared {said}"
+    if one.share is not None:
+        text += (
+            f"; a heatmap that marks every pixel would have a precision and an IoU of "
+            f"{one.share:.1f} % (micro) and a recall of 100 %"
+        )
     return _named(one.backbone, one.item), text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +186,25 @@ def test_every_method_is_known_to_the_command_line(explain, method: str) -> None
     words = ("--only", "*/plain", "--images", "3", "--layers", "last", "--out", "pics")
     code, files, *_ = explain("runs/files", *words, "--method", method)
     assert (code, len(files)) == (0, 2)
+
+
+def test_the_method_is_the_measures_unless_another_is_asked_for(explain, folder) -> None:  # type: ignore[no-untyped-def]
+    shutil.copytree(folder / "runs/corners", folder / "runs/layered")
+    with sqlite3.connect(folder / "runs/layered/results.sqlite") as database:
+        database.execute(
+            "UPDATE facts SET value = replace(value, 'threshold: 0.3', "
+            "'threshold: 0.3, method: layer-cam') WHERE key = 'suite_text'"
+        )
+    database.close()
+
+    def drawn(run: str, *more: str) -> bytes:
+        words = ("--only", "*/plain", "--images", "3", "--layers", "last", "--out", "pics", *more)
+        assert explain(f"runs/{run}", *words)[0] == 0
+        return bytes((folder / "pics/corners-plain-last.png").read_bytes())
+
+    own, paper = drawn("layered"), drawn("corners")
+    assert own == drawn("layered", "--method", "layer-cam")
+    assert paper == drawn("layered", "--method", "paper") != own
 
 
 def test_data_beside_the_suite_are_found_from_anywhere(  # type: ignore[no-untyped-def]

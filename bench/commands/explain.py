@@ -48,12 +48,16 @@ def main(args: argparse.Namespace) -> int:
     reasons = []
     for name, group in groups.items():
         try:
-            _draw(request, _chosen(group, args.of_seed), _options(plan, name), place, album)
+            options = _options(plan, name)
+            asked = request if args.method else _as_measured(request, options)
+            _draw(asked, _chosen(group, args.of_seed), options, place, album)
         except NothingToDrawError as error:
             reasons.append(f"{name}: {error}")
     if len(reasons) == len(groups):
         raise BenchError(f"nothing can be drawn: {'; '.join(reasons)}")
     _draw_bars(results, groups, album)
+    if results is not None and results.localized and args.method:
+        album.note("bars of precision and recall are of the heatmaps that the suite measured")
     for reason in reasons:
         album.note(f"nothing is drawn of {reason}")
     return 0
@@ -113,7 +117,13 @@ def _request(args: argparse.Namespace) -> Request:
             ) from None
     if len(numbers) > MOST_IMAGES:
         raise BenchError(f"--images: {len(numbers)} are too many; name at most {MOST_IMAGES}")
-    return Request(tuple(numbers), args.count, args.seed, layers, args.method, args.score)
+    method = args.method or Options().method
+    return Request(tuple(numbers), args.count, args.seed, layers, method, args.score)
+
+
+def _as_measured(request: Request, options: Options) -> Request:
+    """With the method of the suite's measure, and its score where none was asked for."""
+    return replace(request, method=options.method, score=request.score or options.score)
 
 
 def _groups(every: Sequence[Trained], args: argparse.Namespace) -> dict[str, _Group]:

@@ -40,6 +40,10 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
     seen: set[str] = set()
     costs = guard.Guard()
     cells = list(cells)
+    layers: dict[str, set[str]] = {}
+    for cell in cells:
+        if isinstance(layer := getattr(cell.options, "layer", None), str):
+            layers.setdefault(cell.training.pair, set()).add(layer)
     suits = {
         (cell.training.dataset.label, cell.title): cell
         for cell in cells
@@ -58,7 +62,8 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
             problems[str(error)] = None
             continue
         try:
-            notes.update(dict.fromkeys(_check_training(training, dataset, costs)))
+            asked = layers.get(training.pair, set())
+            notes.update(dict.fromkeys(_check_training(training, dataset, costs, asked)))
         except BenchError as error:
             problems[f"{training.place}: {training.pair}: {error}"] = None
     if problems:
@@ -78,7 +83,9 @@ def _unfit(cell: Cell, place: Place) -> Iterator[str]:
         yield f"{cell.training.dataset.label}/{cell.title}: {reason}"
 
 
-def _check_training(training: Training, dataset: Dataset, costs: guard.Guard) -> Iterator[str]:
+def _check_training(
+    training: Training, dataset: Dataset, costs: guard.Guard, layers: set[str]
+) -> Iterator[str]:
     augment = training.recipe.augment
     side = min(dataset.train.images.shape[2:]) + 2 * augment.crop_padding
     if augment.crop is not None and augment.crop > side:
@@ -97,6 +104,7 @@ def _check_training(training: Training, dataset: Dataset, costs: guard.Guard) ->
         if plugin:  # one that cannot be built is a failed cell; the others go on
             return
         raise
+    _require_layers(network, dataset, layers)
     if guard.is_guarded(training):
         if not training.backbone.allow_cost:
             _require_consent(training, costs.measure(training, network.backbone, dataset))
@@ -104,6 +112,19 @@ def _check_training(training: Training, dataset: Dataset, costs: guard.Guard) ->
             yield f"{training.pair}: {note}"
     if training.weights is None and not plugin:
         yield from _slow_statistics(training, dataset, network)
+
+
+def _require_layers(network: nn.Module, dataset: Dataset, layers: set[str]) -> None:
+    """Names of feature maps that the network does not have are told before hours of training."""
+    from bench.explain.feature_maps import find_layers
+
+    named = sorted(layers - {"last"})
+    if not named:
+        return
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    size = (2, dataset.channels, *dataset.test.images.shape[2:])
+    find_layers(network.eval(), torch.zeros(size, device=device), named)
+    network.train()
 
 
 def _require_consent(training: Training, over: guard.Over | None) -> None:

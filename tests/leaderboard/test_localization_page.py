@@ -686,3 +686,18 @@ def test_curves_are_the_sweep_with_the_threshold_marked() -> None:
         "nin_light · act_3",
         "nin_light · act_4",
     ]
+
+
+def test_what_marking_everything_would_come_to_is_told() -> None:
+    cells = [heatmaps(variant, seed) for variant in ("bu", "td") for seed in (0, 1)]
+    known = [replace(cell, pixels=100) for cell in cells]
+    (one,) = compare(Results("t", (), {}, localized=tuple(known)), "d")
+    first = known[:2]
+    right = [a.correct & b.correct for a, b in zip(known[:2], known[2:], strict=True)]
+    objects = [(cell.tp + cell.fn)[:, 0] for cell in first]
+    right = [which & (size > 0) for which, size in zip(right, objects, strict=True)]
+    marked = sum(int(size[which].sum()) for size, which in zip(objects, right, strict=True))
+    assert one.share == pytest.approx(marked / sum(int(which.sum()) for which in right))
+    unknown = [replace(cell, pixels=None) for cell in cells]
+    (other,) = compare(Results("t", (), {}, localized=tuple(unknown)), "d")
+    assert other.share is None

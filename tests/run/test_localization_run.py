@@ -57,3 +57,16 @@ def test_a_set_without_objects_is_refused_before_training(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("blobs/localization: blobs has no masks or boxes of its objects;")
     assert not list(Path("run").rglob("*.safetensors"))
+
+
+def test_a_layer_that_no_network_has_is_refused_before_training(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = "localization: {threshold: 0.3, layers: [act_9, last]}"
+    changes = (*CHANGES[:-1], (CHANGES[-1][0], wanted))
+    assert main(["run", str(tiny(*changes)), "--out", "run"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": unknown ")[2][:48] for line in lines] == [
+        "layer 'act_9'; there are act_1, act_2, act_3, ac"
+    ] * 2
+    assert not list(Path("run").rglob("*.safetensors"))
