@@ -65,9 +65,9 @@ def _paired(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
         "objects' pixels, and variants are compared on the images that all of them classify "
         f"correctly with the same seed. A pixel is predicted where the heatmap is above "
         f"{_thresholds(found)}: precision is the share of predicted pixels that are the object's, "
-        "recall the share of the object's pixels that are predicted. (The table at the top has each "
-        "network's figures on the images that it classifies correctly itself: other images for "
-        "each, and so no comparison.)"
+        "recall the share of the object's pixels that are predicted. (The table at the top has "
+        "each network's figures on the images that it classifies correctly itself: other images "
+        "for each, and so no comparison.)"
     )
     yield Bullets((*(_images(one) for one in found), *_verdicts(found)))
     yield Figure(
