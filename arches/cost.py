@@ -20,6 +20,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
+# What models raise that read values while they run, which the meta device does not have
+# (an operation without shapes is a RuntimeError as well).
+READS_VALUES = (RuntimeError, TypeError, ValueError)
+
+
 @dataclass(frozen=True, slots=True)
 class PartCost:
     """Cost of one part of a module in one forward pass; all zero where it does not run.
@@ -91,7 +96,7 @@ def read_cost(
         twin = without_values(network)
         images = torch.empty(2, in_chans, image_size, image_size, device="meta")
         return measure_cost(twin, images, parts(twin)).per_image(2)
-    except (RuntimeError, TypeError, ValueError):
+    except READS_VALUES:
         twin = copy.deepcopy(network).cpu()
         with torch.random.fork_rng(devices=[]):
             images = torch.randn(2, in_chans, image_size, image_size)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from arches.cost import without_values
+from arches.cost import READS_VALUES, without_values
 
 aten = torch.ops.aten
 
@@ -59,7 +59,7 @@ def count_operations(network: nn.Module, shape: Shape) -> Operations:
     # Not what the copies raise is the user's concern, but what the network itself does.
     try:
         return _count(without_values(network), torch.empty(1, *shape, device="meta"))
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+    except READS_VALUES:
         twin = copy.deepcopy(network).cpu()
         with torch.random.fork_rng(devices=[]):
             return _count(twin, torch.rand(1, *shape))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from arches.cost import without_values
+from arches.cost import READS_VALUES, without_values
 from bench.measures.memory import allocator_peak, tensor_peak
 from bench.measures.modes import as_batch, runner
 from bench.measures.resident import resident_peaks
@@ -38,7 +38,7 @@ def _of_tensors(subject: Subject, name: str, network: nn.Module) -> dict[str, fl
             images = as_batch(torch.empty(batch, *subject.shape, device="meta"), mode)
             forward = runner(twin, mode, images.device)
             return {f"{name}_memory": tensor_peak(twin, forward, images)}
-        except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        except READS_VALUES:
             pass  # the model reads values while it runs
     forward = runner(network, mode, subject.device)
     fitted, peak = backing_off(batch, lambda n: tensor_peak(network, forward, subject.images(n)))

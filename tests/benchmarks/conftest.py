@@ -1,8 +1,11 @@
-"""The table of the speed comparison, printed when all is measured."""
+"""What the benchmarks share: one thread, and the table of attacks when all is measured."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 from attack_speed import ROWS
 
 HEADER = (
@@ -18,6 +21,15 @@ HEADER = (
     "found ours",
     "theirs",
 )
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """CPU time is compared on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

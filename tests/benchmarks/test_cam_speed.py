@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ from bench.explain.feature_maps import layer_names
 pytest.importorskip("pytest_benchmark")
 package = pytest.importorskip("pytorch_grad_cam")
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 IMAGES = int(os.environ.get("CAM_SPEED_IMAGES", "1000"))
 ROUNDS = 3
 OURS = 128
@@ -40,14 +40,6 @@ THEIRS = (32, 64, 256)
 TOLERANCE = {"act_4": 1e-5, "act_1": 5e-3}
 # How many times less CPU time: what is promised at the last map.
 BAR = 3.0
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def native(network: nn.Module, x: Tensor, layer: str) -> Tensor:

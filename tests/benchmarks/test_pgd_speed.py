@@ -15,7 +15,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,21 +37,13 @@ pytest.importorskip("pytest_benchmark")
 pytest.importorskip("foolbox")
 pytest.importorskip("torchattacks")
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 ROUNDS = 5
 # How many times less CPU time. On LeNetFC all sides do the same convolutions, and 0.9 leaves room
 # for the noise of a busy machine; on NIN-light ours takes a large batch in parts.
 FULL = {"lenet_fc": (0.9, 1.0), "nin_light": (1.0, 1.2)}
 ACTIVE = 3.0
 Run = Callable[[], Tensor]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
