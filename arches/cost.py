@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-
 # What models raise that read values while they run, which the meta device does not have
 # (an operation without shapes is a RuntimeError as well).
 READS_VALUES = (RuntimeError, TypeError, ValueError)
