@@ -164,9 +164,9 @@ def test_plan_of_a_shipped_suite(
     monkeypatch.chdir(tmp_path)
     assert exit_code("plan", "quickstart", "--no-cost") == 0
     *cells, last = capsys.readouterr().out.splitlines()
-    assert len(cells) == 20
+    assert len(cells) == 18
     assert all(line.startswith("to do   fashion-mnist-mini/lenet_fc/") for line in cells)
-    assert last == "20 cells: 0 done, 0 failed, 20 to do; results in runs/quickstart"
+    assert last == "18 cells: 0 done, 0 failed, 18 to do; results in runs/quickstart"
     assert list(tmp_path.iterdir()) == []  # planning writes nothing
 
 

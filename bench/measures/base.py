@@ -122,8 +122,10 @@ class Measure:
     """A measure's declaration.
 
     `version` is part of every identity: raise it when the numbers change. `exclusive` measures
-    (timings) never share the machine with another cell. `forwards(options, test samples)` is
-    about how many images one cell predicts, for the estimate of `plan`. Metrics not declared in
+    (timings) never share the machine with another cell. Where `per_seed` is false the numbers
+    are a matter of the architecture alone, and only the suite's smallest seed is measured.
+    `forwards(options, test samples)` is about how many images one cell predicts, for the estimate
+    of `plan`. Metrics not declared in
     `metrics` are kept but have no column. `note(options)` is a sentence on how it was measured,
     for the leaderboard. `refusal(item's options, dataset)` says, before anything is trained, why
     it cannot be measured on that data set; empty if it can.
@@ -136,6 +138,7 @@ class Measure:
     items: Callable[[Any], list[Item]] = one_item
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     exclusive: bool = False
+    per_seed: bool = True
     forwards: Callable[[Any, int], float] = lambda options, test_samples: float(test_samples)
     note: Callable[[Any], str] = lambda options: ""
     refusal: Callable[[Any, Dataset], str] = lambda options, dataset: ""

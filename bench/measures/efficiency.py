@@ -194,6 +194,7 @@ MEASURE = Measure(
     options=Options,
     items=items,
     exclusive=True,
+    per_seed=False,
     forwards=forwards,
     note=note,
     metrics={

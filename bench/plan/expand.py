@@ -37,6 +37,8 @@ def expand(checked: CheckedSuite) -> Plan:
             cells.append(Cell(name, training.identity, "train", training, None, None, None))
             done.add(training.identity)
         for name, measure, item, key in parts:
+            if training.seed != min(checked.suite.seeds) and not measure.per_seed:
+                continue
             title = measure.name if item.label is None else f"{measure.name}/{item.label}"
             cells.append(
                 Cell(

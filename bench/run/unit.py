@@ -21,7 +21,7 @@ from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones, weights
 from bench.models.network import Network, wrap
-from bench.models.settings import mode_of
+from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
@@ -29,7 +29,7 @@ from bench.run.place import Place, load_dataset
 from bench.run.pristine import Pristine
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
-from bench.train.determinism import current, numerics, seeded
+from bench.train.determinism import current, numerics, seeded, unfilled
 from bench.train.trainer import Epoch, train
 from leaderboard.results import MetricInfo
 
@@ -160,7 +160,9 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
     target = network if "normalize.mean" in tensors else network.backbone
     weights.load_into(target, tensors, str(file))
     check_logits(network, dataset)
-    return network.to(device).eval()
+    # As a training leaves it: measures must not tell the two apart.
+    settings = settle(training.recipe, device, network.backbone)
+    return network.to(device).to(memory_format=settings.memory_format).eval()
 
 
 def build_network(training: Training, dataset: Dataset) -> Network:
@@ -229,7 +231,7 @@ def _measured(
         parts=kept,
         known=known,
     )
-    with seeded(cell.training.seed):
+    with seeded(cell.training.seed), unfilled(is_known_code(network.backbone)):
         found = measure.run(context)
     if not isinstance(found, measures.Found):
         if not isinstance(found, Mapping):

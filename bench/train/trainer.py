@@ -16,7 +16,7 @@ from bench.models.memory import in_batches_that_fit
 from bench.models.network import Network
 from bench.models.settings import autocast, settle
 from bench.suite.recipe import Recipe
-from bench.train.determinism import reproducible_threads
+from bench.train.determinism import reproducible_threads, unfilled
 from bench.train.schedule import learning_rate
 from bench.train.step import Step
 
@@ -57,7 +57,8 @@ def train(
     device: torch.device,
     report: Report = lambda epoch: None,
 ) -> History:
-    """Train `network` in place and leave it in eval mode, contiguous; return what happened.
+    """Train `network` in place and leave it in eval mode, in the training's memory format;
+    return what happened.
 
     The split, the order of images and the augmentation come from generators keyed by `seed`.
     The last epoch's network is the result: no early stopping, no best-of (as in the paper).
@@ -82,7 +83,7 @@ def train(
     step = Step(network, dataset.train, recipe, settings, device, random)
     order = torch.Generator().manual_seed(_stream(seed, 2))
     epochs: list[Epoch] = []
-    with reproducible_threads(settings.mode, device):
+    with reproducible_threads(settings.mode, device), unfilled(settings.known_code):
         threads = torch.get_num_threads()
         for number in range(1, recipe.epochs + 1):
             network.train()
@@ -92,8 +93,6 @@ def train(
             score = _score(step, validation_index)
             epochs.append(Epoch(number, loss, score))
             report(epochs[-1])
-    # Weights read back from a file are contiguous: measures must not tell the two apart.
-    network.to(memory_format=torch.contiguous_format)
     return History(tuple(epochs), {**step.facts(), "threads": threads})
 
 

@@ -22,8 +22,8 @@ from bench.store.outcome import Outcome
 
 VARIANTS = ("bu", "td", "td_uni", "td_rev")
 ATTACKS = ("gaussian_blur", "contrast_reduction", "additive_gaussian", "additive_uniform",
-           "salt_and_pepper", "spatial", "shifts")  # fmt: skip
-# A training, its accuracy, seven attacks and its efficiency: ten cells a network.
+           "salt_and_pepper", "spatial", "shifts", "single_pixel")  # fmt: skip
+# A training, its accuracy and eight attacks: ten cells a network; and efficiency, once a variant.
 SUITE = """\
 name: large
 seeds: {seeds}
@@ -40,7 +40,7 @@ SCALES = ("high", "low", "high+low")
 
 
 def plan_of(folder: Path, backbones: int, seeds: int, images: int) -> Plan:
-    """backbones x 4 variants x seeds x 10 cells; the suite is written to `folder`."""
+    """backbones x 4 variants x (seeds x 10 + 1) cells; the suite is written to `folder`."""
     nets = [
         f"{{name: lenet_fc, label: net_{n:02d}, bn_eps: {n + 1}.0e-5}}" for n in range(backbones)
     ]

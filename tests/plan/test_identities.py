@@ -41,7 +41,7 @@ GOLDEN = {
     "fashion-mnist-mini/lenet_fc/bu/seed0/accuracy": "eb8f181d258501978f92",
     "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/additive_gaussian": "4c92f60ed132347664c0",
     "fashion-mnist-mini/lenet_fc/bu/seed0/robustness/gaussian_blur": "41a25ffc43f0d87af59c",
-    "fashion-mnist-mini/lenet_fc/td/seed1/efficiency": "63545597723fb7965f8d",
+    "fashion-mnist-mini/lenet_fc/td/seed0/efficiency": "ad76e594f8689dac5d8a",
 }
 
 
@@ -58,7 +58,13 @@ def moved(planned: Planned, old: str, new: str, count: int = 1) -> set[str]:
 
 
 def all_of(*tails: str) -> set[str]:
-    return {f"{PAIR}/{v}/seed{s}/{t}" for v in ("bu", "td") for s in (0, 1) for t in tails}
+    return {
+        f"{PAIR}/{v}/seed{s}/{t}"
+        for v in ("bu", "td")
+        for s in (0, 1)
+        for t in tails
+        if (s, t) != (1, "efficiency")  # measured once, with the smallest seed
+    }
 
 
 NOISE, BLUR = "robustness/additive_gaussian", "robustness/gaussian_blur"
@@ -96,7 +102,7 @@ def test_labels_move_nothing(planned: Planned) -> None:
     text = text.replace("gaussian_blur]", "{name: gaussian_blur, label: b}]")
     before, after = planned(SUITE).cells, planned(text).cells
     assert [cell.identity for cell in before] == [cell.identity for cell in after]
-    assert after[-2].name == "f/n/td/seed1/robustness/b"
+    assert after[-1].name == "f/n/td/seed1/robustness/b"
 
 
 def test_neighbours_move_nothing(planned: Planned) -> None:
@@ -104,7 +110,7 @@ def test_neighbours_move_nothing(planned: Planned) -> None:
     more = SUITE.replace("[0, 1]", "[5, 0, 1]").replace("[lenet_fc]", "[nin, lenet_fc]")
     more = more.replace("[fashion", "[mnist, fashion").replace("  - accuracy\n", "")
     before, after = identities(planned(SUITE)), identities(planned(more))
-    assert len(set(before) & set(after)) == 16
+    assert len(set(before) & set(after)) == 14
     assert all(before[name] == after[name] for name in set(before) & set(after))
 
 

@@ -38,12 +38,14 @@ def test_the_product_in_the_order_of_the_suite(planned: Planned) -> None:
         for variant in ("td", "bu")
         for seed in (3, 1)
         for tail in TAILS
+        # A matter of the architecture, not of the weights: once, with the smallest seed.
+        if (seed, tail) != (3, "efficiency")
     ]
 
 
 def test_names_and_identities_are_unique(planned: Planned) -> None:
     plan = planned(SUITE)
-    assert len(set(names(plan))) == len({cell.identity for cell in plan.cells}) == 60
+    assert len(set(names(plan))) == len({cell.identity for cell in plan.cells}) == 54
     assert all(len(cell.identity) == 20 for cell in plan.cells)
 
 
@@ -70,7 +72,7 @@ def test_an_identical_training_is_done_once(planned: Planned) -> None:
     assert len(trainings) == 12
     assert not any("/again/" in cell.name for cell in trainings)
     again = [cell for cell in plan.cells if "/again/" in cell.name]
-    assert len(again) == 2 * 2 * 2 * 4
+    assert len(again) == 2 * 2 * (4 + 3)
     assert {cell.training.identity for cell in again} <= {cell.identity for cell in trainings}
 
 
@@ -124,7 +126,7 @@ overrides:
   - {{match: 'mnist/*', recipe: {{augment: {{shift: 0.0}}}}}}
 measures:
   - accuracy
-  - robustness: {{attacks: [additive_gaussian, gaussian_blur]}}
+  - robustness: {{attacks: [additive_gaussian, gaussian_blur, shifts]}}
   - efficiency
 """
 ALLOWED = 0.3
@@ -139,5 +141,5 @@ def test_ten_thousand_cells_are_planned_in_no_time(tmp_path: Path) -> None:
         start = time.process_time()
         plan = expand(read_suite(str(file)))
         spent.append(time.process_time() - start)
-        assert len(plan.cells) == 10_000
+        assert len(plan.cells) == 8 * (250 * 5 + 1)
     assert min(spent) <= ALLOWED, f"{min(spent):.3f} s of CPU time; at most {ALLOWED} s allowed"
