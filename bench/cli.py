@@ -140,6 +140,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a file; for md a folder (default: the run directory)",
     )
+    parser.add_argument("--svg", action="store_true", help="of md: every figure as SVG too")
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
-"""Bar charts: which scale is vulnerable, and errors on corrupted images."""
+"""Bar charts: results by data set, vulnerable scales, errors on corruptions, memory by depth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from leaderboard.board import Net
 from leaderboard.corruptions import Corrupted
 from leaderboard.looks import (
     WIDTH,
@@ -107,6 +108,74 @@ def corruption_figure(title: str, found: Sequence[Corrupted]) -> Figure:
         more = {"clean error": _tick()} if any(one.clean for one in found) else {}
         patches = [_patch(one) for one in look.values()]
         legend(figure, look, patches, beside=False, more=more)
+    return figure
+
+
+def result_figure(title: str, found: Mapping[str, Mapping[Net, Summary]]) -> Figure:
+    """A quantity by data set: a group of bars for each, a bar for each network (figure 4 of the
+    paper), from zero on; differences that bars do not show are in the numbers beside them."""
+    look = looks((net.backbone, net.variant) for nets in found.values() for net in nets)
+    with styled():
+        figure = blank(WIDTH, (0.15 + 0.19 * len(look)) * len(found) + legend_height(look) + 0.7)
+        axes = figure.add_subplot()
+        bars = [
+            _Bars(name, [nets.get(Net(dataset, *name)) for dataset, nets in found.items()])
+            for name in look
+        ]
+        _draw(axes, bars, look)
+        _write_values(axes, bars)
+        most = max(
+            value.mean + (value.sd or 0) for nets in found.values() for value in nets.values()
+        )
+        axes.set_xlim(0, 1.12 * most)
+        axes.set_xlabel(one_line(title, 80))
+        _label_groups(axes, list(found), named=True)
+        legend(figure, look, [_patch(one) for one in look.values()], beside=False)
+    return figure
+
+
+def _write_values(axes: Axes, bars: Sequence[_Bars]) -> None:
+    each = _GROUP / len(bars)
+    for number, one in enumerate(bars):
+        for group, value in enumerate(one.values):
+            if value is not None:
+                place = group + (number + 0.5) * each - _GROUP / 2
+                spread = f" ± {value.sd:.1f}" if value.sd is not None else ""
+                axes.annotate(
+                    f"{value.mean:.1f}{spread}", (value.mean + (value.sd or 0), place),
+                    (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK,
+                )  # fmt: skip
+
+
+def memory_figure(title: str, found: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Kibibytes by depth: a panel for each variant, a row for each backbone."""
+    look = looks((backbone, variant) for backbone, of in found.items() for variant in of)
+    variants = list(dict.fromkeys(variant for of in found.values() for variant in of))
+    deepest = [max(map(len, of.values())) for of in found.values()]
+    with styled():
+        figure = blank(WIDTH, sum(0.5 + 0.22 * deep for deep in deepest) + 0.9)
+        rows = figure.add_gridspec(
+            len(found), len(variants), height_ratios=[0.5 + 0.22 * deep for deep in deepest]
+        )
+        for row, (backbone, of) in enumerate(found.items()):
+            most = max(max(values) for values in of.values()) / 1024
+            for column, variant in enumerate(variants):
+                if variant not in of:
+                    continue
+                axes = figure.add_subplot(rows[row, column])
+                sizes = [size / 1024 for size in of[variant]]
+                places = range(1, len(sizes) + 1)
+                axes.barh(places, sizes, height=0.8, **_paint(look[backbone, variant]))
+                axes.set_xlim(0, 1.05 * most)
+                axes.set_ylim(deepest[row] + 0.6, 0.4)
+                axes.set_yticks(range(1, deepest[row] + 1))
+                axes.grid(visible=False, axis="y")
+                axes.set_title(f"{one_line(backbone, 30)} · {one_line(variant, 20)}")
+                if not column:
+                    axes.set_ylabel("Depth")
+        figure.suptitle(one_line(title, 80), fontsize=11, fontweight="bold")
+        under = "Kept for the backward pass (KiB per image)"
+        figure.supxlabel(under, fontsize=9, color="#333842")
     return figure
 
 

@@ -53,10 +53,10 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawn figure: file name, PNG bytes, text that stands in for it, caption."""
+    """A drawn figure: file name, image bytes, text that stands in for it, caption."""
 
     name: str
-    png: bytes
+    image: bytes
     alt: str
     caption: str
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from leaderboard.blocks import Cell
 from leaderboard.quantity import Shown, show
+from leaderboard.ranking import spread, unbeaten
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import Key, by_seed, summarize
 from leaderboard.text import capital, one_line, words
@@ -204,13 +205,23 @@ def _groups(columns: Sequence[Column]) -> list[tuple[str, Sequence[int]]]:
 
 
 def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
-    """A column from top to bottom. The best is taken on the values as displayed, ties and all."""
+    """A column from top to bottom. The best is taken on the values as displayed, ties and all;
+    what its interval over seeds does not set apart from it counts as well."""
     pairs = [_cell(ledger, net, column) for net in nets]
     means = [shown.mean for _, shown in pairs if shown is not None]
     if len(means) < 2 or column.info.better == "neither":  # nothing to be better than
         return [cell for cell, _ in pairs]
     best = max(means) if column.info.better == "higher" else min(means)
-    return [replace(cell, best=shown is not None and shown.mean == best) for cell, shown in pairs]
+    known = [
+        [*ledger.values[Key(*net, column.measure, column.metric)].values()]
+        for net, (_, shown) in zip(nets, pairs, strict=True)
+        if shown is not None
+    ]
+    open_ = iter(unbeaten([spread(values) for values in known], column.info.better))
+    return [
+        cell if shown is None else replace(cell, best=next(open_) or shown.mean == best)
+        for cell, shown in pairs
+    ]
 
 
 def _cell(ledger: _Ledger, net: Net, column: Column) -> tuple[Cell, Shown | None]:

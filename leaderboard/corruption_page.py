@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
 from leaderboard.corruptions import Corrupted, corrupted
+from leaderboard.kept import Kept
 from leaderboard.quantity import Shown, show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import Summary
@@ -14,19 +15,20 @@ from leaderboard.text import slug, words
 _PERCENT = MetricInfo("", "%", decimals=1)
 
 
-def corruption_blocks(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
+def corruption_blocks(
+    results: Results, dataset: str, taken: set[str], kept: Kept
+) -> Iterator[Block]:
     """The section; nothing where corruptions were not measured."""
     found = corrupted(results, dataset)
     if not found:
         return
     from leaderboard.bars import corruption_figure
-    from leaderboard.looks import png
 
     yield Heading(3, "Common corruptions")
     yield _overview(found)
     yield Figure(
         slug(f"{dataset}-corruptions", taken),
-        png(corruption_figure(dataset, found)),
+        kept.picture(corruption_figure(dataset, found)),
         f"Error on {dataset} with common corruptions",
         "Error on corrupted test images, mean over severities and seeds; whiskers are one standard "
         "deviation over seeds, the line across a bar is the error on the same images without "

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
+from leaderboard.kept import Kept
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.text import slug
@@ -19,14 +20,15 @@ _TITLES = {"deletion_auc": "Deletion AUC ↓ (%)", "insertion_auc": "Insertion A
 _BETTER = {"deletion_auc": "lower", "insertion_auc": "higher"}
 
 
-def faithfulness_blocks(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
+def faithfulness_blocks(
+    results: Results, dataset: str, taken: set[str], kept: Kept
+) -> Iterator[Block]:
     """The section; nothing where faithfulness was not measured."""
     if not any(one.dataset == dataset for one in results.removed):
         return
     # Numerics and drawing load only where there is something to show.
     from leaderboard.faithfulness import compare
     from leaderboard.faithfulness_figure import curve_figure
-    from leaderboard.looks import png
 
     found = compare(results, dataset)
     yield Heading(3, "Faithfulness")
@@ -42,7 +44,7 @@ def faithfulness_blocks(results: Results, dataset: str, taken: set[str]) -> Iter
         yield Bullets(verdicts)
     yield Figure(
         slug(f"{dataset}-faithfulness", taken),
-        png(curve_figure(dataset, found)),
+        kept.picture(curve_figure(dataset, found)),
         f"Deletion and insertion curves on {dataset}",
         "Probability of the predicted class, in percent of the clean one, mean over images and "
         "seeds; bands are one standard deviation over seeds.",

@@ -88,8 +88,8 @@ def _block(block: Block) -> Iterator[str]:
             yield "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
         case Grid():
             yield from _grid(block)
-        case Figure(_, png, alt, caption):
-            data = b64encode(png).decode("ascii")
+        case Figure(_, image, alt, caption):
+            data = b64encode(image).decode("ascii")
             yield f'<figure>\n<img alt="{html_text(alt)}" src="data:image/png;base64,{data}">'
             yield f"<figcaption>{html_text(caption)}</figcaption>\n</figure>"
 

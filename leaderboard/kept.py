@@ -16,11 +16,17 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from leaderboard.files import write_atomic
 from leaderboard.results import Sample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Form = Literal["png", "svg"]
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _CHECKSUM = hashlib.sha256().digest_size
@@ -28,10 +34,11 @@ _LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow")
 
 
 class Kept:
-    """The folder; without one, every part is made anew."""
+    """The folder; without one, every part is made anew. Figures come as `form` says."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, form: Form = "png") -> None:
         self._folder = folder
+        self.form = form
         self._used: set[str] = set()
 
     def part(self, depends: Iterable[object], make: Callable[[], bytes]) -> bytes:
@@ -52,6 +59,16 @@ class Kept:
             with contextlib.suppress(OSError):
                 write_atomic(self._folder / name, hashlib.sha256(found).digest() + found)
         return found
+
+    def figure(self, depends: Iterable[object], make: Callable[[], Figure]) -> bytes:
+        """As `part`, for a figure that `make` draws."""
+        return self.part((self.form, *depends), lambda: self.picture(make()))
+
+    def picture(self, figure: Figure) -> bytes:
+        """A figure as a file's bytes, not kept."""
+        from leaderboard.looks import png, svg
+
+        return png(figure) if self.form == "png" else svg(figure)
 
     def text(self, depends: Iterable[object], make: Callable[[], str]) -> str:
         """As `part`, for text."""

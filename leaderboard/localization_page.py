@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
+from leaderboard.kept import Kept
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import by_seed, summarize
@@ -39,7 +40,9 @@ _JUDGED = {"precision": "precision", "recall": "recall", "iou": "IoU", "pxap": "
 _Net = tuple[str, str, str]  # backbone, variant, item
 
 
-def localization_blocks(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
+def localization_blocks(
+    results: Results, dataset: str, taken: set[str], kept: Kept
+) -> Iterator[Block]:
     """The section; nothing where localization was not measured."""
     apart = _unpaired(results, dataset)
     paired = any(one.dataset == dataset for one in results.localized)
@@ -47,17 +50,16 @@ def localization_blocks(results: Results, dataset: str, taken: set[str]) -> Iter
         return
     yield Heading(3, "Localization")
     if paired:
-        yield from _paired(results, dataset, taken)
+        yield from _paired(results, dataset, taken, kept)
     if apart:
         yield from _apart(apart)
 
 
-def _paired(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
+def _paired(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iterator[Block]:
     # Numerics and drawing load only where there is something to show.
     from leaderboard.bootstrap import REPLICATES
     from leaderboard.localization import compare
     from leaderboard.localization_figure import bar_figure, sweep_figure
-    from leaderboard.looks import png
 
     found = compare(results, dataset)
     yield Text(
@@ -72,7 +74,7 @@ def _paired(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
     yield Bullets((*(_images(one) for one in found), *_verdicts(found)))
     yield Figure(
         slug(f"{dataset}-localization", taken),
-        png(bar_figure(dataset, found)),
+        kept.picture(bar_figure(dataset, found)),
         f"Precision and recall of the heatmaps on {dataset}",
         "Precision and recall of all pixels together, mean over seeds; whiskers are one standard "
         "deviation over seeds. Longer is better.",
@@ -95,7 +97,7 @@ def _paired(results: Results, dataset: str, taken: set[str]) -> Iterator[Block]:
     if swept:
         yield Figure(
             slug(f"{dataset}-localization-thresholds", taken),
-            png(sweep_figure(dataset, swept)),
+            kept.picture(sweep_figure(dataset, swept)),
             f"Precision and recall of the heatmaps on {dataset} at all thresholds",
             "Precision and recall of all pixels together at every threshold, on the same images; "
             "bands are one standard deviation over seeds. A line ends where a network predicts "

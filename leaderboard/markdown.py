@@ -16,8 +16,11 @@ from leaderboard.text import fenced, markdown, one_line
 _CODE = {"command": "sh", "suite": "yaml"}  # provenance that is code even on a single line
 
 
-def render_markdown(results: Results, folder: Path, kept: Path | None = None) -> Path:
-    """Write `folder`/leaderboard.md and `folder`/figures/*.png; gives the page's path.
+def render_markdown(
+    results: Results, folder: Path, kept: Path | None = None, *, svg: bool = False
+) -> Path:
+    """Write `folder`/leaderboard.md and `folder`/figures/*.png; gives the page's path. With `svg`,
+    every figure is written as SVG too.
 
     The same results give the same bytes. Figures come first, so that no page ever names one that
     is not there. Parts that take long are kept in the folder `kept`, if one is given, and not made
@@ -26,10 +29,17 @@ def render_markdown(results: Results, folder: Path, kept: Path | None = None) ->
     parts = Kept(kept)
     found = blocks(results, parts)
     parts.forget_others()
+    _write_figures(found, folder, parts.form)
+    if svg:
+        vectors = Kept(form="svg")
+        _write_figures(blocks(results, vectors), folder, vectors.form)
+    return write_atomic(folder / "leaderboard.md", "\n\n".join(_page(results, found)) + "\n")
+
+
+def _write_figures(found: Sequence[Block], folder: Path, ending: str) -> None:
     for block in found:
         if isinstance(block, Figure):
-            write_atomic(folder / "figures" / f"{block.name}.png", block.png)
-    return write_atomic(folder / "leaderboard.md", "\n\n".join(_page(results, found)) + "\n")
+            write_atomic(folder / "figures" / f"{block.name}.{ending}", block.image)
 
 
 def _page(results: Results, found: Sequence[Block]) -> Iterator[str]:

@@ -13,11 +13,13 @@ from leaderboard.text import capital, slug
 
 if TYPE_CHECKING:
     from leaderboard.flags import Flag
+    from leaderboard.robustness import Attacks
 
 NOTHING = "No results yet."
 LEGEND = (
     "Values are mean ± sample standard deviation over seeds. ↑: higher is better, ↓: lower is "
-    "better; bold is the best of a column within its data set, as displayed, ties included."
+    "better; bold is the best of a column within its data set, and whatever has an interval over "
+    "seeds that reaches as far."
 )
 GAPS = (
     "failed: tried, and ended in an error; –: not measured. Failed cells and those never reached "
@@ -29,10 +31,22 @@ _SIDE_BY_SIDE = 4  # data sets in one figure
 
 def blocks(results: Results, kept: Kept) -> list[Block]:
     """Everything between the page's head and what failed; empty without results."""
+    # Numerics and drawing load only where a page is made.
+    from leaderboard.flags import flags
+    from leaderboard.overview import overview_blocks
+    from leaderboard.overview_figures import across_figures
+    from leaderboard.robustness import attacks_of
+
     taken: set[str] = set()
-    found: list[Block] = []
-    for section in sections(results):
-        found += _section(results, section, taken, kept)
+    parts = sections(results)
+    names = [section.dataset for section in parts]
+    attacks = {name: attacks_of(results, name, kept) for name in names}
+    raised = {name: flags(results, name) for name in names}
+    found = [*overview_blocks(results, parts, attacks, raised)]
+    found += across_figures(results, parts, taken, kept)
+    for section in parts:
+        name = section.dataset
+        found += _section(results, section, attacks[name], raised[name], taken, kept)
     return [*found, *_across(results, taken, kept)]
 
 
@@ -47,17 +61,23 @@ def heading(key: str) -> str:
     return capital(key.replace("_", " "))
 
 
-def _section(results: Results, section: Section, taken: set[str], kept: Kept) -> Iterator[Block]:
-    # Numerics and drawing load only where a page is made.
+def _section(
+    results: Results,
+    section: Section,
+    attacks: Attacks,
+    raised: Sequence[Flag],
+    taken: set[str],
+    kept: Kept,
+) -> Iterator[Block]:
     from leaderboard.corruption_page import corruption_blocks
     from leaderboard.faithfulness_page import faithfulness_blocks
-    from leaderboard.flags import flags
     from leaderboard.localization_page import localization_blocks
+    from leaderboard.memory_depth import memory_blocks
     from leaderboard.robustness_page import robustness_blocks
     from leaderboard.timing import timing_notes
+    from leaderboard.training_curves import training_blocks
 
     dataset = section.dataset
-    raised = flags(results, dataset)
     yield Heading(2, dataset)
     for number, table in enumerate(section.tables):
         if table.title:
@@ -68,10 +88,12 @@ def _section(results: Results, section: Section, taken: set[str], kept: Kept) ->
     notes = timing_notes(results, dataset)
     if notes:
         yield Bullets(tuple(("", note) for note in notes))
-    yield from robustness_blocks(results, dataset, raised, taken, kept)
-    yield from corruption_blocks(results, dataset, taken)
-    yield from localization_blocks(results, dataset, taken)
-    yield from faithfulness_blocks(results, dataset, taken)
+    yield from robustness_blocks(results, dataset, attacks, raised, taken, kept)
+    yield from corruption_blocks(results, dataset, taken, kept)
+    yield from localization_blocks(results, dataset, taken, kept)
+    yield from faithfulness_blocks(results, dataset, taken, kept)
+    yield from training_blocks(results, dataset, taken, kept)
+    yield from memory_blocks(results, dataset, taken, kept)
 
 
 def _grid(table: Table, raised: Sequence[Flag]) -> Grid:
@@ -102,7 +124,7 @@ def _across(results: Results, taken: set[str], kept: Kept) -> Iterator[Block]:
     if len(datasets) < 2:
         return
     from leaderboard.curves import caption, panels
-    from leaderboard.figures import grid_figure, png
+    from leaderboard.figures import grid_figure
 
     yield Heading(2, "Attacks on all data sets")
     for start in range(0, len(datasets), _SIDE_BY_SIDE):
@@ -112,7 +134,7 @@ def _across(results: Results, taken: set[str], kept: Kept) -> Iterator[Block]:
         depends = ("grid figure", some, shown, sorted(results.attacks.items()))
         yield Figure(
             slug("attacks-on-all-data-sets", taken),
-            kept.part(depends, lambda columns=columns: png(grid_figure(columns))),  # type: ignore[misc]
+            kept.figure(depends, lambda columns=columns: grid_figure(columns)),  # type: ignore[misc]
             f"Accuracy loss against L₂ size of the perturbation, on {', '.join(some)}",
             "A column for each data set, a row for each attack. "
             + caption([panel for found in columns.values() for panel in found]),

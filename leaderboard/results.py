@@ -92,13 +92,27 @@ class AttackInfo:
     "L2", "Linf", "L0", "L1", or "" for none. `kind`: "noise" is random and looks at nothing;
     "one-step" and "iterative" follow gradients; "square" is the Square attack; "other" the rest.
     `strengths` are its fixed epsilons in that norm; empty for one that looks for the smallest
-    perturbation.
+    perturbation. `family` is the group in which the overview sums it up, such as "noise".
     """
 
     access: Access
     norm: str = ""
     kind: Kind = "other"
     strengths: tuple[float, ...] = ()
+    family: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How a training went: after each epoch the mean loss, and top-1 in percent on the held-out
+    part of the training set (None without one)."""
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    losses: tuple[float, ...]
+    validation: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,6 +279,7 @@ class Results:
     samples: tuple[Sample, ...] = ()
     localized: tuple[Localized, ...] = ()
     removed: tuple[Removed, ...] = ()
+    learned: tuple[Learned, ...] = ()
     attacks: Mapping[str, AttackInfo] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -20,8 +20,8 @@ from leaderboard.bootstrap import (
     median_interval,
 )
 from leaderboard.curves import REACHED, by_attack, by_net, limit
-from leaderboard.kept import Kept
-from leaderboard.results import AttackInfo, Sample
+from leaderboard.kept import Kept, fingerprint
+from leaderboard.results import AttackInfo, Results, Sample
 
 Floats = NDArray[np.float64]
 
@@ -93,6 +93,20 @@ def numbers(sample: Sample) -> list[int]:
     """Each image's number in the test set, or its row where that is not known."""
     found: list[int] = range(sample.l2.size) if sample.index is None else sample.index.tolist()  # type: ignore[assignment]
     return [*found]
+
+
+@dataclass(frozen=True, slots=True)
+class Attacks:
+    """All attacks on a data set: a fingerprint of each one's samples, and what they come to."""
+
+    prints: Mapping[str, str]
+    summaries: Sequence[Summary]
+
+
+def attacks_of(results: Results, dataset: str, kept: Kept) -> Attacks:
+    """Sum up what `results` have of the attacks on `dataset`; what is kept is read."""
+    prints = {a: fingerprint(found) for a, found in by_attack(results.samples, dataset).items()}
+    return Attacks(prints, summaries(results.samples, dataset, results.attacks, kept, prints))
 
 
 def summaries(

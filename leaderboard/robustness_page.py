@@ -5,37 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
-from leaderboard.curves import Panel, by_attack, caption
+from leaderboard.curves import Panel, caption
 from leaderboard.flags import BADGES, Flag, unjudged
-from leaderboard.kept import Kept, fingerprint
+from leaderboard.kept import Kept
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import by_seed, summarize
 from leaderboard.text import slug, strength, words
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
+
+    from leaderboard.robustness import Attacks
+
 _PERCENT = MetricInfo("", "%", decimals=1)
 
 
 def robustness_blocks(
-    results: Results, dataset: str, raised: Sequence[Flag], taken: set[str], kept: Kept
+    results: Results,
+    dataset: str,
+    attacks: Attacks,
+    raised: Sequence[Flag],
+    taken: set[str],
+    kept: Kept,
 ) -> Iterator[Block]:
     """The section; nothing where no attack was run."""
     measured = any(
         row.dataset == dataset and row.measure.startswith("robustness/") for row in results.rows
     )
-    sampled = any(sample.dataset == dataset for sample in results.samples)
-    if not (measured or sampled):
+    if not (measured or attacks.prints):
         return
     yield Heading(3, "Robustness under attack")
-    if sampled:
-        prints = {
-            attack: fingerprint(found)
-            for attack, found in by_attack(results.samples, dataset).items()
-        }
-        yield _curves(results, dataset, taken, kept, prints)
-        yield from _numbers(results, dataset, kept, prints)
+    if attacks.prints:
+        yield _curves(results, dataset, taken, kept, attacks.prints)
+        yield from _numbers(results, dataset, attacks)
     yield from _strengths(results, dataset)
     if measured:
         yield from _flags(results, dataset, raised)
@@ -51,11 +57,11 @@ def _curves(
 
         return panels(results.samples, dataset, results.attacks)
 
-    def picture() -> bytes:
+    def picture() -> MplFigure:
         # Drawing libraries load only where there is something to draw.
-        from leaderboard.figures import loss_figure, png
+        from leaderboard.figures import loss_figure
 
-        return png(loss_figure(dataset, drawn()))
+        return loss_figure(dataset, drawn())
 
     alt = (
         f"Accuracy loss against L₂ size of the perturbation on {dataset}, "
@@ -64,23 +70,21 @@ def _curves(
     depends = (dataset, list(prints.items()), [results.attacks.get(attack) for attack in prints])
     return Figure(
         slug(dataset, taken),
-        kept.part(("loss figure", *depends), picture),
+        kept.figure(("loss figure", *depends), picture),
         alt,
         kept.text(("its caption", *depends), lambda: caption(drawn())),
     )
 
 
-def _numbers(
-    results: Results, dataset: str, kept: Kept, prints: Mapping[str, str]
-) -> Iterator[Block]:
+def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block]:
     """The curves as numbers."""
     from leaderboard.bootstrap import REPLICATES
-    from leaderboard.robustness import SHARES, summaries
+    from leaderboard.robustness import SHARES
 
     budgets = tuple(f"{share:g} B".replace("1 B", "B") for share in SHARES)
     spent = _predictions(results, dataset)
     lines: list[tuple[Cell, ...]] = []
-    for summary in summaries(results.samples, dataset, results.attacks, kept, prints):
+    for summary in attacks.summaries:
         name = f"{words(summary.attack)}, B = {summary.limit:g}"
         rows = [
             (
@@ -254,11 +258,10 @@ def _scales(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iter
         return
     names = combinations(found)
 
-    def picture() -> bytes:
+    def picture() -> MplFigure:
         from leaderboard.bars import scale_figure
-        from leaderboard.looks import png
 
-        return png(scale_figure(dataset, found, names))
+        return scale_figure(dataset, found, names)
 
     lines = []
     for one in found:
@@ -286,7 +289,7 @@ def _scales(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iter
     )
     yield Figure(
         slug(f"{dataset}-scales", taken),
-        kept.part(("scale figure", dataset, found), picture),
+        kept.figure(("scale figure", dataset, found), picture),
         f"Accuracy on {dataset} with the perturbation in some of the scale inputs",
         "A panel for each choice of perturbed scale inputs. The line across a bar is the clean "
         "accuracy; whiskers are one standard deviation over seeds. A short bar is a vulnerable "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.attacks.base import load
+from bench.attacks.base import Access, load
 from bench.attacks.capabilities import BUILT_IN, LIBRARIES, find
 from leaderboard.results import AttackInfo, Kind
 
 _NOISE = ("salt_and_pepper", "additive_gaussian", "additive_uniform", "blended_uniform", "GN")
+_PIXELS = ("single_pixel", "pointwise", "InversionAttack")
 _ONE_STEP = ("FGSM", "FFGSM", "fgsm")
 
 
@@ -23,7 +24,23 @@ def info(name: str, given: Mapping[str, Any]) -> AttackInfo:
     options = attack.options(given)
     strengths = tuple(s for s in attack.strengths(options) if s is not None)
     # AutoAttack's norm is an option.
-    return AttackInfo(attack.access, str(options.get("norm", attack.norm)), kind(name), strengths)
+    norm = str(options.get("norm", attack.norm))
+    return AttackInfo(attack.access, norm, kind(name), strengths, family(name, attack.access))
+
+
+def family(name: str, access: Access) -> str:
+    """In which group the overview sums an attack up: the paper's noise, blur and spatial attacks,
+    and those that a network is defended against, with gradients or without."""
+    tail = name.rpartition(":")[2].lower()
+    if access == "gradient":
+        return "gradient"
+    if kind(name) == "noise" or tail in map(str.lower, _PIXELS) or "noise" in tail:
+        return "noise"
+    if "blur" in tail or "contrast" in tail:
+        return "blur and contrast"
+    if "spatial" in tail or tail == "shifts":
+        return "spatial"
+    return "black box"
 
 
 def kind(name: str) -> Kind:

@@ -28,9 +28,11 @@ def main(args: argparse.Namespace) -> int:
         raise BenchError(f"--out {out}: is a file; Markdown comes with figures and needs a folder")
     if args.format != "md" and out.is_dir():
         raise BenchError(f"--out {out}: is a folder; name a file for {args.format}")
+    if args.svg and args.format != "md":
+        raise BenchError(f"--svg: writes figures beside Markdown, not into {args.format}")
     kept = args.run / KEPT
     render: dict[str, Callable[[Results, Path], Path | None]] = {
-        "md": partial(leaderboard.render_markdown, kept=kept),
+        "md": partial(leaderboard.render_markdown, kept=kept, svg=args.svg),
         "csv": leaderboard.render_csv,
         "json": leaderboard.render_json,
         "html": partial(leaderboard.render_html, kept=kept),

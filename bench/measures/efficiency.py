@@ -143,7 +143,7 @@ def _counts(subject: Subject) -> dict[str, float]:
     trained = [(p.numel(), p.requires_grad) for p in subject.trained.parameters()]
     frozen = sum(size for size, learns in trained if not learns)
     found = count_operations(subject.deployed, subject.shape)
-    counts = {
+    counts: dict[str, float] = {
         # Folding makes new weights, of which nobody can tell whether they were frozen.
         "parameters": sum(p.numel() for p in subject.deployed.parameters()) - frozen,
         "train_parameters": sum(size for size, learns in trained if learns),
@@ -151,7 +151,30 @@ def _counts(subject: Subject) -> dict[str, float]:
         "macs": found.macs,
         "activations": found.activations,
     }
-    return {name: float(value) for name, value in counts.items()}
+    return {name: float(value) for name, value in counts.items()} | _by_depth(subject)
+
+
+def _by_depth(subject: Subject) -> dict[str, float]:
+    """Bytes that training keeps for its backward pass at each depth, per image; nothing for a
+    network that cannot be described."""
+    import copy
+
+    import arches
+
+    try:
+        rows = arches.describe(
+            copy.deepcopy(subject.trained.get_submodule("backbone")).cpu(),
+            in_chans=subject.shape[0],
+            image_size=subject.shape[1],
+            measured=False,
+        ).rows
+    except (ValueError, RuntimeError):
+        return {}
+    found: dict[str, float] = {}
+    for row in rows:
+        name = f"kept_bytes[depth {row.depth}]"
+        found[name] = found.get(name, 0.0) + row.activation_bytes
+    return found
 
 
 def forwards(task: Task, test_samples: int) -> float:
@@ -164,6 +187,7 @@ _DETAILS: tuple[tuple[str, str, str, Better, Scale], ...] = (
     ("train_parameters", "parameters in training", "", "lower", "si"),
     ("macs", "MACs", "per image", "lower", "si"),
     ("activations", "activations", "elements per image", "lower", "si"),
+    ("kept_bytes", "kept for the backward pass", "B per image", "lower", "bytes"),
     ("inference_memory", "inference memory", "B", "lower", "bytes"),
     ("train_memory_allocated", "training memory, allocated", "B", "lower", "bytes"),
     ("train_memory_reserved", "training memory, reserved", "B", "lower", "bytes"),

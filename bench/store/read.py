@@ -21,6 +21,7 @@ from bench.store.outcome import error_text
 from leaderboard.results import (
     AttackInfo,
     Failure,
+    Learned,
     Localized,
     MetricInfo,
     Missing,
@@ -42,7 +43,8 @@ NETS = """SELECT dataset, backbone, variant FROM planned
 ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND c.file IS NOT NULL AND
     (p.measure = ?1 OR p.measure LIKE ?1 || '/%') ORDER BY p.position"""
-TRAININGS = """SELECT c.facts FROM planned p JOIN cells c USING (identity)
+TRAININGS = """SELECT c.facts, p.dataset, p.backbone, p.variant, p.seed
+    FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
 VALUES = "SELECT metric, value FROM metrics WHERE identity = ?"
 
@@ -88,6 +90,7 @@ def _results(store: Store, sessions: list[Any]) -> Results:
         samples=tuple(_samples(store, damaged)),
         localized=tuple(_localized(store, damaged)),
         removed=tuple(_removed(store, damaged)),
+        learned=tuple(_learned(store)),
         attacks={
             label: _attack(found) for label, found in json.loads(facts.get("attacks", "{}")).items()
         },
@@ -170,6 +173,15 @@ def _removed(store: Store, damaged: list[str]) -> Iterator[Removed]:
             insertion=arrays["insertion"].astype(np.float64),
             item=row["measure"].partition("/")[2],
         )
+
+
+def _learned(store: Store) -> Iterator[Learned]:
+    """Losses and validation accuracies of the trainings; runs of earlier versions have none."""
+    for row in store.rows(TRAININGS):
+        facts = json.loads(row["facts"])
+        if facts.get("losses"):
+            losses, validation = tuple(facts["losses"]), tuple(facts["validation"])
+            yield Learned(**_net(row), losses=losses, validation=validation)
 
 
 def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -74,18 +74,20 @@ def test_only_attacks_with_gradients_take_steps_and_only_those_without_are_noise
 
 
 def test_natives_are_described_without_options() -> None:
-    assert info("gaussian_blur", {}) == AttackInfo("decision", "", "other", ())
+    assert info("gaussian_blur", {}) == AttackInfo("decision", "", "other", (), "blur and contrast")
     with pytest.raises(BenchError, match="unknown option"):
         info("gaussian_blur", {"sigma": 1})
 
 
 def test_epsilons_and_norm_come_from_the_options() -> None:
-    assert info("pgd", {"epsilons": ["1/5"]}) == AttackInfo("gradient", "Linf", "iterative", (0.2,))
+    assert info("pgd", {"epsilons": ["1/5"]}) == AttackInfo(
+        "gradient", "Linf", "iterative", (0.2,), "gradient"
+    )
     found = info("fgsm", {"norm": "L2", "epsilons": [2, 1]})
-    assert found == AttackInfo("gradient", "L2", "one-step", (1.0, 2.0))
+    assert found == AttackInfo("gradient", "L2", "one-step", (1.0, 2.0), "gradient")
     pytest.importorskip("foolbox")
     found = info("foolbox:L2PGD", {"epsilons": [0.5, 1.0]})
-    assert found == AttackInfo("gradient", "L2", "iterative", (0.5, 1.0))
+    assert found == AttackInfo("gradient", "L2", "iterative", (0.5, 1.0), "gradient")
     assert info("foolbox:L2DeepFoolAttack", {}).strengths == ()
 
 

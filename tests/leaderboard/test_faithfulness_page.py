@@ -13,6 +13,7 @@ from leaderboard import Removed, Results
 from leaderboard.blocks import Bullets, Figure, Grid
 from leaderboard.faithfulness import compare
 from leaderboard.faithfulness_page import faithfulness_blocks
+from leaderboard.kept import Kept
 
 STEPS = 10
 
@@ -104,7 +105,7 @@ def test_a_seed_that_comes_twice_is_refused() -> None:
 
 def test_the_page() -> None:
     cells = [removed(v, s, f) for v, f in (("bu", 2.0), ("td", 5.0)) for s in (0, 1, 2)]
-    blocks = list(faithfulness_blocks(of(*cells), "d", set()))
+    blocks = list(faithfulness_blocks(of(*cells), "d", set(), Kept()))
     (bullets,) = (block for block in blocks if isinstance(block, Bullets))
     ((name, said),) = bullets.entries
     assert name == "net td against bu"
@@ -114,11 +115,11 @@ def test_the_page() -> None:
     assert [cell.text for cell in grid.lines[0][:4]] == ["net", "bu", "3", "40"]
     assert grid.lines[0][5].text == "–"
     assert any(isinstance(block, Figure) for block in blocks)
-    assert not list(faithfulness_blocks(of(*cells), "other", set()))
+    assert not list(faithfulness_blocks(of(*cells), "other", set(), Kept()))
 
 
 def test_one_seed_says_so() -> None:
-    blocks = faithfulness_blocks(of(removed("bu"), removed("td", 0, 5.0)), "d", set())
+    blocks = faithfulness_blocks(of(removed("bu"), removed("td", 0, 5.0)), "d", set(), Kept())
     (bullets,) = (block for block in blocks if isinstance(block, Bullets))
     assert bullets.entries[0][1].endswith("(one seed: nothing is known of others)")
 

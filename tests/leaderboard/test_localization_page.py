@@ -25,6 +25,7 @@ from leaderboard.bootstrap import (
     resampled,
     resampled_interval,
 )
+from leaderboard.kept import Kept
 from leaderboard.localization import (
     FIGURES,
     Comparison,
@@ -582,7 +583,9 @@ def test_verdicts_in_words(points: Sequence[float], said: str) -> None:
 
 def bullets(data: Results) -> tuple[tuple[str, str], ...]:
     """What is said in words, without drawing."""
-    return next(b.entries for b in localization_blocks(data, "d", set()) if isinstance(b, Bullets))
+    return next(
+        b.entries for b in localization_blocks(data, "d", set(), Kept()) if isinstance(b, Bullets)
+    )
 
 
 def test_a_macro_figure_that_says_otherwise_is_told() -> None:
@@ -601,7 +604,11 @@ def test_a_network_alone_is_shown_without_a_verdict() -> None:
     ((name, said),) = bullets(results)
     assert name == "nin_light"
     assert said.startswith("td alone, on ")
-    grids = [block for block in localization_blocks(results, "d", set()) if isinstance(block, Grid)]
+    grids = [
+        block
+        for block in localization_blocks(results, "d", set(), Kept())
+        if isinstance(block, Grid)
+    ]
     assert [len(grid.lines[0]) for grid in grids[:3]] == [6, 7, 7]
     assert not any("against bu" in title for grid in grids for title in grid.numbers)
 
@@ -612,7 +619,7 @@ def test_with_no_image_that_all_get_right_the_page_says_so() -> None:
         replace(heatmaps(net, images=30), correct=is_right)
         for net, is_right in (("bu", no), ("td", yes))
     ]
-    blocks = [*localization_blocks(data(*cells), "d", set())]
+    blocks = [*localization_blocks(data(*cells), "d", set(), Kept())]
     (said,) = next(block.entries for block in blocks if isinstance(block, Bullets))
     assert said == ("nin_light", "bu and td are compared on 0 (seed 0) of 30 images")
     first = next(block for block in blocks if isinstance(block, Grid))

@@ -1,0 +1,205 @@
+"""The overview at the top of a page: every network in one line, with its rank.
+
+Accuracy with the interval over seeds, the places that it leaves open, one figure for each family
+of attacks, localization, and cost against the bottom-up network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.board import Column, Net, Section
+from leaderboard.flags import BADGES, Flag
+from leaderboard.quantity import show
+from leaderboard.ranking import Rank, Spread, ranks, spread, unbeaten
+from leaderboard.results import MetricInfo, Results
+from leaderboard.robustness import BASELINE, Attacks
+from leaderboard.summary import Key, by_seed, summarize
+from leaderboard.text import capital
+
+# Cost is told as a multiple of the bottom-up network's.
+_COSTS = {"flops": "FLOPs", "train_memory": "training memory"}
+_PERCENT = MetricInfo("", "%", decimals=1)
+_GONE = Cell("–", "missing")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A network on a data set: seeds that were measured, spread and rank of the first column."""
+
+    net: Net
+    seeds: int
+    spread: Spread
+    rank: Rank | None
+    unbeaten: bool
+
+
+def standings(results: Results, section: Section) -> tuple[Column | None, list[Standing]]:
+    """The column that networks are ranked by (accuracy, as a rule), and how they stand in it.
+
+    The column is the first that has a better side; networks without a value in it are left out.
+    """
+    values = by_seed(results.rows)
+    columns = [column for table in section.tables for column in table.columns]
+    column = next((c for c in columns if c.metric and c.info.better != "neither"), None)
+    if column is None or column.info.better == "neither":
+        return None, []
+    found: dict[Net, Mapping[int, float]] = {}
+    for line in section.tables[0].lines:
+        seeds = values.get(Key(*line.net, column.measure, column.metric))
+        if seeds:
+            found[line.net] = seeds
+    spreads = [spread([*seeds.values()]) for seeds in found.values()]
+    better = column.info.better
+    several = len(found) > 1
+    places = ranks(spreads, better) if several else [None] * len(found)
+    best = unbeaten(spreads, better) if several else [False] * len(found)
+    return column, [
+        Standing(net, len(seeds), one, place, leads)
+        for (net, seeds), one, place, leads in zip(
+            found.items(), spreads, places, best, strict=True
+        )
+    ]
+
+
+def overview_blocks(
+    results: Results,
+    found: Sequence[Section],
+    attacks: Mapping[str, Attacks],
+    raised: Mapping[str, Sequence[Flag]],
+) -> Iterator[Block]:
+    """Heading, table and how to read it; nothing where no network has a number to be ranked by."""
+    stood = {section.dataset: standings(results, section) for section in found}
+    headings = list(dict.fromkeys(c.heading for c, ranked in stood.values() if c and ranked))
+    if not headings:
+        return
+    families = {name: _families(results, attacks[name]) for name in stood}
+    names = list(dict.fromkeys(f for of in families.values() for f in of))
+    aims = {name: _localization(results, section) for name, section in _by_name(found).items()}
+    costs = [(metric, title) for metric, title in _COSTS.items() if _measured(results, metric)]
+    any_aim = next((column for column in aims.values() if column), None)
+    flagged = any(raised.values())
+    lines = []
+    for dataset, (column, ranked) in stood.items():
+        for one in ranked:
+            assert column is not None  # noqa: S101
+            cells = [Cell(dataset), Cell(one.net.backbone), Cell(one.net.variant)]
+            cells += [Cell(one.rank.text if one.rank else "–"), Cell(str(one.seeds))]
+            cells += [_accuracy(results, one, column), Cell(_interval(one.spread, column.info))]
+            cells += [families[dataset].get(f, {}).get(one.net[1:], _GONE) for f in names]
+            cells += [_aim(results, one.net, aims[dataset])] if any_aim else []
+            cells += [_ratio(results, one.net, metric) for metric, _ in costs]
+            cells += [_flags(raised.get(dataset, ()), one.net)] if flagged else []
+            lines.append(tuple(cells))
+    yield Heading(2, "Overview")
+    yield Grid(
+        "Overview",
+        ("Data set", "Backbone", "Variant"),
+        (
+            "Rank",
+            "Seeds (n)",
+            headings[0] if len(headings) == 1 else "Result",
+            "95 % interval",
+            *(f"{capital(family)}: accuracy ↑ (%)" for family in names),
+            *([any_aim.heading] if any_aim else []),
+            *(f"{capital(title)} ↓ (× {BASELINE})" for _, title in costs),
+        ),
+        tuple(lines),
+        ("Flags",) if flagged else (),
+    )
+    yield Text(_legend(headings, names, bool(costs)))
+
+
+def _legend(headings: Sequence[str], families: Sequence[str], costs: bool) -> str:
+    text = (
+        f"Ranked within a data set by {' or '.join(headings)}. The interval is Student's t over "
+        "seeds; a rank such as 1–3 means that intervals overlap, so that seeds alone do not tell "
+        "these networks apart (– with a single seed); bold are all that the best one does not "
+        "beat beyond its interval."
+    )
+    if families:
+        text += (
+            " Under attack, figures are the mean accuracy up to the L₂ size B at which each "
+            "attack is summed up, over all attacks of the family; in brackets the difference to "
+            f"{BASELINE} in points. Each attack's own figures, with intervals, stand below."
+        )
+    if costs:
+        text += f" Costs are multiples of the {BASELINE} network of the same backbone."
+    return text
+
+
+def _by_name(found: Sequence[Section]) -> dict[str, Section]:
+    return {section.dataset: section for section in found}
+
+
+def _families(results: Results, attacks: Attacks) -> dict[str, dict[tuple[str, str], Cell]]:
+    """Family to (backbone, variant) to its mean accuracy up to B, with the difference to bu."""
+    groups: dict[str, list[dict[tuple[str, str], float]]] = {}
+    for summary in attacks.summaries:
+        info = results.attacks.get(summary.attack)
+        family = (info.family if info else "") or "attacks"
+        areas = {(one.backbone, one.variant): one.area.value for one in summary.estimates}
+        groups.setdefault(family, []).append(areas)
+    return {family: _mean_cells(attacks) for family, attacks in groups.items()}
+
+
+def _mean_cells(attacks: Sequence[Mapping[tuple[str, str], float]]) -> dict[tuple[str, str], Cell]:
+    # A network that lacks an attack of the family has a mean that cannot be compared.
+    nets = set.intersection(*(set(areas) for areas in attacks))
+    means = {net: sum(areas[net] for areas in attacks) / len(attacks) for net in nets}
+    found = {}
+    for net, mean in means.items():
+        base = means.get((net[0], BASELINE)) if net[1] != BASELINE else None
+        gap = "" if base is None else f" ({round(mean - base, 1) + 0.0:+.1f})"
+        found[net] = Cell(f"{mean:.1f}{gap}")
+    return found
+
+
+def _localization(results: Results, section: Section) -> Column | None:
+    columns = (column for table in section.tables for column in table.columns)
+    return next((c for c in columns if c.family == "localization" and c.metric), None)
+
+
+def _aim(results: Results, net: Net, column: Column | None) -> Cell:
+    seeds = column and by_seed(results.rows).get(Key(*net, column.measure, column.metric))
+    if not (column and seeds):
+        return _GONE
+    return Cell(show(summarize([*seeds.values()]), column.info).text)
+
+
+def _measured(results: Results, metric: str) -> bool:
+    return any(
+        key.measure.partition("/")[0] == "efficiency" and key.metric == metric
+        for key in by_seed(results.rows)
+    )
+
+
+def _ratio(results: Results, net: Net, metric: str) -> Cell:
+    values = by_seed(results.rows)
+    mine = values.get(Key(*net, "efficiency", metric))
+    base = values.get(Key(net.dataset, net.backbone, BASELINE, "efficiency", metric))
+    if not (mine and base):
+        return _GONE
+    below = summarize([*base.values()]).mean
+    return Cell(f"{summarize([*mine.values()]).mean / below:.2f}") if below > 0 else _GONE
+
+
+def _accuracy(results: Results, one: Standing, column: Column) -> Cell:
+    seeds = by_seed(results.rows)[Key(*one.net, column.measure, column.metric)]
+    text = show(summarize([*seeds.values()]), column.info).text
+    return Cell(text, best=one.unbeaten)
+
+
+def _interval(one: Spread, info: MetricInfo) -> str:
+    if one.low is None or one.high is None:
+        return "–"
+    low, high = (show(summarize([end]), info).text for end in (one.low, one.high))
+    return f"[{low}, {high}]"
+
+
+def _flags(raised: Sequence[Flag], net: Net) -> Cell:
+    own = {flag.badge for flag in raised if (flag.backbone, flag.variant) == net[1:]}
+    names = ", ".join(BADGES[badge].name for badge in BADGES if badge in own)
+    return Cell(names, "flag") if names else _GONE

@@ -1,0 +1,94 @@
+"""Means over seeds with their intervals, and the ranks that these leave open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from leaderboard.summary import summarize
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The mean of some seeds and the ends of its confidence interval.
+
+    The ends are None where a single seed says nothing about others. Values that are the same for
+    every seed, as counted ones are, have an interval without width.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The best and the worst place that a network may have, from 1."""
+
+    best: int
+    worst: int
+
+    @property
+    def text(self) -> str:
+        """`2`, or `1-3` where others cannot be told from it."""
+        return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean of at least one value, with the 95 % interval of Student's t over the seeds."""
+    found = summarize(values)
+    if found.sd is None or math.isinf(found.sd):
+        return Spread(found.mean, None, None)
+    half = _quantile(found.n - 1) * found.sd / math.sqrt(found.n)
+    return Spread(found.mean, found.mean - half, found.mean + half)
+
+
+@cache
+def _quantile(freedom: int) -> float:
+    from scipy.special import stdtrit  # not before something is ranked
+
+    return float(stdtrit(freedom, 1 - (1 - LEVEL) / 2))
+
+
+def ranks(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> list[Rank | None]:
+    """The places that each may have: two change places as long as their intervals overlap.
+
+    That is a careful rule: intervals that touch may belong to networks that a paired comparison
+    tells apart, never the other way round. Those without an interval may be anywhere, and get None.
+    """
+    sign = 1.0 if better == "higher" else -1.0
+    ends = [_ends(one, sign) for one in spreads]
+    known = [pair for pair in ends if pair is not None]
+    return [
+        None
+        if pair is None
+        else Rank(
+            1 + sum(low > pair[1] for low, _ in known),
+            len(ends) - sum(high < pair[0] for _, high in known),
+        )
+        for pair in ends
+    ]
+
+
+def unbeaten(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> list[bool]:
+    """Which are not worse than the one of the best mean beyond what their intervals leave open.
+
+    What has no interval stands for its mean alone.
+    """
+    sign = 1.0 if better == "higher" else -1.0
+    filled = [_ends(one, sign) or (sign * one.mean, sign * one.mean) for one in spreads]
+    leader = max(range(len(spreads)), key=lambda k: sign * spreads[k].mean)
+    return [high >= filled[leader][0] for _, high in filled]
+
+
+def _ends(one: Spread, sign: float) -> tuple[float, float] | None:
+    """Lower and upper end, turned so that more is better."""
+    if one.low is None or one.high is None:
+        return None
+    low, high = sorted((sign * one.low, sign * one.high))
+    return low, high

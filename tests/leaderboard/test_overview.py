@@ -1,0 +1,153 @@
+"""The overview: a line for each network, families of attacks, costs, figures over all data sets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from synthetic_results import results
+from test_pages import read_markdown
+
+import leaderboard
+from leaderboard import AttackInfo, Results, Row
+from leaderboard.board import Net
+from leaderboard.memory_depth import profiles
+from leaderboard.overview_figures import Priced, front
+from leaderboard.results import Learned
+from leaderboard.summary import Summary
+from leaderboard.training_curves import trainings
+
+FAMILIES = {"salt_and_pepper": "noise", "pointwise": "noise", "spatial": "spatial"}
+
+
+def full(**more: object) -> Results:
+    base = results(attacks=tuple(FAMILIES), images=60, seeds=(0, 1, 2))
+    rows = [*base.rows]
+    for row in base.rows:
+        if row.metric == "peak_memory":
+            rows.append(replace(row, metric="train_memory"))
+        if row.metric == "flops":
+            for depth in (1, 2, 3):
+                rows.append(replace(row, metric=f"kept_bytes[depth {depth}]", value=1024.0 * depth))
+    infos = {name: AttackInfo("decision", family=family) for name, family in FAMILIES.items()}
+    learned = tuple(
+        Learned(r.dataset, r.backbone, r.variant, r.seed, (2.0, 1.0, 0.5), (50.0, 70.0, 80.0))
+        for r in base.rows
+        if r.metric == "top1"
+    )
+    return replace(base, rows=tuple(rows), attacks=infos, learned=learned, **more)
+
+
+def table(data: Results, folder: Path) -> list[list[str]]:
+    page = leaderboard.render_markdown(data, folder).read_text("utf-8").replace("\u00a0", " ")
+    lines = read_markdown(page).lines
+    return lines[: len({(r.dataset, r.backbone, r.variant) for r in data.rows}) + 1]
+
+
+def test_every_network_has_a_line(tmp_path: Path) -> None:
+    head, bu, td = table(full(), tmp_path)
+    assert head == [
+        "Data set", "Backbone", "Variant", "Rank", "Seeds (n)", "Top-1 ↑ (%)", "95 % interval",
+        "Noise: accuracy ↑ (%)", "Spatial: accuracy ↑ (%)",
+        "FLOPs ↓ (× bu)", "Training memory ↓ (× bu)",
+    ]  # fmt: skip
+    assert bu[:3] == ["fashion-mnist-mini", "lenet_fc", "bu"]
+    assert bu[4] == td[4] == "3"
+    assert bu[9:] == ["1.00", "1.00"]
+    assert td[9] == f"{14_452 / 7_670:.2f}"
+    noise, gap = td[7].split()
+    assert gap == f"({float(noise) - float(bu[7]):+.1f})" or abs(
+        float(gap.strip("()")) - (float(noise) - float(bu[7]))
+    ) < 0.11, "as rounded"  # fmt: skip
+
+
+def test_a_family_is_the_mean_of_its_attacks(tmp_path: Path) -> None:
+    """As the attacks' own table has them."""
+    data = full()
+    _, bu, _ = table(data, tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text("utf-8").replace("\u00a0", " ")
+    rows = [line for line in read_markdown(page).lines if line[1:3] == ["lenet_fc", "bu"]]
+    own = [float(line[5].split()[0]) for line in rows if line[0].split(",")[0] in NAMES]
+    assert len(own) == 2
+    assert float(bu[7]) == pytest.approx(sum(own) / 2, abs=0.11)
+
+
+NAMES = ("Salt and pepper", "Pointwise")
+
+
+def test_who_lacks_an_attack_has_no_mean_of_its_family(tmp_path: Path) -> None:
+    data = full()
+    lacking = tuple(s for s in data.samples if not (s.variant == "td" and s.attack == "pointwise"))
+    _, bu, td = table(replace(data, samples=lacking), tmp_path)
+    assert td[7] == "–"
+    assert bu[7] != "–"
+    assert td[8] != "–"
+
+
+def test_nothing_to_rank_by_is_no_overview(tmp_path: Path) -> None:
+    base = results()
+    rows = tuple(r for r in base.rows if r.metric == "top1_class_0")
+    page = leaderboard.render_markdown(replace(base, rows=rows, samples=()), tmp_path)
+    assert "Overview" not in page.read_text("utf-8")
+
+
+def test_figures_are_there_and_as_svg_where_asked_for(tmp_path: Path) -> None:
+    leaderboard.render_markdown(full(), tmp_path, svg=True)
+    pictures = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert {
+        "accuracy", "accuracy-against-cost", "fashion-mnist-mini-training",
+        "fashion-mnist-mini-memory-by-depth",
+    } <= pictures  # fmt: skip
+    vectors = {path.stem: path.read_bytes() for path in (tmp_path / "figures").glob("*.svg")}
+    assert set(vectors) == pictures
+    assert all(b"<svg" in content[:600] for content in vectors.values())
+    assert b"Pareto front" in vectors["accuracy-against-cost"], "text is text"
+    leaderboard.render_markdown(full(), tmp_path / "b", svg=True)
+    again = {path.stem: path.read_bytes() for path in (tmp_path / "b/figures").glob("*.svg")}
+    assert again == vectors
+
+
+def test_the_pareto_front_has_what_nobody_beats() -> None:
+    def at(cost: float, mean: float) -> Priced:
+        return Priced(Net("d", "b", f"{cost}-{mean}"), Summary(mean, None, 1), cost)
+
+    cheap, dear, beaten, same = at(1, 80), at(5, 90), at(6, 85), at(5, 88)
+    assert front([beaten, dear, cheap, same]) == (cheap, dear)
+    assert front([cheap, dear, beaten], higher=False) == (cheap,)
+
+
+def test_memory_is_read_by_depth() -> None:
+    found = profiles(full(), "fashion-mnist-mini")
+    assert found == {"lenet_fc": {v: [1024.0, 2048.0, 3072.0] for v in ("bu", "td")}}
+    assert profiles(full(), "other") == {}
+
+
+def test_trainings_of_one_epoch_have_no_curve() -> None:
+    data = full()
+    found = trainings(data.learned, "fashion-mnist-mini")
+    assert {net: len(seeds) for net, seeds in found.items()} == {
+        ("lenet_fc", "bu"): 3,
+        ("lenet_fc", "td"): 3,
+    }
+    short = [replace(one, losses=(1.0,), validation=(None,)) for one in data.learned]
+    assert trainings(short, "fashion-mnist-mini") == {}
+
+
+def test_seeds_may_stop_early_and_have_nothing_held_out(tmp_path: Path) -> None:
+    data = full()
+    first, *rest = data.learned
+    learned = (replace(first, losses=(2.0, 1.0), validation=(None, None)), *rest)
+    leaderboard.render_markdown(replace(data, learned=learned), tmp_path)
+    assert (tmp_path / "figures/fashion-mnist-mini-training.png").stat().st_size > 5000
+
+
+def test_a_row_of_many_bars_is_left_to_the_tables(tmp_path: Path) -> None:
+    base = results(attacks=(), seeds=(0,))
+    rows = tuple(
+        Row(r.dataset, f"net{k}", r.variant, r.seed, r.measure, r.metric, r.value, r.unit)
+        for k in range(50)
+        for r in base.rows
+    )
+    leaderboard.render_markdown(replace(base, rows=rows), tmp_path)
+    assert not (tmp_path / "figures").exists()
