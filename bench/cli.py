@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         build_parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     from bench.errors import BenchError
 
+    if getattr(args, "data", None):
+        # Also for own data sets named in the suite, and for worker processes.
+        os.environ["BENCH_DATA"] = str(args.data)
     try:
         code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
         sys.stdout.flush()

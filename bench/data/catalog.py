@@ -5,7 +5,6 @@ Importing this module, and `info`, `validate` and `label` of anything built in, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +12,11 @@ from pathlib import Path
 from bench.data import subset
 from bench.data.dataset import Dataset, DatasetInfo, check_square, checked
 from bench.data.options import invalid
+from bench.data.root import default_root
 from bench.data.sources import REGISTRY, find
 from bench.errors import DataError, UnknownNameError
 
 __all__ = ["REGISTRY", "default_root", "info", "label", "load", "validate"]
-
-
-def default_root() -> Path:
-    """Return `$BENCH_DATA`, else the folder `topdown-bench/data` of the user's cache directory."""
-    chosen = os.environ.get("BENCH_DATA")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("topdown-bench", appauthor=False)) / "data"
 
 
 def load(

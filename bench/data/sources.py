@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 from bench.data import options as checks
 from bench.data.dataset import Dataset, DatasetInfo, DatasetPlugin, Split, checked
+from bench.data.root import default_root
 from bench.data.table import FORMATS, SETS, FileFormat
 from bench.errors import BenchError, DataError, UnknownNameError
 from bench.registry import Entry, Registry, one_line
@@ -68,7 +69,8 @@ def find(name: str, base: Path | None) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class OwnData:
-    """`imagefolder:PATH` or `parquet:PATH`."""
+    """`imagefolder:PATH` or `parquet:PATH`; a relative PATH is looked for beside the suite, then
+    where data sets lie."""
 
     scheme: str
     text: str
@@ -77,7 +79,12 @@ class OwnData:
     @property
     def path(self) -> Path:
         """The folder, its `~` expanded."""
-        return self.base / os.path.expanduser(self.text)
+        beside = self.base / os.path.expanduser(self.text)
+        if self.text and not os.path.exists(beside):
+            below = default_root() / self.text
+            if os.path.isdir(below):
+                return below
+        return beside
 
     @property
     def label(self) -> str:
@@ -100,8 +107,14 @@ class OwnData:
         return (
             f"{self.path} is not a folder"
             if os.path.exists(self.path)
-            else f"no folder {self.path}"
+            else f"no folder {self.path}{self._also}"
         )
+
+    @property
+    def _also(self) -> str:
+        """` (nor DATA/PATH)`, where that was looked for too."""
+        text = os.path.expanduser(self.text)
+        return "" if os.path.isabs(text) else f" (nor {default_root() / text})"
 
     def info(self, options: Mapping[str, object]) -> DatasetInfo | None:
         """Look at the folder; None for the placeholder `<scheme>:PATH` of `bench list`."""

@@ -7,9 +7,8 @@ hide an unknown name in another.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -23,7 +22,7 @@ from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones, stages
 from bench.plan.cell import weights_path
-from bench.registry import Registry, is_target
+from bench.plan.refusals import import_plugin, refusal, scheme_hint
 from bench.suite.load import find, load, shape_problems, validated
 from bench.suite.recipe import Recipe
 from bench.suite.schema import (
@@ -132,16 +131,16 @@ class _Checker:
     def _check_dataset(self, where: Where, ref: DatasetRef) -> Iterator[Problem]:
         own = catalog.validate(ref.name, {}, self.base)
         if not own and ref.name.partition(":")[0] not in FORMATS:
-            own = _refusal(lambda: _import_plugin(catalog.REGISTRY, ref.name))
+            own = refusal(lambda: import_plugin(catalog.REGISTRY, ref.name))
         if own:
-            yield self.tree.problem(self._named(where), own + _scheme_hint(ref.name))
+            yield self.tree.problem(self._named(where), own + scheme_hint(ref.name))
         for key, value in ref.options.items():
             reason = catalog.validate(ref.name, {key: value}, self.base)
             if reason and reason != own:
                 yield self.tree.problem((*where, key), reason)
 
     def _check_backbone(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
-        reason = _refusal(lambda: backbones.require(ref.name))
+        reason = refusal(lambda: backbones.require(ref.name))
         if reason:
             yield self.tree.problem(self._named(where), reason)
         else:
@@ -155,13 +154,18 @@ class _Checker:
                 if label not in labels:
                     text = f"no data set '{label}' in this suite{did_you_mean(label, labels)}"
                     yield self.tree.problem((*where, "datasets", number), text)
+        seeds = self._list("seeds")
+        for number, seed in enumerate(ref.seeds or ()):
+            if seed not in seeds:
+                text = f"{seed} is none of this suite's seeds"
+                yield self.tree.problem((*where, "seeds", number), text)
         yield from self._check_weights(where, ref)
 
     def _check_network_options(self, where: Where, ref: BackboneRef) -> Iterator[Problem]:
         others = BackboneRef.model_fields.keys() - {"options"}
         for key, value in ref.options.items():
             if key == stages.KEY and backbones.takes_stages(ref.name):
-                reason = _refusal(lambda value=value: stages.read(value, self.base))  # type: ignore[misc]
+                reason = refusal(lambda value=value: stages.read(value, self.base))  # type: ignore[misc]
             else:
                 reason = backbones.wrong_option(ref.name, key, value, others)
             if reason:
@@ -201,7 +205,7 @@ class _Checker:
             options = None
         yield from self._check_attacks((*inside, "attacks"), ref.options.get("attacks"))
         if options is not None and not ref.options.get("attacks"):
-            reason = _refusal(lambda: measure.items(options))
+            reason = refusal(lambda: measure.items(options))
             if reason:
                 yield self.tree.problem(inside, reason)
 
@@ -225,7 +229,7 @@ class _Checker:
             return
         for key, value in ref.options.items():
             if key in attack.defaults or attack.parse is not None:
-                reason = _refusal(lambda key=key, value=value: attack.options({key: value}))  # type: ignore[misc]
+                reason = refusal(lambda key=key, value=value: attack.options({key: value}))  # type: ignore[misc]
             else:
                 near = did_you_mean(key, [*attack.defaults, "label"])
                 reason = f"unknown option '{key}'{near}"
@@ -256,6 +260,14 @@ class _Checker:
 
     def _check_overrides(self) -> Iterator[Problem]:
         pairs = list(self._combinations())
+        for index, measure in self.measures:
+            for pattern in measure.only:
+                if pairs and not any(fnmatchcase(pair, pattern) for pair in pairs):
+                    text = (
+                        f"`only: {pattern}` fits no dataset/backbone/variant of this suite, "
+                        f"such as '{pairs[0]}'"
+                    )
+                    yield self.tree.problem(("measures", index, measure.name, "only"), text)
         complete = all(
             len(found) == len(self._list(key))
             for key, found in (("datasets", self.datasets), ("backbones", self.backbones))
@@ -291,25 +303,3 @@ class _Checker:
                 if backbone.datasets is None or dataset.label in backbone.datasets:
                     for variant in backbone.variants or self.variants:
                         yield f"{dataset.label}/{backbone.label}/{variant}"
-
-
-def _import_plugin(registry: Registry, name: str) -> None:
-    """Import what is not ours, so that a typing mistake shows before anything is trained."""
-    if registry.find(name).source != "built in":
-        registry.load(name)
-
-
-def _scheme_hint(name: str) -> str:
-    """A hint for a misspelt `imagefolder:data`, which looks like a `module:attribute`."""
-    scheme, _, path = name.partition(":")
-    near = get_close_matches(scheme, FORMATS, n=1) if is_target(name) else []
-    return f"; did you mean '{near[0]}:{path}'?" if near and near[0] != scheme else ""
-
-
-def _refusal(action: Callable[[], object]) -> str | None:
-    """The message of the BenchError that `action` raises, or None."""
-    try:
-        action()
-    except BenchError as error:
-        return str(error)
-    return None

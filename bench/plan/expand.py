@@ -16,14 +16,14 @@ from bench.models.backbones import REGISTRY as BACKBONES
 from bench.plan.cell import Cell, Plan, Training, weights_path
 from bench.plan.check import CheckedSuite
 from bench.suite.recipe import Recipe
-from bench.suite.schema import BackboneRef, DatasetRef, Suite
+from bench.suite.schema import BackboneRef, DatasetRef, MeasureRef, Suite
 
 # Raise when training changes what comes out of the same recipe.
 TRAINING_VERSION = 2
 # Normalisation and numerics of a network that comes with its own weights.
 USED_WITH_WEIGHTS = ("mean", "test_mean", "std", "mode")
 
-Part = tuple[str, measures.Measure, measures.Item, str]
+Part = tuple[MeasureRef, measures.Measure, measures.Item, str]
 
 
 def expand(checked: CheckedSuite) -> Plan:
@@ -36,8 +36,11 @@ def expand(checked: CheckedSuite) -> Plan:
             name = f"{training.label}/train"
             cells.append(Cell(name, training.identity, "train", training, None, None, None))
             done.add(training.identity)
-        for name, measure, item, key in parts:
-            if training.seed != min(checked.suite.seeds) and not measure.per_seed:
+        smallest = min(training.backbone.seeds or checked.suite.seeds)
+        for ref, measure, item, key in parts:
+            if training.seed != smallest and not measure.per_seed:
+                continue
+            if not any(fnmatchcase(training.pair, pattern) for pattern in ref.only):
                 continue
             title = measure.name if item.label is None else f"{measure.name}/{item.label}"
             cells.append(
@@ -46,7 +49,7 @@ def expand(checked: CheckedSuite) -> Plan:
                     identity=identity.digest(identity.VERSION, training.identity, key),
                     title=title,
                     training=training,
-                    measure=name,
+                    measure=ref.name,
                     item=item.label,
                     options=item.options,
                     exclusive=measure.exclusive,
@@ -63,7 +66,7 @@ def _parts(suite: Suite) -> Iterator[Part]:
         entry = measures.REGISTRY.find(ref.name)
         for item in measure.items(measure.options.model_validate(ref.options)):
             owner = identity.reference_key(entry, {})
-            yield ref.name, measure, item, identity.digest(owner, measure.version, dict(item.key))
+            yield ref, measure, item, identity.digest(owner, measure.version, dict(item.key))
 
 
 def _notes(suite: Suite) -> Iterator[str]:
@@ -89,6 +92,8 @@ def _trainings(checked: CheckedSuite) -> Iterator[Training]:
                 recipe = _recipe(suite, pair)
                 recipe_key = recipe.model_dump(mode="json")
                 for number, seed in enumerate(suite.seeds):
+                    if backbone.seeds is not None and seed not in backbone.seeds:
+                        continue
                     weights = _weights(backbone, number, checked.base)
                     how = _file_key(weights, recipe_key) if weights else recipe_key
                     yield Training(

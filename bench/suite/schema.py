@@ -32,6 +32,10 @@ def _meant(value: dict[Any, Any]) -> str:
     return f": {{name: {key}{inside}}}"
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def _short_enough(value: str) -> str:
     if len(value) > LONGEST:
         raise ValueError(f"is longer than {LONGEST} characters")
@@ -100,12 +104,13 @@ class DatasetRef(Reference):
 class BackboneRef(Reference):
     """A backbone, perhaps for some data sets only, perhaps with weights of its own.
 
-    `allow_cost` lets an inverted network be far dearer than its bottom-up one, `variants` narrows
-    the suite's. `weights` is a file, or one per seed; then nothing is trained.
+    `allow_cost` lets an inverted network be far dearer than its bottom-up one, `variants` and
+    `seeds` narrow the suite's. `weights` is a file, or one per seed; then nothing is trained.
     """
 
     datasets: tuple[str, ...] | None = None
     variants: tuple[Variant, ...] | None = None
+    seeds: tuple[Whole, ...] | None = None
     allow_cost: StrictBool = False
     weights: tuple[str, ...] | None = None
 
@@ -114,9 +119,9 @@ class BackboneRef(Reference):
     def _one_or_more(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("datasets", "variants", "weights")
+    @field_validator("datasets", "variants", "seeds", "weights")
     @classmethod
-    def _not_empty(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _not_empty(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         if value is not None and not value:
             raise ValueError("is empty; leave the key out or name at least one")
         return value
@@ -127,9 +132,14 @@ class AttackRef(Reference):
 
 
 class MeasureRef(Strict):
-    """A measure: a plain name, or `name: {options}`."""
+    """A measure: a plain name, or `name: {options}`.
+
+    Beside the options may stand `only`, a glob or several: the `dataset/backbone/variant`
+    combinations that are measured.
+    """
 
     name: str
+    only: tuple[str, ...] = ("*",)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -140,7 +150,16 @@ class MeasureRef(Strict):
         if isinstance(value, dict) and len(value) == 1:
             ((name, options),) = value.items()
             if options is None or isinstance(options, dict):
-                return {"name": name, "options": options or {}}
+                options = dict(options or {})
+                only = options.pop("only", ["*"])
+                if isinstance(only, str):
+                    only = [only]
+                if not isinstance(only, list) or not only or not all(map(_is_text, only)):
+                    raise ValueError(
+                        f"`only` must be a glob such as 'mnist/*', or a list of some, not "
+                        f"{shown(only)}"
+                    )
+                return {"name": name, "options": options, "only": only}
             raise ValueError(
                 f"the options of '{name}' must be a mapping, as in `robustness: {{samples: 200}}`, "
                 f"not {shown(options)}"

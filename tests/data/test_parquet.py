@@ -16,6 +16,7 @@ from small_sets import colour, encoded, grey, parquet_table, write_parquet
 
 from bench.data import catalog
 from bench.data.dataset import Dataset
+from bench.data.sources import find
 from bench.errors import DataError
 
 LABELS = [0, 1, 0, 1]
@@ -221,3 +222,17 @@ def test_the_table_builder_writes_the_real_schema() -> None:
     assert str(schema.field("image").type) == "struct<bytes: binary, path: string>"
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert features["label"]["names"] == ["cat", "dog"]
+
+
+def test_a_relative_path_is_also_looked_for_where_data_sets_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data/mine").mkdir(parents=True)
+    (tmp_path / "suites").mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    source = find("parquet:mine", tmp_path / "suites")
+    assert source.where == str(tmp_path / "data/mine")
+    (tmp_path / "suites/mine").mkdir()
+    assert source.where == str(tmp_path / "suites/mine"), "beside the suite comes first"
+    missing = find("parquet:other", tmp_path / "suites").problem({})
+    assert missing == f"no folder {tmp_path / 'suites/other'} (nor {tmp_path / 'data/other'})"

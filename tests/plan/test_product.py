@@ -143,3 +143,20 @@ def test_ten_thousand_cells_are_planned_in_no_time(tmp_path: Path) -> None:
         spent.append(time.process_time() - start)
         assert len(plan.cells) == 8 * (250 * 5 + 1)
     assert min(spent) <= ALLOWED, f"{min(spent):.3f} s of CPU time; at most {ALLOWED} s allowed"
+
+
+def test_a_measure_may_be_for_some_networks_only(planned: Planned) -> None:
+    text = SUITE.replace("  - accuracy\n", "  - accuracy: {only: ['*/lenet_fc/*', large/*/td]}\n")
+    measured = {c.training.pair for c in planned(text).cells if c.measure == "accuracy"}
+    every = {c.training.pair for c in planned(SUITE).cells}
+    assert measured == {p for p in every if "/lenet_fc/" in p or p == "large/nin_light/td"}
+    before = {c.name: c.identity for c in planned(SUITE).cells}
+    assert all(before[c.name] == c.identity for c in planned(text).cells)
+
+
+def test_a_backbone_may_have_some_seeds_only(planned: Planned) -> None:
+    text = SUITE.replace("[lenet_fc, ", "[{name: lenet_fc, seeds: [3]}, ")
+    found = planned(text).cells
+    assert {c.training.seed for c in found if "/lenet_fc/" in c.name} == {3}
+    assert any(c.measure == "efficiency" for c in found if "/lenet_fc/" in c.name)
+    assert {c.training.seed for c in found if "/nin_light/" in c.name} == {1, 3}
