@@ -23,6 +23,7 @@ from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones, stages
 from bench.plan.cell import weights_path
+from bench.plan.gate import check_gate
 from bench.registry import Registry, is_target
 from bench.suite.load import find, load, shape_problems, validated
 from bench.suite.recipe import Recipe
@@ -75,7 +76,8 @@ def read_text(text: str, where: str, base: Path) -> CheckedSuite:
 
 def _checked(tree: Tree, suite: Suite | None, problems: list[Problem], base: Path) -> CheckedSuite:
     if isinstance(tree.data, dict):
-        problems = problems + list(_Checker(tree, base).problems())
+        checker = _Checker(tree, base)
+        problems = [*problems, *checker.problems(), *checker.gate()]
     if problems or suite is None:
         raise SuiteError(list(dict.fromkeys(problems)))
     backbones = range(len(suite.backbones))
@@ -118,6 +120,10 @@ class _Checker:
             yield from self._check_measure(("measures", index), measure)
         yield from self._check_twins()
         yield from self._check_overrides()
+
+    def gate(self) -> Iterator[Problem]:
+        """Yield the problems of thresholds."""
+        return check_gate(self.tree, self._combinations(), [ref for _, ref in self.measures])
 
     def _named(self, where: Where) -> Where:
         """The place of a reference's name: the item itself, or its key `name`."""

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy import special
 
 Floats = NDArray[np.float64]
 Side = Literal["two", "above", "below"]
@@ -63,11 +63,8 @@ class Uncertain:
         """
         distance = self.mean - null
         if not self.variance:
-            return (
-                1.0
-                if distance == 0 or (side != "two" and (distance > 0) != (side == "above"))
-                else 0.0
-            )
+            off = distance != 0 if side == "two" else (distance > 0) == (side == "above")
+            return 0.0 if off and distance != 0 else 1.0
         if side == "two":
             return min(1.0, 2 * self._beyond(abs(distance) / self.error))
         return self._beyond(distance / self.error * (1 if side == "above" else -1))
@@ -78,7 +75,7 @@ class Uncertain:
             return 1 - self._beyond(-score)
         share = self.seeds / self.variance
         if share == 1 or share == 0:
-            return float(stdtr(self.freedom, -score) if share else ndtr(-score))
+            return float(special.stdtr(self.freedom, -score) if share else special.ndtr(-score))
         low, high = 1e-16, 0.5
         for _ in range(80):  # critical() falls with the tail: halve until it is met
             middle = math.sqrt(low * high)
@@ -94,8 +91,9 @@ def critical(seeds: float, freedom: float, images: float, probability: float) ->
         return 0.0
     share = seeds / variance
     # An infinite number of degrees of freedom is the normal distribution itself.
-    student = stdtrit(freedom, probability) if math.isfinite(freedom) else ndtri(probability)
-    return float(share * student + (1 - share) * ndtri(probability))
+    known = float(special.ndtri(probability))
+    student = float(special.stdtrit(freedom, probability)) if math.isfinite(freedom) else known
+    return share * student + (1 - share) * known
 
 
 def of_seeds(values: Floats) -> Uncertain:
@@ -114,7 +112,7 @@ def image_part(table: Floats) -> float:
     `MS_images / (S N) - MS_residual / (S N)`, or 0 if that is negative. A single seed cannot tell
     the two apart; there all of it counts.
     """
-    seeds, images = table.shape
+    seeds, images = map(int, table.shape)
     if images < 2:
         return 0.0
     by_image = table.mean(0)
