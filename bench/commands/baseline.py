@@ -13,7 +13,8 @@ from bench.errors import BenchError
 def main(args: argparse.Namespace) -> int:
     """Write the baseline; thresholds that somebody wrote into the old one are kept."""
     from leaderboard.files import write_atomic
-    from leaderboard.gate.baseline import Baseline, dumps, noise
+    from leaderboard.gate.baseline import Baseline, dumps
+    from leaderboard.gate.noise import noise
 
     run = read_run(args.run)
     if not run.numbers:

@@ -68,12 +68,15 @@ def read_baseline(path: Path) -> Baseline:
         raise BenchError(str(error)) from None
 
 
-def read_either(path: Path) -> tuple[Measured, Mapping[str, Any]]:
-    """A run directory or a baseline file, with the noise that the latter knows."""
+def read_either(path: Path) -> Baseline:
+    """A run directory or a baseline file, with the noise that is known there."""
+    from leaderboard.gate.baseline import Baseline
+    from leaderboard.gate.noise import noise
+
     if path.is_file():
-        found = read_baseline(path)
-        return found.measured, found.noise
-    return read_run(path), {}
+        return read_baseline(path)
+    run = read_run(path)
+    return Baseline(run, noise([run]))
 
 
 def suite_thresholds(folder: Path) -> dict[str, Threshold]:

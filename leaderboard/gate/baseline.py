@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from leaderboard.gate.measured import Attacked, Machine, Measured, Number, Trained
-from leaderboard.gate.thresholds import Threshold, kind, parse
-from leaderboard.statistics.moderated import Prior, fit
+from leaderboard.gate.noise import Noise, Spread
+from leaderboard.gate.thresholds import Threshold, parse
 from leaderboard.summary import Key
 
 FORMAT = "topdown-bench baseline"
@@ -32,29 +32,12 @@ class BaselineError(ValueError):
 class Baseline:
     """What a run is held against.
 
-    `noise` is how much a value varies between seeds by `measure/metric` (of speeds, its logarithm),
-    pooled over networks, data sets and further runs. `thresholds` are the file's own.
+    `noise` is how much its numbers vary by chance, `thresholds` are the file's own.
     """
 
     measured: Measured
-    noise: Mapping[str, Prior]
+    noise: Noise
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
-
-
-def noise(runs: Iterable[Measured]) -> dict[str, Prior]:
-    """The spread between seeds, pooled over all networks of some runs."""
-    found: dict[str, list[tuple[float, int]]] = {}
-    for run in runs:
-        for key, number in run.numbers.items():
-            values = np.array([*number.values.values()], dtype=np.float64)
-            if key.metric == "other_load" or len(values) < 2 or not np.isfinite(values).all():
-                continue
-            if kind(key) == "speed":
-                values = np.log(values)
-            spread = float(values.var(ddof=1)) if (values != values[0]).any() else 0.0
-            name = f"{key.measure}/{key.metric}"
-            found.setdefault(name, []).append((spread, len(values) - 1))
-    return {name: fit(*zip(*pairs, strict=True)) for name, pairs in found.items()}
 
 
 def dumps(baseline: Baseline) -> str:
@@ -71,7 +54,10 @@ def dumps(baseline: Baseline) -> str:
             for name, one in baseline.thresholds.items()
         },
         "experiment": run.experiment,
-        "noise": {name: asdict(prior) for name, prior in baseline.noise.items()},
+        "noise": {
+            "seeds": [[*key, *spread] for key, spread in baseline.noise.seeds.items()],
+            "paired": [[*key, *spread] for key, spread in baseline.noise.paired.items()],
+        },
         "numbers": [_number(key, number) for key, number in run.numbers.items()],
         "limits": [[*key, value] for key, value in run.limits.items()],
         "networks": [_network(run, net) for net in _nets(run)],
@@ -170,8 +156,12 @@ def _baseline(read: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> B
         weights={net: one["weights"] for net, one in nets if "weights" in one},
         made=dict(read["made"]),
     )
-    noise = {name: Prior(**prior) for name, prior in read["noise"].items()}
-    return Baseline(measured, noise, thresholds)
+    seeds, paired = (_spreads(read["noise"][name]) for name in ("seeds", "paired"))
+    return Baseline(measured, Noise(seeds, paired), thresholds)
+
+
+def _spreads(lines: Iterable[Sequence[Any]]) -> dict[Key, Spread]:
+    return {Key(*line[:5]): Spread(float(line[5]), int(line[6])) for line in lines}
 
 
 def _read(one: Mapping[str, Any]) -> Number:

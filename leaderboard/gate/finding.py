@@ -34,7 +34,8 @@ class Finding:
 
     `gain` is the mean difference over seeds, positive where the run is better: in the metric's
     unit, of a relative threshold in shares (0.1 is 10 %). `bound` is the lowest gain that is
-    plausible (one-sided 95 %; of speeds 99 %), `delta` the loss that is a regression. `p_value`,
+    plausible (one-sided 95 %; of speeds 99 %), `delta` the loss that is a regression, `margin` the
+    one that a pass excludes. `p_value`,
     corrected over the board, is that of a loss by chance. `reason` is a sentence, perhaps empty.
     """
 
@@ -47,6 +48,7 @@ class Finding:
     gain: float | None = None
     bound: float | None = None
     delta: float | None = None
+    margin: float | None = None
     p_value: float | None = None
     relative: bool = False
     suspicious: bool = False

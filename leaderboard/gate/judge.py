@@ -21,7 +21,7 @@ from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained,
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
 from leaderboard.statistics.mcnemar import flips
-from leaderboard.statistics.moderated import NOTHING, moderated
+from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import Uncertain, image_part, of_seeds
 from leaderboard.summary import Key
@@ -181,20 +181,21 @@ def _is_same(net: Trained, run: Measured, before: Measured) -> bool:
 def _retrained(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, Uncertain | None]:
     """The mean gain over seeds with its uncertainty; decided later, with all others' p-values."""
     gains = pair.sign * (pair.values(pair.after) - pair.values(pair.before))
-    prior = baseline.noise.get("/".join(pair.key[3:]), NOTHING)
-    found = moderated(of_seeds(gains), prior.times(2), len(gains))  # of a difference of two
+    prior, pooled = baseline.noise.of_difference(pair.key, run)
+    found = moderated(of_seeds(gains), prior, len(gains), pooled)
     delta = pair.rule.delta
     if delta is None:
         delta = (pair.rule.relative or 0.0) * abs(pair.before.mean)
     if not _was_said(pair):
-        delta = max(delta, math.sqrt(prior.variance))
+        delta = max(delta, math.sqrt(baseline.noise.of_seeds(pair.key).variance))
     if not found.freedom:
         reason = "a single seed, and no spread between seeds in the baseline to go by"
         gain = float(gains.mean())
         return pair.finding(Status.INCONCLUSIVE, reason=reason, gain=gain, delta=delta), None
     if pair.key.metric == AREA:
         found = replace(found, images=_image_part(pair, run, baseline.measured))
-    made = pair.finding(Status.INCONCLUSIVE, gain=found.mean, delta=delta)
+    margin = max(delta, pair.rule.margin or 0.0)
+    made = pair.finding(Status.INCONCLUSIVE, gain=found.mean, delta=delta, margin=margin)
     return made, found
 
 
@@ -221,15 +222,15 @@ def _decide(findings: list[Finding], tested: list[tuple[int, Uncertain]]) -> Non
     adjusted = corrected([found.p_value("below") for _, found in tested])
     for (place, found), p_value in zip(tested, adjusted, strict=True):
         old = findings[place]
-        delta = old.delta or 0.0
+        delta, margin = old.delta or 0.0, old.margin or old.delta or 0.0
         bound = found.mean - found.reach(LEVEL)
         status, reason, suspicious = Status.INCONCLUSIVE, "", False
         if found.mean < -delta and p_value < ALPHA:
             status = Status.REGRESSION
-        elif bound > -delta:
+        elif bound > -margin:
             status = Status.PASS
         else:
-            reason = f"a loss of {delta:.3g} cannot be excluded; more seeds would tell"
+            reason = f"a loss of {margin:.3g} cannot be excluded; more seeds would tell"
         if old.key.metric == AREA and found.mean > 2 * delta:
             suspicious = True
             reason = "robust accuracy has jumped up: look whether the attack still works"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.finding import Finding, Status
 from leaderboard.gate.measured import Measured, Number
-from leaderboard.statistics.moderated import NOTHING, moderated
+from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds
 from leaderboard.summary import Key
 from leaderboard.timing import BUSY
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 LEVEL = 0.99
+CONTROL = 0.975  # half of a 95 % interval
 WIDEST = 0.05
 """Half width of the control (the baseline against itself) beyond which nothing can be said."""
 
@@ -47,14 +48,16 @@ def judge_speed(pair: Pair, run: Measured, baseline: Baseline) -> Finding:
             return pair.finding(Status.INCONCLUSIVE, reason=reason)
     if one is None or other is None:
         return pair.finding(Status.INCONCLUSIVE, reason="a speed of 0 or infinity has no ratio")
-    return _compared(pair, pair.sign * (other - one), baseline)
+    return _compared(pair, one, pair.sign * (other - one), run, baseline)
 
 
-def _compared(pair: Pair, gains: Floats, baseline: Baseline) -> Finding:
-    prior = baseline.noise.get("/".join(pair.key[3:]), NOTHING)
-    # A ratio to a reference has the noise of two networks on each side.
-    prior = prior.times(4 if pair.rule.reference else 2)
-    found = moderated(of_seeds(gains), prior, len(gains))
+def _compared(
+    pair: Pair, base: Floats, gains: Floats, run: Measured, baseline: Baseline
+) -> Finding:
+    prior, pooled = baseline.noise.of_difference(pair.key, run)
+    if pair.rule.reference:  # a ratio has the noise of two networks on each side
+        prior = prior.times(2)
+    found = moderated(of_seeds(gains), prior, len(gains), pooled)
     share = pair.rule.relative
     if share is None:
         share = (pair.rule.delta or 0.0) / abs(pair.before.mean)
@@ -62,20 +65,21 @@ def _compared(pair: Pair, gains: Floats, baseline: Baseline) -> Finding:
     if not found.freedom:
         reason = "a single seed, and no spread in the baseline to go by"
         return pair.finding(Status.INCONCLUSIVE, reason=reason, gain=math.expm1(found.mean))
-    control = found.reach(LEVEL)
-    if prior.freedom:
-        control = Uncertain(0.0, prior.variance / len(gains), prior.freedom).reach(LEVEL)
+    itself = of_seeds(base)  # the baseline against another run of the same: twice its variance
+    itself = Uncertain(0.0, 2 * itself.seeds, itself.freedom)
+    control = moderated(itself, prior, len(base), pooled).reach(CONTROL)
     delta = max(wanted, 3 * control)
+    margin = max(delta, -math.log1p(-min(pair.rule.margin or 0.0, 0.999)))
     reach = found.reach(LEVEL)
     status, reason = Status.INCONCLUSIVE, ""
     if found.mean + reach < -delta:
         status = Status.REGRESSION
     elif control > WIDEST:
         reason = f"the baseline against itself varies by {100 * control:.1f} %; more seeds"
-    elif found.mean - reach > -delta:
+    elif found.mean - reach > -margin:
         status = Status.PASS
     else:
-        reason = f"a slowdown of {-100 * math.expm1(-delta):.1f} % cannot be excluded"
+        reason = f"a slowdown of {-100 * math.expm1(-margin):.1f} % cannot be excluded"
     return pair.finding(
         status,
         reason=reason,

@@ -61,10 +61,12 @@ def fit(variances: Sequence[float], freedoms: Sequence[float]) -> Prior:
     return Prior(variance, min(freedom, total))
 
 
-def moderated(found: Uncertain, prior: Prior, count: int) -> Uncertain:
+def moderated(found: Uncertain, prior: Prior, count: int, pooled: float = math.inf) -> Uncertain:
     """A mean over `count` seeds with its variance drawn towards that of the prior.
 
-    A single seed, which has no variance of its own, takes the prior's.
+    A single seed, which has no variance of its own, takes the prior's. `pooled` are the degrees of
+    freedom of all that is known, where the prior comes from these very values among others: there
+    are never more of them, as in limma.
     """
     own = found.freedom if math.isfinite(found.freedom) and found.freedom > 0 else 0.0
     freedom = own + prior.freedom
@@ -72,7 +74,7 @@ def moderated(found: Uncertain, prior: Prior, count: int) -> Uncertain:
         return found
     mine = own * found.seeds * count if own else 0.0
     variance = (prior.freedom * prior.variance + mine) / freedom
-    return replace(found, seeds=variance / count, freedom=freedom)
+    return replace(found, seeds=variance / count, freedom=min(freedom, max(pooled, own)))
 
 
 def trigamma_inverse(value: float) -> float:
