@@ -158,8 +158,8 @@ class Override(Strict):
 class GateThreshold(Strict):
     """How much worse a number may become before `bench check` calls it a regression.
 
-    `delta` is in the metric's unit (points of accuracy), `relative` a share (0.1 is 10 %). `margin`,
-    in the same unit, is the loss that a pass excludes, where that is more than the other.
+    `delta` is in the metric's unit (points of accuracy), `relative` a share (0.1 is 10 %). `margin`
+    is the loss that a pass excludes, in the same unit, where that is to be more than the other.
     `reference` is a network of the suite (`dataset/backbone/variant`) that speeds are divided by,
     `ignore` leaves a number out.
     """
