@@ -25,6 +25,7 @@ FLOORS = (
     ("bench.run",),
     ("leaderboard",),
     ("bench.commands",),
+    ("bench.pytest_plugin",),
     ("bench.cli",),
     ("bench.__main__",),
 )

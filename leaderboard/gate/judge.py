@@ -20,7 +20,7 @@ from leaderboard.gate.finding import Finding, Judgement, Status
 from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained, withstood
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
-from leaderboard.statistics.mcnemar import flips
+from leaderboard.statistics.mcnemar import Flips, flips
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import Uncertain, image_part, of_seeds
@@ -120,7 +120,7 @@ def _judge(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, Unce
         return _counted(pair, what, run, baseline), None
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return _infinite(pair, one, other), None
-    if pair.key[3:] == ACCURACY and (found := _same_weights(pair, run, baseline.measured)):
+    if pair.key[3:] == ACCURACY and (found := _same_network(pair, run, baseline.measured)):
         return found, None
     return _retrained(pair, run, baseline)
 
@@ -145,13 +145,11 @@ def _infinite(pair: Pair, one: Floats, other: Floats) -> Finding:
     return pair.finding(status, reason="some values are infinite, and others on the other side")
 
 
-def _same_weights(pair: Pair, run: Measured, before: Measured) -> Finding | None:
+def _same_network(pair: Pair, run: Measured, before: Measured) -> Finding | None:
     """McNemar over all seeds, if every network is the very same; None if one is not."""
-    nets = [Trained(*pair.key[:3], seed) for seed in pair.seeds]
-    if not all(_is_same(net, run, before) for net in nets):
+    found = same_weights(pair, run, before)
+    if found is None:
         return None
-    both = [np.concatenate([side.correct[net] for net in nets]) for side in (before, run)]
-    found = flips(*both)
     needed = max(_SAME_FLIPS[0], _SAME_FLIPS[1] * found.images)
     worse = found.p_value < _SAME_ALPHA and -found.net > needed
     reason = (
@@ -165,6 +163,15 @@ def _same_weights(pair: Pair, run: Measured, before: Measured) -> Finding | None
         p_value=found.p_value,
         delta=100 * needed / found.images,
     )
+
+
+def same_weights(pair: Pair, run: Measured, before: Measured) -> Flips | None:
+    """The images of all seeds on which two evaluations of the same weights disagree; None if some
+    network is not the same."""
+    nets = [Trained(*pair.key[:3], seed) for seed in pair.seeds]
+    if not all(_is_same(net, run, before) for net in nets):
+        return None
+    return flips(*(np.concatenate([side.correct[net] for net in nets]) for side in (before, run)))
 
 
 def _is_same(net: Trained, run: Measured, before: Measured) -> bool:
@@ -193,7 +200,7 @@ def _retrained(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, 
         gain = float(gains.mean())
         return pair.finding(Status.INCONCLUSIVE, reason=reason, gain=gain, delta=delta), None
     if pair.key.metric == AREA:
-        found = replace(found, images=_image_part(pair, run, baseline.measured))
+        found = replace(found, images=curve_part(pair, run, baseline.measured))
     margin = max(delta, pair.rule.margin or 0.0)
     made = pair.finding(Status.INCONCLUSIVE, gain=found.mean, delta=delta, margin=margin)
     return made, found
@@ -205,14 +212,16 @@ def _was_said(pair: Pair) -> bool:
     return (pair.rule.delta, pair.rule.relative) != (default.delta, default.relative)
 
 
-def _image_part(pair: Pair, run: Measured, before: Measured) -> float:
+def curve_part(pair: Pair, run: Measured, before: Measured) -> float:
     """The variance that other images would bring to the difference of two curves."""
-    attack, limit = pair.key.measure.partition("/")[2], 0.0
+    attack = pair.key.measure.partition("/")[2]
     limit = before.limits[pair.key.dataset, attack]
-    rows = []
+    rows: list[Floats] = []
     for seed in pair.seeds:
         net = Trained(*pair.key[:3], seed)
         one, other = before.attacked[net, attack], run.attacked[net, attack]
+        if not np.array_equal(one.index, other.index):
+            return 0.0  # only `compare` gets here; it says that the images differ
         rows.append(withstood(other, limit) - withstood(one, limit))
     return image_part(np.stack(rows))
 
