@@ -76,8 +76,7 @@ def read_text(text: str, where: str, base: Path) -> CheckedSuite:
 
 def _checked(tree: Tree, suite: Suite | None, problems: list[Problem], base: Path) -> CheckedSuite:
     if isinstance(tree.data, dict):
-        checker = _Checker(tree, base)
-        problems = [*problems, *checker.problems(), *checker.gate()]
+        problems = problems + list(_Checker(tree, base).problems())
     if problems or suite is None:
         raise SuiteError(list(dict.fromkeys(problems)))
     backbones = range(len(suite.backbones))
@@ -120,10 +119,7 @@ class _Checker:
             yield from self._check_measure(("measures", index), measure)
         yield from self._check_twins()
         yield from self._check_overrides()
-
-    def gate(self) -> Iterator[Problem]:
-        """Yield the problems of thresholds."""
-        return check_gate(self.tree, self._combinations(), [ref for _, ref in self.measures])
+        yield from check_gate(self.tree, self._combinations(), [ref for _, ref in self.measures])
 
     def _named(self, where: Where) -> Where:
         """The place of a reference's name: the item itself, or its key `name`."""
