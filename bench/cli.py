@@ -11,20 +11,15 @@ from pathlib import Path
 
 from bench import __version__
 
-NOT_YET = {
-    "check": "compare a run with a baseline and fail on a regression",
-    "compare": "what changed between two runs, and which changes are beyond noise",
-}
 METHODS = ("paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam")
 LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit code: 0 done, 1 cells failed, 2 bad usage or input."""
+    """Run one verb; return the exit code: 0 done, 1 cells failed, 2 bad usage or input.
+
+    `check` has more (see its --help)."""
     args, unknown = build_parser().parse_known_args(argv)
-    if args.verb in NOT_YET:  # whatever its flags will be
-        print(f"bench {args.verb}: not there yet in version {__version__}", file=sys.stderr)
-        return 2
     if unknown:
         build_parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     from bench.errors import BenchError
@@ -63,10 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
     _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
-    for verb, what in NOT_YET.items():
-        text = f"{what} (not there yet: exits with 2)"
-        late = verbs.add_parser(verb, help=text, description=text)
-        late.add_argument("words", nargs="*", metavar="RUN", help="not read yet")
+    _baseline(verbs.add_parser("baseline", help="write a run as the baseline of later ones"))
+    _check(verbs.add_parser("check", help="compare a run with a baseline, fail on a regression"))
+    _compare(
+        verbs.add_parser("compare", help="what changed between two runs, and what is beyond noise")
+    )
     return parser
 
 
@@ -144,6 +140,56 @@ def _report(parser: argparse.ArgumentParser) -> None:
         help="a file; for md a folder (default: the run directory)",
     )
     parser.add_argument("--svg", action="store_true", help="of md: every figure as SVG too")
+
+
+def _baseline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a finished run directory")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSON to be committed; thresholds written into an older one are kept",
+    )
+    parser.add_argument(
+        "--noise-from",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="more runs of this suite, of other seeds, to know from how much seeds vary",
+    )
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Exit code 0: pass. 1: regression. 2: bad usage or input, stale baseline. "
+        "3: inconclusive, more seeds would tell. 4: something was not measured."
+    )
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="made by `bench baseline RUN --out FILE`"
+    )
+    for name, what in (("json", "JSON"), ("junit", "JUnit XML"), ("markdown", "Markdown")):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"also write {what}")
+    for name, what in (("json", "of the run"), ("baseline", "of what it is held against")):
+        parser.add_argument(
+            f"--benchmark-{name}",
+            type=Path,
+            nargs="+",
+            default=[],
+            metavar="FILE",
+            help=f"pytest-benchmark's JSON {what}, one for each process, made in turn",
+        )
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    for name in ("before", "after"):
+        parser.add_argument(
+            name, type=Path, metavar=f"RUN_{'AB'[name == 'after']}", help="a run or a baseline file"
+        )
+    parser.add_argument("--format", choices=["md", "json"], default="md")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="a file (default: the terminal)")
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

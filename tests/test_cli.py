@@ -14,7 +14,7 @@ from bench import __version__
 from bench.cli import LISTS, main
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("run", "plan", "list", "report", "describe", "check", "compare")
+VERBS = ("run", "plan", "list", "report", "describe", "baseline", "check", "compare")
 HEAVY = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "pydantic", "scipy", "pyarrow")
 ALLOWED = 0.150
 
@@ -86,17 +86,6 @@ def test_every_verb_has_help(verb: str, capsys: Out) -> None:
     assert capsys.readouterr().out.startswith(f"usage: bench {verb} ")
 
 
-@pytest.mark.parametrize("verb", ["check", "compare"])
-def test_what_is_not_there_yet_says_so(verb: str, capsys: Out) -> None:
-    assert exit_code(verb) == 2
-    assert exit_code(verb, "runs/a", "runs/b") == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == f"bench {verb}: not there yet in version {__version__}\n" * 2
-    assert exit_code(verb, "--help") == 0
-    assert "not there yet: exits with 2" in " ".join(capsys.readouterr().out.split())
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -115,6 +104,11 @@ def test_what_is_not_there_yet_says_so(verb: str, capsys: Out) -> None:
         (("describe", "lenet_fc", "--image-size", "0"), "describe lenet_fc: "),
         (("describe", "json:loads"), "backbone 'json:loads' cannot be built: TypeError"),
         (("report", "no/such/run"), "no/such/run: no run there"),
+        (("compare", "no/such/run", "other"), "no/such/run: no run there"),
+        (("baseline", "no/such/run", "--out", "b.json"), "no/such/run: no run there"),
+        (("check",), "name a RUN and its --baseline FILE"),
+        (("check", "run", "--baseline", "no.json"), "no.json: cannot be read"),
+        (("check", "--benchmark-json", "a.json"), "need each other"),
     ],
 )
 def test_wrong_usage_exits_with_two_and_a_reason(

@@ -22,6 +22,7 @@ from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones, stages
 from bench.plan.cell import weights_path
+from bench.plan.gate import check_gate
 from bench.plan.refusals import import_plugin, refusal, scheme_hint
 from bench.suite.load import find, load, shape_problems, validated
 from bench.suite.recipe import Recipe
@@ -117,6 +118,7 @@ class _Checker:
             yield from self._check_measure(("measures", index), measure)
         yield from self._check_twins()
         yield from self._check_overrides()
+        yield from check_gate(self.tree, self._combinations(), [ref for _, ref in self.measures])
 
     def _named(self, where: Where) -> Where:
         """The place of a reference's name: the item itself, or its key `name`."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench.errors import BenchError, did_you_mean
 from bench.suite.recipe import Augment, Recipe
-from bench.suite.schema import Override, Suite
+from bench.suite.schema import GateThreshold, Override, Suite
 from bench.suite.words import shown
 from bench.suite.yaml_tree import Problem, Step, Tree, read
 
@@ -130,6 +130,7 @@ def _keys(loc: Sequence[Step], model: type[BaseModel]) -> list[str]:
         "overrides": Override,
         "recipe": Recipe,
         "augment": Augment,
+        "gate": GateThreshold,
     }
     for step in loc[:-1]:
         owner = inner.get(str(step), owner)

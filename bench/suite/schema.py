@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
-from bench.suite.recipe import Recipe, RecipeKeys, Strict, Whole
+from bench.suite.recipe import Number, Recipe, RecipeKeys, Strict, Whole
 from bench.suite.words import shown
 
 Variant = Literal["bu", "td", "td_uni", "td_rev"]
@@ -174,6 +174,28 @@ class Override(Strict):
     recipe: RecipeKeys
 
 
+class GateThreshold(Strict):
+    """How much worse a number may become before `bench check` calls it a regression.
+
+    `delta` is in the metric's unit (points of accuracy), `relative` a share (0.1 is 10 %). `margin`
+    is the loss that a pass excludes, in the same unit, where that is to be more than the other.
+    `reference` is a network of the suite (`dataset/backbone/variant`) that speeds are divided by,
+    `ignore` leaves a number out.
+    """
+
+    delta: Annotated[Number, Field(gt=0)] | None = None
+    relative: Annotated[Number, Field(gt=0)] | None = None
+    margin: Annotated[Number, Field(gt=0)] | None = None
+    reference: str | None = None
+    ignore: StrictBool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> GateThreshold:
+        if self.delta is not None and self.relative is not None:
+            raise ValueError("give delta or relative, not both")
+        return self
+
+
 class Suite(Strict):
     """datasets x backbones x variants x seeds, one recipe with overrides, and what to measure."""
 
@@ -186,6 +208,7 @@ class Suite(Strict):
     recipe: Recipe = Recipe()
     overrides: tuple[Override, ...] = ()
     measures: tuple[MeasureRef, ...]
+    gate: dict[str, GateThreshold] = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod

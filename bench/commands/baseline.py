@@ -1,0 +1,45 @@
+"""`bench baseline RUN --out FILE`: write what later runs are held against."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from bench.commands.gate_input import read_baseline, read_run, suite_thresholds
+from bench.errors import BenchError
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write the baseline; thresholds that somebody wrote into the old one are kept."""
+    from leaderboard.files import write_atomic
+    from leaderboard.gate.baseline import Baseline, dumps
+    from leaderboard.gate.noise import noise
+
+    run = read_run(args.run)
+    if not run.numbers:
+        raise BenchError(f"{args.run}: nothing was measured there that could be a baseline")
+    if run.gaps:
+        (net, measure), reason = next(iter(run.gaps.items()))
+        cell = f"{'/'.join(net[:3])}/seed{net.seed}/{measure}"
+        raise BenchError(
+            f"{args.run}: {len(run.gaps)} cells are failed or missing ({cell}: {reason}); "
+            "finish the run first"
+        )
+    others = [read_run(path) for path in args.noise_from]
+    for path, other in zip(args.noise_from, others, strict=True):
+        if not other.numbers:
+            raise BenchError(f"--noise-from {path}: nothing was measured there")
+        if other.up_to(run.limits).suite != run.suite:
+            raise BenchError(f"--noise-from {path}: of suite '{other.suite}', not '{run.suite}'")
+    thresholds = read_baseline(args.out).thresholds if args.out.is_file() else {}
+    spread = noise([run, *(other.up_to(run.limits) for other in others)])
+    _ = suite_thresholds(args.run)  # so that a wrong one shows now
+    text = dumps(Baseline(replace(run), spread, thresholds))
+    out: Path = args.out
+    try:
+        write_atomic(out, text)
+    except OSError as error:
+        raise BenchError(f"--out {out}: cannot be written: {error.strerror}") from None
+    print(out)
+    return 0

@@ -1,0 +1,245 @@
+"""What the gate compares: read from a run directory, or from a baseline file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.store import files
+from bench.store.database import NAME, Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bench.suite.schema import Suite
+    from leaderboard.gate.baseline import Baseline
+    from leaderboard.gate.measured import Measured, Trained
+    from leaderboard.gate.thresholds import Threshold
+    from leaderboard.results import Results
+
+CELLS = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.identity, c.file, c.sha256
+    FROM planned p JOIN cells c USING (identity)
+    WHERE c.status = 'done' AND p.measure = ? ORDER BY p.position"""
+
+
+def read_run(folder: Path) -> Measured:
+    """A run directory as the gate sees it; one in which nothing was measured has no numbers.
+
+    Raises:
+        BenchError: no run, or damaged.
+    """
+    from leaderboard.gate.measured import Machine, Measured
+
+    store = Store.open(folder)
+    try:
+        suite, facts = _suite(store), store.facts()
+        if not store.rows("SELECT 1 FROM sessions LIMIT 1"):
+            return Measured(facts.get("suite", "?"), {}, Machine(), {})
+        return _measured(store, suite, facts)
+    finally:
+        store.close()
+
+
+def read_baseline(path: Path) -> Baseline:
+    """A baseline file.
+
+    Raises:
+        BenchError: no such file, or not a baseline.
+    """
+    from leaderboard.gate.baseline import BaselineError, loads
+
+    if path.is_dir():
+        hint = "; that is a run: `bench baseline` makes one of it" if (path / NAME).exists() else ""
+        raise BenchError(f"{path}: is a folder, not a baseline file{hint}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BenchError(f"{path}: not a baseline: it is not UTF-8 text") from None
+    try:
+        return loads(text, str(path))
+    except BaselineError as error:
+        raise BenchError(str(error)) from None
+
+
+def read_either(path: Path) -> Baseline:
+    """A run directory or a baseline file, with the noise that is known there."""
+    from leaderboard.gate.baseline import Baseline
+    from leaderboard.gate.noise import noise
+
+    if path.is_file():
+        return read_baseline(path)
+    run = read_run(path)
+    return Baseline(run, noise([run]))
+
+
+def suite_thresholds(folder: Path) -> dict[str, Threshold]:
+    """The thresholds in the suite of a run (its key `gate`)."""
+    from leaderboard.gate.thresholds import Threshold
+
+    store = Store.open(folder)
+    try:
+        suite = _suite(store)
+    finally:
+        store.close()
+    gate = suite.gate if suite is not None else {}
+    return {name: Threshold(**one.model_dump()) for name, one in gate.items()}
+
+
+def _suite(store: Store) -> Suite | None:
+    """The suite of a run; its shape only, for its plugins need not be here."""
+    from bench.suite.load import validated
+    from bench.suite.yaml_tree import SuiteError, Tree
+
+    text = store.facts().get("suite_text")
+    if text is None:
+        return None
+    _, suite, problems = validated(Tree(f"suite of {store.folder}", text))
+    if suite is None:
+        raise SuiteError(problems)
+    return suite
+
+
+def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Measured:
+    from bench.store.read import results
+    from leaderboard.gate import measured as gate
+
+    found = results(store)
+    provenance = json.loads(
+        store.rows("SELECT provenance FROM sessions ORDER BY id")[-1]["provenance"]
+    )
+    accuracy = {_net(row): _arrays(store, row) for row in store.rows(CELLS, "accuracy")}
+    attacked = _attacked(found)
+    limits = _limits(found)
+    versions = provenance["versions"]
+    return gate.Measured(
+        suite=facts.get("suite", found.title),
+        experiment=_experiment(suite, accuracy),
+        machine=gate.Machine(
+            provenance["hardware"], facts.get("device", ""), versions.get("torch", "")
+        ),
+        numbers={**gate.numbers(found), **gate.areas(attacked, limits)},
+        gaps=_gaps(found),
+        correct={net: a["prediction"] == a["label"] for net, a in accuracy.items()},
+        attacked=attacked,
+        limits=limits,
+        weights=_weights(store),
+        made={
+            "date": found.provenance["date"],
+            "commit": found.provenance["commit"],
+            "hardware": found.provenance["hardware"],
+            "versions": found.provenance["versions"],
+        },
+    )
+
+
+def _net(row: Any) -> Trained:
+    from leaderboard.gate.measured import Trained
+
+    return Trained(row["dataset"], row["backbone"], row["variant"], row["seed"])
+
+
+def _arrays(store: Store, row: Any) -> dict[str, NDArray[Any]]:
+    return files.read_arrays(store.folder / row["file"], row["sha256"])
+
+
+def _attacked(found: Results) -> dict[Any, Any]:
+    import numpy as np
+
+    from leaderboard.gate.measured import Attacked, Trained, half_precision
+
+    return {
+        (Trained(s.dataset, s.backbone, s.variant, s.seed), s.attack): Attacked(
+            half_precision(s.l2), np.arange(s.l2.size) if s.index is None else s.index
+        )
+        for s in found.samples
+    }
+
+
+def _limits(found: Results) -> dict[tuple[str, str], float]:
+    from leaderboard.curves import by_attack, limit
+
+    datasets = dict.fromkeys(sample.dataset for sample in found.samples)
+    return {
+        (dataset, attack): limit(some, found.attacks.get(attack))
+        for dataset in datasets
+        for attack, some in by_attack(found.samples, dataset).items()
+    }
+
+
+def _gaps(found: Results) -> dict[tuple[Trained, str], str]:
+    from leaderboard.gate.measured import Trained
+
+    def at(one: Any) -> tuple[Trained, str]:
+        return Trained(one.dataset, one.backbone, one.variant, one.seed), one.measure
+
+    missing = {at(gone): "never reached" for gone in found.missing}
+    return missing | {at(bad): f"failed: {bad.error}" for bad in found.failures}
+
+
+def _weights(store: Store) -> dict[Trained, str]:
+    """What tells two networks apart: the checksum of trained weights; of weights from a file, the
+    identity of a cell, which holds that file's."""
+    loaded = {_net(row): f"cell {row['identity']}" for row in store.rows(CELLS, "accuracy")}
+    trained = {_net(row): row["sha256"] for row in store.rows(CELLS, "train")}
+    return loaded | trained
+
+
+def _experiment(
+    suite: Suite | None, accuracy: Mapping[Trained, Mapping[str, NDArray[np.generic]]]
+) -> dict[str, Any]:
+    """What was done, without the networks it was done to, as JSON reads it back."""
+    if suite is None:
+        return {}
+    images = {
+        net.dataset: {
+            "test_images": len(arrays["label"]),
+            "test_labels": hashlib.sha256(arrays["label"].astype("<i8").tobytes()).hexdigest()[:20],
+        }
+        for net, arrays in accuracy.items()
+    }
+    made = {
+        "seeds": sorted(suite.seeds),
+        "datasets": {
+            ref.label: {
+                "name": _name(ref.name),
+                "options": ref.options,
+                **images.get(ref.label, {}),
+            }
+            for ref in suite.datasets
+        },
+        "recipe": suite.recipe.model_dump(mode="json"),
+        "overrides": [
+            {"match": one.match, "recipe": one.recipe.model_dump(mode="json", exclude_unset=True)}
+            for one in suite.overrides
+        ],
+        "measures": dict(_measures(suite)),
+    }
+    return json.loads(json.dumps(made, default=str))  # type: ignore[no-any-return]
+
+
+def _name(name: str) -> str:
+    """A data set's name without the folder that it lies in here."""
+    scheme, colon, rest = name.partition(":")
+    return f"{scheme}:{Path(rest).name}" if colon and scheme in ("imagefolder", "parquet") else name
+
+
+def _measures(suite: Suite) -> Iterator[tuple[str, Any]]:
+    """Every measure with its options, defaults included where it is known here."""
+    from pydantic import ValidationError
+
+    from bench.measures import base
+
+    for ref in suite.measures:
+        try:
+            measure = base.load(ref.name)
+            options = measure.options.model_validate(ref.options)
+            yield ref.name, {"version": measure.version, **options.model_dump(mode="json")}
+        except (BenchError, ValidationError):  # a plugin that is not installed here
+            yield ref.name, ref.options

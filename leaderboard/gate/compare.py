@@ -1,0 +1,221 @@
+"""What changed between two runs, by how much, and what of it is beyond noise."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from leaderboard.gate.baseline import Baseline
+from leaderboard.gate.judge import Pair, curve_part, same_weights
+from leaderboard.gate.measured import ACCURACY, AREA, Measured
+from leaderboard.gate.stale import differences
+from leaderboard.gate.thresholds import Threshold, kind
+from leaderboard.statistics.moderated import moderated
+from leaderboard.statistics.multiplicity import corrected
+from leaderboard.statistics.uncertainty import Uncertain, of_seeds
+from leaderboard.statistics.verdict import Compared, Verdict, decide
+from leaderboard.summary import Key
+from leaderboard.text import markdown
+
+_EXACT = ("counted", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One number on both sides. `compared` is None where it cannot be compared; `reason` tells how
+    it was, or why not. Differences of speeds are shares (0.1 is 10 %)."""
+
+    key: Key
+    unit: str
+    before: float
+    after: float
+    compared: Compared | None
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that is on both sides, what is on one of them only, and what was done otherwise."""
+
+    changes: tuple[Change, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def compare(one: Baseline, other: Baseline) -> Comparison:
+    """Compare the second with the first."""
+    before = one.measured
+    after = other.measured.up_to(before.limits)
+    mine, theirs = (
+        {k for k, n in side.numbers.items() if n.better != "neither"} for side in (before, after)
+    )
+    drafts = [
+        _change(Pair(key, number, after.numbers[key], Threshold()), one, after)
+        for key, number in before.numbers.items()
+        if key in theirs and key in mine
+    ]
+    notes = [
+        difference.replace("in the baseline", "before").replace("in the run", "after")
+        for difference in differences(before, after)
+    ]
+    machine = before.machine.differs(after.machine)
+    if machine:
+        notes.append(f"another machine: {machine}")
+    return Comparison(
+        tuple(_decided(drafts, before)),
+        tuple(sorted(map(_name, theirs - mine))),
+        tuple(sorted(map(_name, mine - theirs))),
+        tuple(notes),
+    )
+
+
+def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
+    """A change whose p-value is not corrected yet."""
+    shared = sorted(set(pair.before.values) & set(pair.after.values))
+    made = Change(
+        pair.key, pair.before.unit, pair.before.mean, pair.after.mean, None, Verdict.INCONCLUSIVE
+    )
+    if not shared:
+        return replace(made, reason="no seed in common")
+    pair = replace(
+        pair,
+        before=replace(pair.before, values={s: pair.before.values[s] for s in shared}),
+        after=replace(pair.after, values={s: pair.after.values[s] for s in shared}),
+    )
+    made = replace(made, before=pair.before.mean, after=pair.after.mean)
+    values, later = pair.values(pair.before), pair.values(pair.after)
+    what, machine = kind(pair.key), one.measured.machine.differs(after.machine)
+    if bool((values == later).all()):
+        return replace(made, compared=_exact(0.0, len(shared)), reason="identical")
+    if what in ("speed", "memory") and machine:
+        return replace(made, reason="another machine")
+    if what in _EXACT:
+        return replace(made, compared=_exact(made.after - made.before, len(shared)), reason="exact")
+    if not (np.isfinite(values).all() and np.isfinite(later).all()):
+        return replace(made, reason="infinite values")
+    if pair.key[3:] == ACCURACY and (flips := same_weights(pair, after, one.measured)):
+        found = Compared(
+            flips.points,
+            flips.points,
+            flips.points,
+            None,
+            flips.p_value,
+            flips.p_value,
+            len(shared),
+        )
+        said = f"same weights: {flips.lost} images lost, {flips.gained} gained"
+        return replace(made, compared=found, reason=said)
+    gaps = np.log(later / values) if what == "speed" else later - values
+    prior, pooled = one.noise.of_difference(pair.key, after)
+    uncertain = moderated(of_seeds(gaps), prior, len(shared), pooled)
+    if not uncertain.freedom:
+        return replace(made, reason="a single seed, and no spread to go by")
+    if pair.key.metric == AREA:
+        uncertain = replace(uncertain, images=curve_part(pair, after, one.measured))
+    return replace(made, compared=_of(uncertain, gaps), reason="paired by seed")
+
+
+def _exact(difference: float, count: int) -> Compared:
+    p_value = 0.0 if difference else 1.0
+    return Compared(difference, difference, difference, None, p_value, p_value, count)
+
+
+def _of(found: Uncertain, gaps: np.ndarray) -> Compared:
+    sd = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
+    p_value = found.p_value()
+    effect = found.mean / sd if sd else None
+    return Compared(found.mean, *found.interval(), effect, p_value, p_value, len(gaps))
+
+
+def _decided(drafts: list[Change], before: Measured) -> list[Change]:
+    """With p-values corrected over the board, and verdicts."""
+    tested = [n for n, one in enumerate(drafts) if one.compared and one.reason != "exact"]
+    pairs = [(n, one) for n in tested if (one := drafts[n].compared) is not None]
+    adjusted = corrected([one.p_value for _, one in pairs])
+    decided = [*drafts]
+    for (place, one), p_value in zip(pairs, adjusted, strict=True):
+        decided[place] = replace(drafts[place], compared=replace(one, corrected=p_value))
+    return [
+        one
+        if one.compared is None
+        else replace(one, verdict=decide(one.compared, before.numbers[one.key].better))
+        for one in decided
+    ]
+
+
+def as_markdown(found: Comparison, before: str, after: str) -> str:
+    """For a pull request's comment: what changed first, then what did not."""
+    beyond = [one for one in found.changes if one.verdict in (Verdict.BETTER, Verdict.WORSE)]
+    unsure = [one for one in found.changes if one.verdict is Verdict.INCONCLUSIVE]
+    same = len(found.changes) - len(beyond) - len(unsure)
+    worse = sum(one.verdict is Verdict.WORSE for one in beyond)
+    parts = [
+        f"### {markdown(after)} against {markdown(before)}",
+        f"{worse} worse, {len(beyond) - worse} better, {len(unsure)} inconclusive, {same} the same;"
+        f" {len(found.added)} added, {len(found.removed)} removed.",
+    ]
+    if found.notes:
+        parts.append("\n".join(f"- ⚠ {markdown(note)}" for note in found.notes))
+    for title, some in (("Beyond noise", beyond), ("Inconclusive", unsure)):
+        if some:
+            parts.append(f"**{title}**\n\n{_table(some)}")
+    for title, names in (("Added", found.added), ("Removed", found.removed)):
+        if names:
+            parts.append(f"**{title}**\n\n" + "\n".join(f"- {markdown(name)}" for name in names))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(found: Comparison, before: str, after: str) -> str:
+    """Everything, for programs."""
+    document = {"format": "topdown-bench compare", "version": 1, "before": before, "after": after}
+    plain = {**document, **asdict(found)}
+    plain["changes"] = [
+        {**c, **dict(zip(Key._fields, c.pop("key"), strict=True))} for c in plain["changes"]
+    ]
+    return json.dumps(_strict(plain), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _strict(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    return [_strict(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _table(changes: list[Change]) -> str:
+    lines = [
+        "| number | before | after | difference (95 % interval) | p | verdict |",
+        "|:---|---:|---:|---:|---:|:---|",
+    ]
+    for one in changes:
+        shown = (_name(one.key), _value(one.before), _value(one.after), *_said(one))
+        lines.append("| " + " | ".join(map(markdown, shown)) + " |")
+    return "\n".join(lines)
+
+
+def _said(one: Change) -> tuple[str, str, str]:
+    found = one.compared
+    if found is None:
+        return "", "", f"{one.verdict} ({one.reason})"
+    times, unit = (
+        (100.0, "%") if kind(one.key) == "speed" else (1.0, one.unit.replace("%", "points"))
+    )
+    text = f"{times * found.difference:+.4g} {unit}".strip()
+    if found.low != found.high:
+        text += f" ({times * found.low:+.3g} to {times * found.high:+.3g})"
+    return text, f"{found.corrected:.2g}", f"{one.verdict} ({one.reason})"
+
+
+def _value(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _name(key: Key) -> str:
+    return f"{'/'.join(key[:4])} {key.metric}"

@@ -1,0 +1,86 @@
+"""What the gate says of each number, and of a run as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from leaderboard.summary import Key
+
+
+class Status(StrEnum):
+    """Of one number."""
+
+    PASS = "pass"  # noqa: S105
+    REGRESSION = "regression"
+    INCONCLUSIVE = "inconclusive"
+    NOT_MEASURED = "not measured"
+    NOT_COMPARED = "not compared"
+
+
+class Exit(IntEnum):
+    """Of the command, worst first where several hold: 1, 4, 3, 0."""
+
+    PASS = 0
+    REGRESSION = 1
+    BAD_INPUT = 2
+    INCONCLUSIVE = 3
+    NOT_MEASURED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One number against its baseline.
+
+    `gain` is the mean difference over seeds, positive where the run is better: in the metric's
+    unit, of a relative threshold in shares (0.1 is 10 %). `bound` is the lowest gain that is
+    plausible (one-sided 95 %; of speeds 99 %), `delta` the loss that is a regression, `margin` the
+    one that a pass excludes. `p_value`,
+    corrected over the board, is that of a loss by chance. `reason` is a sentence, perhaps empty.
+    """
+
+    key: Key
+    unit: str
+    status: Status
+    reason: str = ""
+    before: float | None = None
+    after: float | None = None
+    gain: float | None = None
+    bound: float | None = None
+    delta: float | None = None
+    margin: float | None = None
+    p_value: float | None = None
+    relative: bool = False
+    suspicious: bool = False
+
+    @property
+    def name(self) -> str:
+        """`dataset/backbone/variant/measure metric`."""
+        return f"{'/'.join(self.key[:4])} {self.key.metric}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """All findings, and sentences on what else there is to know."""
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    def count(self, status: Status) -> int:
+        """How many numbers have a status."""
+        return sum(finding.status is status for finding in self.findings)
+
+    def joined(self, other: Judgement) -> Judgement:
+        """Both together."""
+        return Judgement(self.findings + other.findings, self.notes + other.notes)
+
+    @property
+    def exit(self) -> Exit:
+        """What the command ends with. Where nothing was compared, nothing has passed."""
+        if self.count(Status.REGRESSION):
+            return Exit.REGRESSION
+        if self.count(Status.NOT_MEASURED):
+            return Exit.NOT_MEASURED
+        if self.count(Status.INCONCLUSIVE):
+            return Exit.INCONCLUSIVE
+        return Exit.PASS if self.count(Status.PASS) else Exit.NOT_MEASURED

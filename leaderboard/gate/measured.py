@@ -1,0 +1,151 @@
+"""What a gate knows of a run, and what a baseline keeps of one: the same on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaderboard.results import Better, MetricInfo, Results
+from leaderboard.summary import Key, by_seed
+
+Floats = NDArray[np.float64]
+
+ACCURACY = ("accuracy", "top1")
+AREA = "area"
+_ATTACKS = "robustness"
+_TINIEST = float(np.finfo(np.float16).smallest_subnormal)
+
+
+class Trained(NamedTuple):
+    """One trained network."""
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One number of the leaderboard: its values by seed. Infinity stands for an attack that never
+    succeeded."""
+
+    unit: str
+    better: Better
+    values: Mapping[int, float]
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return sum(self.values.values()) / len(self.values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attacked:
+    """Minimal L2 of each image, as float16 (0: misclassified already; inf: never fooled), and the
+    images' numbers in the test set."""
+
+    l2: NDArray[np.float16]
+    index: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What speed and memory depend on."""
+
+    hardware: str = ""
+    device: str = ""
+    torch: str = ""
+
+    @property
+    def model(self) -> str:
+        """The processors without the memory beside them: `GPU; CPU, 16 cores`."""
+        parts = [part.strip() for part in self.hardware.split(";")]
+        return "; ".join(part for part in parts if not part.endswith("GiB"))
+
+    def differs(self, other: Machine) -> str:
+        """What is not alike, for a sentence; empty where speeds can be compared."""
+        pairs = (
+            ("hardware", self.model, other.model),
+            ("device", self.device, other.device),
+            ("torch", self.torch, other.torch),
+        )
+        found = [f"{name} {one or '?'}, not {two or '?'}" for name, one, two in pairs if one != two]
+        return "; ".join(found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A run, as far as it can be compared with another.
+
+    `experiment` is what was done, without the networks it was done to: data sets, seeds, recipe,
+    measures; where it differs, numbers have another meaning. `gaps` are cells that failed or are
+    missing, with the reason. `correct` and `attacked` are per image, `limits` the L2 up to which an
+    attack's area is taken, by (data set, attack). `weights` tells whether two networks are the same
+    (a hash). `made` are texts for a reader.
+    """
+
+    suite: str
+    experiment: Mapping[str, Any]
+    machine: Machine
+    numbers: Mapping[Key, Number]
+    gaps: Mapping[tuple[Trained, str], str] = field(default_factory=dict)
+    correct: Mapping[Trained, NDArray[np.bool_]] = field(default_factory=dict)
+    attacked: Mapping[tuple[Trained, str], Attacked] = field(default_factory=dict)
+    limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    weights: Mapping[Trained, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+
+    def up_to(self, limits: Mapping[tuple[str, str], float]) -> Measured:
+        """The same with the areas of its curves taken up to other limits."""
+        merged = {**self.limits, **limits}
+        others = {key: n for key, n in self.numbers.items() if key.metric != AREA}
+        return replace(self, limits=merged, numbers={**others, **areas(self.attacked, merged)})
+
+
+def numbers(results: Results) -> dict[Key, Number]:
+    """The numbers that a leaderboard ranks by: headline metrics that have a direction.
+
+    Of attacks, the area under the curve of accuracy stands for all (see `areas`). What a busy
+    machine does to timings is kept, too, for the gate to know of.
+    """
+    found = {}
+    for key, seeds in by_seed(results.rows).items():
+        info = results.metrics.get((key.measure, key.metric), MetricInfo(key.metric))
+        ranked = info.headline and info.better != "neither"
+        if key.metric == "other_load":
+            found[key] = Number(info.unit, "neither", dict(seeds))
+        elif ranked and not key.measure.startswith(f"{_ATTACKS}/"):
+            found[key] = Number(info.unit, info.better, dict(seeds))
+    return found
+
+
+def areas(
+    attacked: Mapping[tuple[Trained, str], Attacked],
+    limits: Mapping[tuple[str, str], float],
+) -> dict[Key, Number]:
+    """The area under each curve of accuracy up to the limit, in percent of a perfect network's."""
+    found: dict[Key, dict[int, float]] = {}
+    for (net, attack), one in attacked.items():
+        key = Key(net.dataset, net.backbone, net.variant, f"{_ATTACKS}/{attack}", AREA)
+        shares = withstood(one, limits[net.dataset, attack])
+        found.setdefault(key, {})[net.seed] = float(shares.mean())
+    return {key: Number("%", "higher", seeds) for key, seeds in found.items()}
+
+
+def withstood(one: Attacked, limit: float) -> Floats:
+    """Each image's part of the area, 0 to 100: the share of the limit until it is fooled."""
+    l2 = one.l2.astype(np.float64)
+    shares: Floats = 100.0 * np.minimum(l2, limit) / limit
+    return shares
+
+
+def half_precision(l2: Floats) -> NDArray[np.float16]:
+    """Distances as a baseline keeps them; what is above 0 stays above it."""
+    with np.errstate(over="ignore"):  # 65,504 and more are as good as never fooled
+        short = l2.astype(np.float16)
+    return np.where((l2 > 0) & (short == 0), np.float16(_TINIEST), short).astype(np.float16)

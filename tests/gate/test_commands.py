@@ -1,0 +1,217 @@
+"""`bench baseline`, `check` and `compare` on runs of a tiny suite."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.cli import main
+
+Tiny = Callable[..., Path]
+Out = pytest.CaptureFixture[str]
+
+
+def sql(run: Path, statement: str) -> None:
+    with sqlite3.connect(run / "results.sqlite") as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.executescript(statement)
+    connection.close()
+
+
+def changed(run: Path, statement: str) -> Path:
+    """A copy of a run with something changed in it."""
+    copy = run.with_name(f"changed{len(list(run.parent.iterdir()))}")
+    shutil.copytree(run, copy)
+    sql(copy, statement)
+    return copy
+
+
+@pytest.fixture
+def made(tiny: Tiny, tmp_path: Path, capsys: Out) -> tuple[Path, Path]:
+    """A run of a tiny suite with two seeds, and its baseline."""
+    suite = tiny(("seeds: [0]", "seeds: [0, 1]"))
+    run, baseline = tmp_path / "runs" / "one", tmp_path / "baseline.json"
+    assert main(["run", str(suite), "--out", str(run), "--quiet"]) == 0
+    assert main(["baseline", str(run), "--out", str(baseline)]) == 0
+    capsys.readouterr()
+    return run, baseline
+
+
+def test_the_gate_from_end_to_end(made: tuple[Path, Path], tmp_path: Path, capsys: Out) -> None:
+    run, baseline = made
+    text = baseline.read_bytes()
+    assert main(["baseline", str(run), "--out", str(baseline)]) == 0
+    assert baseline.read_bytes() == text  # the same run, the same bytes
+    capsys.readouterr()
+
+    def check(run: Path) -> int:
+        reports = ("--json", "c.json", "--junit", "c.xml", "--markdown", "c.md")
+        return main(["check", str(run), "--baseline", str(baseline), *reports])
+
+    assert check(run) == 0
+    assert "pass (2 pass)" in capsys.readouterr().out
+    worse = "UPDATE metrics SET value = value - 40 WHERE metric = 'top1'"
+    assert check(changed(run, worse)) == 1
+    assert "REGRESSION (1 regression, 1 pass)" in capsys.readouterr().out
+    missing = "DELETE FROM cells WHERE name LIKE '%/seed1/robustness%'"
+    assert check(changed(run, missing)) == 4
+    assert "seed 1: never reached" in capsys.readouterr().out
+    root = ET.parse(tmp_path / "c.xml").getroot()
+    assert [case.get("name") for case in root.iter("testcase") if len(case)] == [
+        "robustness/gaussian_blur/area"
+    ]
+    read = json.loads((tmp_path / "c.json").read_text())
+    assert (read["exit"], read["result"]) == (4, "not measured")
+    assert "not measured" in (tmp_path / "c.md").read_text()
+    failed = (
+        "UPDATE cells SET status = 'failed', error_kind = 'RuntimeError', error = 'no layer' "
+        "WHERE name LIKE '%/seed0/accuracy'"
+    )
+    assert check(changed(run, failed)) == 4
+    assert "seed 0: failed: RuntimeError: no layer" in capsys.readouterr().out
+    assert check(changed(run, "DELETE FROM cells; DELETE FROM metrics")) == 4
+    assert "nothing was measured" in capsys.readouterr().out
+    assert main(["baseline", str(changed(run, missing)), "--out", "x.json"]) == 2
+    assert "finish the run first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("lr: 0.05", "lr: 0.06", "recipe.lr is 0.05 in the baseline, 0.06 in the run"),
+        ("seeds: [0, 1]", "seeds: [0, 2]", "seeds[1] is 1 in the baseline, 2 in the run"),
+        ("samples: 20", "samples: 30", "measures.robustness.samples is 20"),
+    ],
+)
+def test_a_stale_baseline_is_refused(
+    made: tuple[Path, Path], old: str, new: str, said: str, capsys: Out
+) -> None:
+    run, baseline = made
+    other = changed(run, f"UPDATE facts SET value = replace(value, '{old}', '{new}')")
+    assert main(["check", str(other), "--baseline", str(baseline)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "stale" in err
+    assert said in err
+
+
+def test_other_test_images_are_another_experiment(made: tuple[Path, Path], capsys: Out) -> None:
+    run, baseline = made
+    read = json.loads(baseline.read_text())
+    next(iter(read["experiment"]["datasets"].values()))["test_labels"] = "another"
+    baseline.write_text(json.dumps(read))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 2
+    assert "test_labels is another in the baseline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a baseline"),
+        ('{"format": "topdown-bench baseline", "version": 9}', "format version 9"),
+        ('{"format": "topdown-bench baseline", "version": 1}', "damaged"),
+    ],
+)
+def test_what_is_no_baseline(
+    made: tuple[Path, Path], text: str, said: str, tmp_path: Path, capsys: Out
+) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    assert main(["check", str(made[0]), "--baseline", "bad.json"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("bad.json: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert main(["check", str(made[0]), "--baseline", str(made[0])]) == 2
+    assert "is a folder, not a baseline file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [
+        ({"acuracy/top1": {"delta": 1}}, "did you mean 'accuracy/top1'?"),
+        ({"accuracy/top1": {"delta": -1}}, "delta must be a number above 0"),
+        ({"accuracy/top1": {"deltas": 1}}, "unknown key 'deltas'"),
+        ({"accuracy/top1": {"delta": 1, "relative": 0.1}}, "not both"),
+        ({"accuracy/top1": {"reference": "a/b/c"}}, "no reference 'a/b/c'"),
+    ],
+)
+def test_wrong_thresholds(
+    made: tuple[Path, Path], thresholds: object, said: str, capsys: Out
+) -> None:
+    run, baseline = made
+    read = json.loads(baseline.read_text())
+    baseline.write_text(json.dumps({**read, "thresholds": thresholds}))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_thresholds_of_a_suite_are_checked_by_line(tiny: Tiny, capsys: Out) -> None:
+    suite = tiny()
+    text = suite.read_text()
+    suite.write_text(text + "gate:\n  acuracy/top1: {delta: 1}\n  accuracy/top1: {dleta: 1}\n")
+    assert main(["plan", str(suite), "--no-cost"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    line = text.count("\n") + 2
+    assert f":{line}: gate.acuracy/top1: fits no number" in first
+    assert f":{line + 1}: gate.accuracy/top1.dleta: unknown key 'dleta'; did you" in second
+    suite.write_text(text + "gate:\n  accuracy/top1: {delta: 1}\n  robustness/*: {delta: 1}\n")
+    assert main(["plan", str(suite), "--no-cost"]) == 0
+
+
+def test_compare(made: tuple[Path, Path], capsys: Out) -> None:
+    run, baseline = made
+    assert main(["compare", str(baseline), str(run)]) == 0
+    assert "0 worse, 0 better, 0 inconclusive, 2 the same; 0 added, 0 removed" in (
+        capsys.readouterr().out
+    )
+    other = changed(run, "DELETE FROM planned WHERE measure = 'accuracy'")
+    assert main(["compare", str(run), str(other), "--format", "json", "--out", "c.json"]) == 0
+    read = json.loads(Path("c.json").read_text())
+    assert [name.rpartition("/")[2] for name in read["removed"]] == ["accuracy top1"]
+    assert [change["verdict"] for change in read["changes"]] == ["equivalent"]
+
+
+def test_the_fixture(made: tuple[Path, Path], tmp_path: Path) -> None:
+    run, baseline = made
+    other = changed(run, "DELETE FROM cells WHERE name LIKE '%/seed1/accuracy'")
+    (tmp_path / "test_mine.py").write_text(
+        f"""
+def test_gate(leaderboard_run):
+    leaderboard_run({str(run)!r}).assert_no_regression({str(baseline)!r})
+
+def test_number(leaderboard_run):
+    assert leaderboard_run({str(run)!r}).mean("blobs/linear/bu", "accuracy/top1") > 50
+
+def test_missing(leaderboard_run):
+    leaderboard_run({str(other)!r}).assert_no_regression({str(baseline)!r})
+"""
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "bench.pytest_plugin", "-q", "test_mine.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "never reached" in done.stdout
+
+
+def test_the_fixture_costs_pytest_nothing() -> None:
+    code = "import sys, bench.pytest_plugin; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "numpy", "scipy", "pydantic", "leaderboard"}
+    assert not heavy & set(done.stdout.split())
