@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Iterable
@@ -26,12 +27,28 @@ from bench.store.outcome import error_text
 
 if TYPE_CHECKING:
     from bench.run.place import Place
+    from leaderboard.results import Results
+
+
+# What a disk says that is full or cannot be written.
+UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+}
 
 
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
     if args.workers != "auto" and args.workers < 1:
         raise BenchError(f"--workers {args.workers}: must be 1 or more")
+    from bench.run.place import forget_datasets
+
+    forget_datasets()
     plan = expand(read_suite(args.suite))
     chosen = select(plan, args.only)
     if not chosen:
@@ -44,9 +61,19 @@ def main(args: argparse.Namespace) -> int:
             # Only when the new run can start, and nobody else is at work there.
             check_start(chosen, place_of(args, plan, device))
             store.clear()
+        for table in store.forget_broken_tables():
+            print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device)
         run_cells(args, plan, chosen, store, device)
-        return finish(store, chosen, quiet=args.quiet)
+        found = redo_damaged(args, plan, chosen, store, device)
+        return finish(store, chosen, found, quiet=args.quiet)
+    except OSError as error:  # of cells these are outcomes; what is left is the run directory
+        if error.errno not in UNWRITABLE:
+            raise
+        raise BenchError(
+            f"{folder}: cannot be written: {error}; what was finished is kept: make room and run "
+            "the same command again"
+        ) from None
     finally:
         store.close()
 
@@ -140,7 +167,7 @@ def run_cells(
     args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
 ) -> None:
     """Do what is left to do, if anything."""
-    from bench.run import executor
+    from bench.run import contents, executor
     from bench.run.progress import display
     from bench.store import provenance
 
@@ -152,6 +179,7 @@ def run_cells(
         return
     place = place_of(args, plan, device)
     notes = check_start(left, place)
+    place = contents.pinned(left, place, store)
     workers, reason = how_many(args, left, place)
     code = plugin_code(plan)
     session = store.begin(
@@ -165,7 +193,7 @@ def run_cells(
         )
     )
     wanted = len(left)
-    left = executor.borrow_trainings(left, store, session, device)
+    left = executor.borrow_trainings(left, store, session, place)
     if not args.quiet:
         if len(left) < wanted:
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
@@ -181,6 +209,28 @@ def run_cells(
     with display(left, len(chosen) - len(left), args.quiet) as watch:
         executor.run(left, store, session, place, workers, watch)
     store.end(session)
+
+
+def redo_damaged(
+    args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
+) -> Results:
+    """Look at everything that was recorded of the chosen cells; do again what is damaged. Gives
+    the results."""
+    from bench.store.check import damaged_files
+    from bench.store.read import read
+
+    found = read(store)
+    damaged = dict(found.damaged)
+    for spoilt, _, text in damaged_files(store, "arrays", skip={*damaged, *found.sound}):
+        damaged[spoilt] = text
+    again = [cell for cell in chosen if cell.identity in damaged]
+    for cell in again:
+        print(f"{cell.name}: {damaged[cell.identity]}; it is done again", file=sys.stderr)
+        store.forget(cell.identity)
+    if not again:
+        return found.results
+    run_cells(args, plan, again, store, device)
+    return read(store).results
 
 
 def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tuple[int, str]:
@@ -222,12 +272,10 @@ def _code(entry: Entry) -> str:
         return code
 
 
-def finish(store: Store, chosen: Iterable[Cell], quiet: bool) -> int:
+def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) -> int:
     """Render the leaderboard, show it, and say what failed."""
     import leaderboard
-    from bench.store.read import results
 
-    found = results(store)
     page = leaderboard.render_markdown(found, store.folder, store.folder / KEPT)
     if not quiet:
         from rich.console import Console

@@ -5,6 +5,7 @@ It runs wherever the executor puts it and only tells what happened; it writes no
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from bench.models.settings import mode_of
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
-from bench.run.place import Place, load_dataset
+from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
@@ -137,6 +138,7 @@ def _trained(
         "validation": [epoch.validation for epoch in epochs],
         "environment": transfer.environment(str(device)),
         "training": dict(history.facts),
+        "content": content(training, place),
     }
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 
@@ -238,9 +240,10 @@ def _measured(
             )
         found = measures.Found(found)
     metrics = {name: float(value) for name, value in found.metrics.items()}
-    undefined = [name for name, value in metrics.items() if value != value]
+    # A distance may be infinite; less than everything is no result.
+    undefined = [name for name, value in metrics.items() if value != value or value == -math.inf]
     if undefined:
-        raise BenchError(f"the measure returned NaN for {', '.join(undefined)}")
+        raise BenchError(f"the measure returned NaN or -inf for {', '.join(undefined)}")
     infos = measure.metrics or {
         name: MetricInfo(name, headline=number < UNDECLARED_SHOWN)
         for number, name in enumerate(metrics)
