@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _plan(verbs.add_parser("plan", help="the cells a suite comes to, what is done, the cost"))
     _list(verbs.add_parser("list", help=", ".join(LISTS)))
     _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
+    _doctor(verbs.add_parser("doctor", help="is a run directory whole? finds and mends damage"))
     _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
     for verb, what in NOT_YET.items():
@@ -139,6 +140,16 @@ def _report(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="a file; for md a folder (default: the run directory)",
+    )
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what can be mended: damaged results are forgotten, and done again by the next "
+        "`bench run` (default: only tell)",
     )
 
 

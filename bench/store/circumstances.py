@@ -19,7 +19,9 @@ def shown(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Headings to text, from the last session whose record is whole, and that record."""
     rows = store.rows("SELECT * FROM sessions ORDER BY id")
+    # A repaired run has sessions without a record.
     whole = [(row, _record(row)) for row in rows if row["id"] not in damaged]
+    whole = [(row, record) for row, record in whole if record]
     if not whole:
         return {"sessions": f"{len(rows)} (their records are damaged)"}, {}
     row, last = whole[-1]

@@ -140,6 +140,24 @@ def locked(folder: Path) -> FileLock:
     return lock
 
 
-def strangers(folder: Path) -> Iterator[str]:
+def taken(folder: Path, database: str) -> FileLock:
+    """Make the run directory if it is new, and take it for this process.
+
+    Raises:
+        BenchError: it cannot be written, is something else, or another run is at work there.
+    """
+    try:
+        if folder.exists() and not (folder / database).exists() and any(_strangers(folder)):
+            raise BenchError(
+                f"{folder}: is not empty and not a run directory; choose another --out, or see "
+                f"`python -m bench doctor {folder}` if it was one"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return locked(folder)
+    except OSError as error:
+        raise BenchError(f"{folder}: cannot be used as a run directory: {error}") from None
+
+
+def _strangers(folder: Path) -> Iterator[str]:
     """What is in the folder that no run directory has before its database."""
     return (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))

@@ -19,9 +19,8 @@ from bench.store.connect import (
     SCHEMA,
     connect,
     connect_to_read,
-    locked,
     make_lasting,
-    strangers,
+    taken,
     understood,
 )
 from bench.store.outcome import Outcome
@@ -44,25 +43,17 @@ class Store:
         self._lock = lock
 
     @classmethod
-    def create_or_open(cls, folder: Path) -> Store:
-        """Open a run directory for writing, making it if it is new.
+    def create_or_open(cls, folder: Path, lock: FileLock | None = None) -> Store:
+        """Open a run directory for writing, making it if it is new; `lock` is its lock, if that is
+        held already.
 
         Raises:
             BenchError: not writable, not a run directory, of another format, or damaged.
         """
-        path = folder / NAME
-        try:
-            if folder.exists() and not path.exists() and any(strangers(folder)):
-                raise BenchError(
-                    f"{folder}: is not empty and not a run directory; choose another --out"
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = locked(folder)
-        except OSError as error:
-            raise BenchError(f"{folder}: cannot be used as a run directory: {error}") from None
+        lock = lock or taken(folder, NAME)
         try:
             files.sweep(folder)
-            store = cls(folder, connect(path), lock)
+            store = cls(folder, connect(folder / NAME), lock)
             store._prepare()
         except BaseException as error:
             lock.release()
@@ -261,6 +252,15 @@ class Store:
         """Close a session that ran to its end."""
         with self.transaction():
             self._db.execute("UPDATE sessions SET ended = ? WHERE id = ?", (time.time(), session))
+            seals.seal_session(self._db, session)
+
+    def empty_session(self, session: int) -> None:
+        """Take back the circumstances of a session (their record was found damaged)."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE sessions SET started = 0, ended = NULL, provenance = '{}' WHERE id = ?",
+                (session,),
+            )
             seals.seal_session(self._db, session)
 
     def record(self, session: int, identity: str, name: str, outcome: Outcome) -> None:
