@@ -101,7 +101,11 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--download", action="store_true", help="fetch missing data sets")
     parser.add_argument("--retry", choices=["failed"], help="try failed cells again")
     parser.add_argument("--fresh", action="store_true", help="discard what the run has so far")
-    parser.add_argument("--quiet", action="store_true", help="show failures only")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--quiet", action="store_true", help="show failures only")
+    told.add_argument(
+        "--verbose", action="store_true", help="a line for every start, epoch, part and warning"
+    )
 
 
 def _workers(text: str) -> int | str:

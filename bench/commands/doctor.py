@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.observe.log import finished
 from bench.store.database import KEPT, Store
-from bench.store.doctor import Finding, Seen, examine
+from bench.store.doctor import AGAIN, Finding, Seen, examine
 from bench.store.read import results
 
 PAGE = "leaderboard.md"
@@ -36,10 +37,27 @@ def _all(folder: Path, repair: bool) -> Iterator[Seen]:
         broken = broken or not (one.mended or one.finding.harmless)
         yield one
     if not broken:  # else a page would tell less than there is
-        for finding in _page(folder):
-            if repair and finding.mend is not None:
+        for finding in (*_log(folder), *_page(folder)):
+            mended = repair and finding.mend is not None
+            if finding.mend is not None and mended:
                 finding.mend()
-            yield Seen(finding, repair)
+            yield Seen(finding, mended)
+
+
+def _log(folder: Path) -> Iterator[Finding]:
+    """Cells of the plan that the log tells to be done, and the results do not: as when the
+    database's write-ahead log was lost."""
+    store = Store.open(folder)
+    try:
+        planned = {row[0] for row in store.tuples("SELECT identity FROM planned")}
+        lost = {i: name for i, name in finished(folder).items() if i in planned}
+        for identity in store.statuses().keys() & lost.keys():
+            del lost[identity]
+    finally:
+        store.close()
+    for name in lost.values():
+        text = f"{folder}: {name}: done, as the log tells, but its result is lost or taken back"
+        yield Finding(text, AGAIN, harmless=True)
 
 
 def _page(folder: Path) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ from bench.store.files import write_whole
 from bench.store.outcome import error_text
 
 if TYPE_CHECKING:
+    from bench.run.events import Event
     from bench.run.place import Place
     from leaderboard.results import Results
 
@@ -47,6 +48,7 @@ def main(args: argparse.Namespace) -> int:
     if args.workers != "auto" and args.workers < 1:
         raise BenchError(f"--workers {args.workers}: must be 1 or more")
     from bench.run.place import forget_datasets
+    from bench.run.redo import redo_damaged
 
     forget_datasets()
     plan = expand(read_suite(args.suite))
@@ -65,7 +67,9 @@ def main(args: argparse.Namespace) -> int:
             print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device)
         run_cells(args, plan, chosen, store, device)
-        found = redo_damaged(args, plan, chosen, store, device)
+        found = redo_damaged(
+            chosen, store, lambda again: run_cells(args, plan, again, store, device)
+        )
         return finish(store, chosen, found, quiet=args.quiet)
     except OSError as error:  # of cells these are outcomes; what is left is the run directory
         if error.errno not in UNWRITABLE:
@@ -167,6 +171,7 @@ def run_cells(
     args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
 ) -> None:
     """Do what is left to do, if anything."""
+    from bench.observe.log import RunLog
     from bench.run import contents, executor
     from bench.run.progress import display
     from bench.store import provenance
@@ -206,31 +211,16 @@ def run_cells(
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
-    with display(left, len(chosen) - len(left), args.quiet) as watch:
+    shown = display(left, len(chosen) - len(left), args.quiet, args.verbose)
+    log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
+
+    def watch(event: Event) -> None:
+        log(event)
+        shown(event)
+
+    with shown, log:
         executor.run(left, store, session, place, workers, watch)
     store.end(session)
-
-
-def redo_damaged(
-    args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
-) -> Results:
-    """Look at everything that was recorded of the chosen cells; do again what is damaged. Gives
-    the results."""
-    from bench.store.check import damaged_files
-    from bench.store.read import read
-
-    found = read(store)
-    damaged = dict(found.damaged)
-    for spoilt, _, text in damaged_files(store, "arrays", skip={*damaged, *found.sound}):
-        damaged[spoilt] = text
-    again = [cell for cell in chosen if cell.identity in damaged]
-    for cell in again:
-        print(f"{cell.name}: {damaged[cell.identity]}; it is done again", file=sys.stderr)
-        store.forget(cell.identity)
-    if not again:
-        return found.results
-    run_cells(args, plan, again, store, device)
-    return read(store).results
 
 
 def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tuple[int, str]:
@@ -275,6 +265,7 @@ def _code(entry: Entry) -> str:
 def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) -> int:
     """Render the leaderboard, show it, and say what failed."""
     import leaderboard
+    from bench.observe.log import cell_log
 
     page = leaderboard.render_markdown(found, store.folder, store.folder / KEPT)
     if not quiet:
@@ -282,13 +273,15 @@ def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) ->
 
         Console().print(leaderboard.terminal_table(found))
         print(f"leaderboard: {page}")
-    failed = [cell.name for cell in chosen if store.statuses().get(cell.identity) == "failed"]
+    statuses = store.statuses()
+    failed = [cell for cell in chosen if statuses.get(cell.identity) == "failed"]
     log = write_failures(store)
     if failed:
         reasons = {failure.cell: failure.error for failure in found.failures}
         print(f"{len(failed)} cells failed:", file=sys.stderr)
-        for name in failed:
-            print(f"  {name}: {reasons.get(name, '?')}", file=sys.stderr)
+        for cell in failed:
+            where = cell_log(cell.identity)
+            print(f"  {cell.name}: {reasons.get(cell.name, '?')} ({where})", file=sys.stderr)
         print(f"tracebacks: {log}; mend the cause and add --retry failed", file=sys.stderr)
         return 1
     return 0

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bench.plan.cell import Cell
-from bench.run.events import CellFinished, CellProgress, CellStarted, Event
+from bench.run.events import (
+    CellFinished,
+    CellPart,
+    CellProgress,
+    CellStarted,
+    CellWarning,
+    Event,
+)
 from bench.store.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -25,10 +32,12 @@ class Display(Protocol):
     def __exit__(self, *reason: object) -> None: ...
 
 
-def display(cells: Sequence[Cell], done_before: int, quiet: bool) -> Display:
+def display(cells: Sequence[Cell], done_before: int, quiet: bool, verbose: bool = False) -> Display:
     """The right display for this terminal."""
     if quiet:
         return Quiet()
+    if verbose:
+        return Verbose(cells, done_before)
     if sys.stdout.isatty():
         return Live(cells, done_before)
     return Lines(cells, done_before)
@@ -130,6 +139,31 @@ class Lines(Quiet):
             f"  ({event.outcome.seconds:.1f} s, about {left} left)",
             flush=True,
         )
+
+
+class Verbose(Lines):
+    """A line for whatever happens; progress that comes faster than one looks is left out."""
+
+    PACE = 1.0  # seconds
+
+    def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
+        super().__init__(cells, done_before)
+        self._told: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        name = event.cell.name
+        if isinstance(event, CellStarted):
+            print(f"  {name}: starts", flush=True)
+        elif isinstance(event, CellWarning):
+            print(f"  {name}: warning: {event.text}", flush=True)
+        elif isinstance(event, CellPart):
+            print(f"  {name}: finished part {event.name}", flush=True)
+        elif isinstance(event, CellProgress):
+            now = time.monotonic()
+            if event.share >= 1 or now - self._told.get(name, -self.PACE) >= self.PACE:
+                self._told[name] = now
+                print(f"  {name}: {event.text or f'{event.share:.0%}'}", flush=True)
+        super().__call__(event)
 
 
 class Live:

@@ -28,6 +28,7 @@ from bench.run.device_lock import alone_on
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
+from bench.run.warned import warned
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
 from bench.train.determinism import current, numerics, seeded
@@ -114,7 +115,7 @@ def _trained(
     training, watch = cell.training, _Watch()
     try:
         dataset = load_dataset(training, place)
-        with seeded(training.seed):
+        with seeded(training.seed), warned(cell, emit):
             network = build_network(training, dataset)
             check_logits(network, dataset)
             history = train(
@@ -231,7 +232,7 @@ def _measured(
         parts=kept,
         known=known,
     )
-    with seeded(cell.training.seed):
+    with seeded(cell.training.seed), warned(cell, kept.emit):
         found = measure.run(context)
     if not isinstance(found, measures.Found):
         if not isinstance(found, Mapping):

@@ -49,7 +49,7 @@ def connect(path: Path) -> sqlite3.Connection:
         raise
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise BenchError(f"{path}: not a results file: {error}") from None
+        raise BenchError(_damaged(path, error)) from None
     return connection
 
 
@@ -70,7 +70,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
             connection.close()
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise BenchError(f"{path}: not a results file: {error}") from None
+            raise BenchError(_damaged(path, error)) from None
         else:
             if mode != "mode=ro" and _has_content(path.with_name(path.name + "-wal")):
                 connection.close()
@@ -113,7 +113,7 @@ def understood(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, error: Exception) -> str:
     return (
-        f"{path}: damaged ({error}); "
+        f"{path}: damaged, or not a results file ({error}); "
         f"`python -m bench doctor {path.parent} --repair` saves what is whole"
     )
 

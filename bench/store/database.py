@@ -287,6 +287,8 @@ class Store:
         for kind in ("weights", "arrays"):
             for path in (self.folder / kind).glob("*.safetensors"):
                 path.unlink()
+        for path in (self.folder / "logs").glob("*.jsonl"):
+            path.unlink()
 
     def forget_lost_files(self) -> None:
         """Take back the cells whose arrays are gone, so that they are done again."""

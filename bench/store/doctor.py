@@ -111,7 +111,7 @@ def _wrong_with(path: Path) -> str:
     except BenchError as error:
         if "-wal" in str(error):
             raise
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(f"{path}: ").partition("; ")[0]
     try:
         lines = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
         if lines != ["ok"]:

@@ -234,7 +234,7 @@ def zeroed_page(run: Path) -> None:
         stream.write(bytes(size))
 
 
-@kind("results.sqlite: not a results file: file is not a database")
+@kind("results.sqlite: damaged, or not a results file .file is not a database")
 def destroyed_header(run: Path) -> None:
     with open(run / DATABASE, "r+b") as stream:
         stream.write(b"\xff" * 100)
