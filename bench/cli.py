@@ -27,14 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if unknown:
         build_parser().error(f"unrecognized arguments: {' '.join(unknown)}")
-    from bench.errors import BenchError
+    from bench.errors import BenchError, visible
 
     try:
         code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
         sys.stdout.flush()
         return code
     except BenchError as error:
-        print(error, file=sys.stderr)
+        print(visible(str(error)), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # `bench list ... | head`: nobody reads any more, and Python flushes once more at its end.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, visible
 from bench.observe.log import finished
 from bench.store.database import KEPT, Store
 from bench.store.doctor import AGAIN, Finding, Seen, examine
@@ -97,7 +97,7 @@ def _same(one: Path, other: Path) -> bool:
 def _line(one: Seen) -> str:
     word = "mended" if one.mended else "note" if one.finding.harmless else "DAMAGE"
     remedy = f"; {one.finding.remedy}" if one.finding.remedy else ""
-    return f"{word:<6}  {one.finding.text}{remedy}"
+    return visible(f"{word:<6}  {one.finding.text}{remedy}")
 
 
 def _summary(folder: Path, count: int, damage: int, repair: bool) -> str:

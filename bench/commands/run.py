@@ -16,7 +16,7 @@ from bench import identity
 from bench.data import catalog
 from bench.data.sources import REGISTRY as DATASETS
 from bench.data.sources import OwnData, find
-from bench.errors import BenchError
+from bench.errors import BenchError, visible
 from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
@@ -203,7 +203,7 @@ def run_cells(
         if len(left) < wanted:
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
         for note in notes:
-            print(f"note: {note}")
+            print(visible(f"note: {note}"))
         if reason:
             print(f"workers: {workers} ({reason})")
         for name, count in executor.carried_on(left, store.folder).items():
@@ -281,7 +281,8 @@ def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) ->
         print(f"{len(failed)} cells failed:", file=sys.stderr)
         for cell in failed:
             where = cell_log(cell.identity)
-            print(f"  {cell.name}: {reasons.get(cell.name, '?')} ({where})", file=sys.stderr)
+            text = f"  {cell.name}: {reasons.get(cell.name, '?')} ({where})"
+            print(visible(text), file=sys.stderr)
         print(f"tracebacks: {log}; mend the cause and add --retry failed", file=sys.stderr)
         return 1
     return 0

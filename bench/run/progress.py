@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from bench.errors import visible
 from bench.plan.cell import Cell
 from bench.run.events import (
     CellFinished,
@@ -48,7 +49,8 @@ class Quiet:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, CellFinished) and event.outcome.error is not None:
-            print(f"failed: {event.cell.name}: {event.outcome.error.text}", file=sys.stderr)
+            text = f"failed: {event.cell.name}: {event.outcome.error.text}"
+            print(visible(text), file=sys.stderr)
 
     def __enter__(self) -> Quiet:
         return self
@@ -106,7 +108,7 @@ def clock(seconds: float | None) -> str:
 def headline(outcome: Outcome) -> str:
     """The one or two numbers of a cell that fit on a line, or why it failed."""
     if outcome.error is not None:
-        return f"FAILED: {outcome.error.text}"
+        return visible(f"FAILED: {outcome.error.text}")
     order = sorted(
         (name for name in outcome.metrics if name in outcome.infos),
         key=lambda name: not outcome.infos[name].headline,
@@ -117,7 +119,7 @@ def headline(outcome: Outcome) -> str:
         value = outcome.metrics[name]
         text = f"{value:.{info.decimals}f}" if info.scale == "plain" else f"{value:,.0f}"
         shown.append(f"{info.title} {text} {info.unit}".strip())
-    return ", ".join(shown)
+    return visible(", ".join(shown))
 
 
 class Lines(Quiet):
@@ -155,9 +157,9 @@ class Verbose(Lines):
         if isinstance(event, CellStarted):
             print(f"  {name}: starts", flush=True)
         elif isinstance(event, CellWarning):
-            print(f"  {name}: warning: {event.text}", flush=True)
+            print(f"  {name}: warning: {visible(event.text)}", flush=True)
         elif isinstance(event, CellPart):
-            print(f"  {name}: finished part {event.name}", flush=True)
+            print(f"  {name}: finished part {visible(event.name)}", flush=True)
         elif isinstance(event, CellProgress):
             now = time.monotonic()
             if event.share >= 1 or now - self._told.get(name, -self.PACE) >= self.PACE:

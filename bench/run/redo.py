@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from bench.errors import visible
 from bench.plan.cell import Cell
 from bench.store.check import damaged_files
 from bench.store.database import Store
@@ -26,7 +27,8 @@ def redo_damaged(chosen: Iterable[Cell], store: Store, do: Callable[[list[Cell]]
     if not again:
         return found.results
     for cell in again:
-        print(f"{cell.name}: {damaged[cell.identity]}; it is done again", file=sys.stderr)
+        text = f"{cell.name}: {damaged[cell.identity]}; it is done again"
+        print(visible(text), file=sys.stderr)
         store.forget(cell.identity)
     do(again)
     return read(store).results

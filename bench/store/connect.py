@@ -47,7 +47,7 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         connection.close()
         raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         connection.close()
         raise BenchError(_damaged(path, error)) from None
     return connection
@@ -68,7 +68,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
             connection.execute("SELECT count(*) FROM sqlite_master")
         except sqlite3.OperationalError:
             connection.close()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             connection.close()
             raise BenchError(_damaged(path, error)) from None
         else:
@@ -109,11 +109,14 @@ def understood(path: Path) -> Iterator[None]:
         if type(error) is not sqlite3.DatabaseError:
             raise  # a constraint or a wrong call: a mistake of ours
         raise BenchError(_damaged(path, error)) from None
+    except UnicodeDecodeError as error:  # sqlite3 decodes its own error messages
+        raise BenchError(_damaged(path, error)) from None
 
 
 def _damaged(path: Path, error: Exception) -> str:
+    said = " ".join(str(error).split())  # it may quote a whole statement
     return (
-        f"{path}: damaged, or not a results file ({error}); "
+        f"{path}: damaged, or not a results file ({said}); "
         f"`python -m bench doctor {path.parent} --repair` saves what is whole"
     )
 

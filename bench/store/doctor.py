@@ -14,9 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from bench.errors import BenchError
-from bench.store import files, parts
+from bench.store import files, parts, seals
 from bench.store.check import damaged_files
-from bench.store.connect import connect_to_read, locked
+from bench.store.connect import SCHEMA, connect_to_read, locked
 from bench.store.database import FORMAT, NAME, UNSEALED, Store
 from bench.store.read import read
 from bench.store.salvage import salvage
@@ -111,26 +111,44 @@ def _wrong_with(path: Path) -> str:
     except BenchError as error:
         if "-wal" in str(error):
             raise
-        return str(error).removeprefix(f"{path}: ").partition("; ")[0]
+        return str(error).removeprefix(f"{path}: ").partition("; `python")[0]
     try:
-        lines = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
-        if lines != ["ok"]:
-            return f"damaged ({' '.join(lines[0].split())})"
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-        facts = dict(connection.execute("SELECT key, value FROM facts").fetchall())
-        found = facts.get("format")
-        if found is not None and found not in (str(FORMAT), str(UNSEALED)) and found.isdigit():
-            raise BenchError(f"{path.parent}: written by another version (format {found})")
-        gone = {"facts", "sessions", "planned", "cells", "metrics"} - tables
-        if found != str(UNSEALED):
-            gone |= {"seals"} - tables
-        if gone:
-            return f"damaged (there is no table {', '.join(sorted(gone))})"
-        return "" if found in (str(FORMAT), str(UNSEALED)) else "damaged (it has no format)"
-    except sqlite3.DatabaseError as error:
-        return f"damaged or no results file ({error})"
+        return _wrong_within(connection, path)
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        return f"damaged, or not a results file ({' '.join(str(error).split())})"
     finally:
         connection.close()
+
+
+def _wrong_within(connection: sqlite3.Connection, path: Path) -> str:
+    lines = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+    if lines != ["ok"]:
+        return f"damaged ({' '.join(lines[0].split())})"
+    found = dict(connection.execute("SELECT key, value FROM facts").fetchall()).get("format")
+    known = (str(FORMAT), str(UNSEALED))
+    if found is not None and found not in known and found.isdigit():
+        raise BenchError(f"{path.parent}: written by another version (format {found})")
+    if found not in known:
+        return "damaged (it has no format)"
+    for table, columns in _columns(found != str(UNSEALED)).items():
+        listed = connection.execute(f"PRAGMA table_info({table})").fetchall()
+        if [row[1] for row in listed] != columns:
+            return f"damaged (there is no table {table} as it must be)"
+        for _ in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608
+            pass  # text that is no text is told here
+    return ""
+
+
+def _columns(sealed: bool) -> dict[str, list[str]]:
+    """The names of the columns of every table."""
+    memory = sqlite3.connect(":memory:")
+    memory.executescript(SCHEMA + (seals.SCHEMA if sealed else ""))
+    tables = memory.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    found = {
+        name: [row[1] for row in memory.execute(f"PRAGMA table_info({name})")] for (name,) in tables
+    }
+    memory.close()
+    return found
 
 
 def _unsealed(folder: Path) -> Iterator[Finding]:

@@ -21,6 +21,8 @@ NEW = ".new"
 _BESIDE = ("", "-wal", "-shm")
 
 
+# sqlite3 decodes its own messages, which may quote what is damaged.
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 Tuple = tuple[Any, ...]
 
 
@@ -102,7 +104,7 @@ def _move_tables(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
             rows = old.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
             new.execute(f"DELETE FROM {table}")  # noqa: S608
             _insert(new, table, rows)
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return
     for table in seals.TABLES:
         seals.seal_table(new, table)
@@ -130,12 +132,12 @@ def _seals(db: sqlite3.Connection) -> Iterator[Tuple]:
         try:
             yield from db.execute(query)
             return
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             continue
 
 
 def _some(db: sqlite3.Connection, sql: str, *values: object) -> list[Tuple]:
     try:
         return db.execute(sql, values).fetchall()
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return []
