@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _plan(verbs.add_parser("plan", help="the cells a suite comes to, what is done, the cost"))
     _list(verbs.add_parser("list", help=", ".join(LISTS)))
     _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
+    _export(verbs.add_parser("export", help="a run's curves for TensorBoard or MLflow"))
     _doctor(verbs.add_parser("doctor", help="is a run directory whole? finds and mends damage"))
     _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
@@ -144,6 +145,17 @@ def _report(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="a file; for md a folder (default: the run directory)",
+    )
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--to", choices=["tensorboard", "mlflow"], required=True)
+    parser.add_argument(
+        "--out",
+        metavar="PLACE",
+        help="a folder (default: RUN/tensorboard), or the address of MLflow's tracking server or "
+        "file (default: sqlite:///RUN/mlflow.sqlite, which needs the full mlflow package)",
     )
 
 
