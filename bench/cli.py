@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, unknown = build_parser().parse_known_args(argv)
     if unknown:
         build_parser().error(f"unrecognized arguments: {' '.join(unknown)}")
-    from bench.errors import BenchError
+    from bench.errors import BenchError, visible
 
     if getattr(args, "data", None):
         # Also for own data sets named in the suite, and for worker processes.
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BenchError as error:
-        print(error, file=sys.stderr)
+        print(visible(str(error)), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # `bench list ... | head`: nobody reads any more, and Python flushes once more at its end.
@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     _plan(verbs.add_parser("plan", help="the cells a suite comes to, what is done, the cost"))
     _list(verbs.add_parser("list", help=", ".join(LISTS)))
     _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
+    _export(verbs.add_parser("export", help="a run's curves for TensorBoard or MLflow"))
+    _doctor(verbs.add_parser("doctor", help="is a run directory whole? finds and mends damage"))
     _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
     _baseline(verbs.add_parser("baseline", help="write a run as the baseline of later ones"))
@@ -99,7 +101,11 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--download", action="store_true", help="fetch missing data sets")
     parser.add_argument("--retry", choices=["failed"], help="try failed cells again")
     parser.add_argument("--fresh", action="store_true", help="discard what the run has so far")
-    parser.add_argument("--quiet", action="store_true", help="show failures only")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--quiet", action="store_true", help="show failures only")
+    told.add_argument(
+        "--verbose", action="store_true", help="a line for every start, epoch, part and warning"
+    )
 
 
 def _workers(text: str) -> int | str:
@@ -190,6 +196,27 @@ def _compare(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--format", choices=["md", "json"], default="md")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a file (default: the terminal)")
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--to", choices=["tensorboard", "mlflow"], required=True)
+    parser.add_argument(
+        "--out",
+        metavar="PLACE",
+        help="a folder (default: RUN/tensorboard), or the address of MLflow's tracking server or "
+        "file (default: sqlite:///RUN/mlflow.sqlite, which needs the full mlflow package)",
+    )
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what can be mended: damaged results are forgotten, and done again by the next "
+        "`bench run` (default: only tell)",
+    )
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

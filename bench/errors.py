@@ -18,6 +18,13 @@ class DataError(BenchError):
     """A data set that is missing, corrupt or unusable; the message names the file or folder."""
 
 
+def visible(text: str) -> str:
+    """Text of strangers for a terminal: its lines stay, what a terminal would obey is escaped."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the nearest choice, or the choices, or `""` if none."""
     known = sorted(choices)

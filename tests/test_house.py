@@ -23,6 +23,7 @@ FLOORS = (
     ("bench.plan",),
     ("bench.train", "bench.store"),
     ("bench.run",),
+    ("bench.observe",),
     ("leaderboard",),
     ("bench.commands",),
     ("bench.pytest_plugin",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from bench import identity
 from bench.data import catalog
 from bench.data.sources import REGISTRY as DATASETS
 from bench.data.sources import OwnData, find
-from bench.errors import BenchError
+from bench.errors import BenchError, visible
 from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
@@ -25,13 +26,31 @@ from bench.store.files import write_whole
 from bench.store.outcome import error_text
 
 if TYPE_CHECKING:
+    from bench.run.events import Event
     from bench.run.place import Place
+    from leaderboard.results import Results
+
+
+# What a disk says that is full or cannot be written.
+UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+}
 
 
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
     if args.workers != "auto" and args.workers < 1:
         raise BenchError(f"--workers {args.workers}: must be 1 or more")
+    from bench.run.place import forget_datasets
+    from bench.run.redo import redo_damaged
+
+    forget_datasets()
     plan = expand(read_suite(args.suite))
     chosen = select(plan, args.only)
     if not chosen:
@@ -44,9 +63,21 @@ def main(args: argparse.Namespace) -> int:
             # Only when the new run can start, and nobody else is at work there.
             check_start(chosen, place_of(args, plan, device))
             store.clear()
+        for table in store.forget_broken_tables():
+            print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device)
         run_cells(args, plan, chosen, store, device)
-        return finish(store, chosen, quiet=args.quiet)
+        found = redo_damaged(
+            chosen, store, lambda again: run_cells(args, plan, again, store, device)
+        )
+        return finish(store, chosen, found, quiet=args.quiet)
+    except OSError as error:  # of cells these are outcomes; what is left is the run directory
+        if error.errno not in UNWRITABLE:
+            raise
+        raise BenchError(
+            f"{folder}: cannot be written: {error}; what was finished is kept: make room and run "
+            "the same command again"
+        ) from None
     finally:
         store.close()
 
@@ -140,7 +171,8 @@ def run_cells(
     args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
 ) -> None:
     """Do what is left to do, if anything."""
-    from bench.run import executor
+    from bench.observe.log import RunLog
+    from bench.run import contents, executor
     from bench.run.progress import display
     from bench.store import provenance
 
@@ -152,6 +184,7 @@ def run_cells(
         return
     place = place_of(args, plan, device)
     notes = check_start(left, place)
+    place = contents.pinned(left, place, store)
     workers, reason = how_many(args, left, place)
     code = plugin_code(plan)
     session = store.begin(
@@ -165,12 +198,12 @@ def run_cells(
         )
     )
     wanted = len(left)
-    left = executor.borrow_trainings(left, store, session, device)
+    left = executor.borrow_trainings(left, store, session, place)
     if not args.quiet:
         if len(left) < wanted:
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
         for note in notes:
-            print(f"note: {note}")
+            print(visible(f"note: {note}"))
         if reason:
             print(f"workers: {workers} ({reason})")
         for name, count in executor.carried_on(left, store.folder).items():
@@ -178,7 +211,14 @@ def run_cells(
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
-    with display(left, len(chosen) - len(left), args.quiet) as watch:
+    shown = display(left, len(chosen) - len(left), args.quiet, args.verbose)
+    log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
+
+    def watch(event: Event) -> None:
+        log(event)
+        shown(event)
+
+    with shown, log:
         executor.run(left, store, session, place, workers, watch)
     store.end(session)
 
@@ -222,25 +262,27 @@ def _code(entry: Entry) -> str:
         return code
 
 
-def finish(store: Store, chosen: Iterable[Cell], quiet: bool) -> int:
+def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) -> int:
     """Render the leaderboard, show it, and say what failed."""
     import leaderboard
-    from bench.store.read import results
+    from bench.observe.log import cell_log
 
-    found = results(store)
     page = leaderboard.render_markdown(found, store.folder, store.folder / KEPT)
     if not quiet:
         from rich.console import Console
 
         Console().print(leaderboard.terminal_table(found))
         print(f"leaderboard: {page}")
-    failed = [cell.name for cell in chosen if store.statuses().get(cell.identity) == "failed"]
+    statuses = store.statuses()
+    failed = [cell for cell in chosen if statuses.get(cell.identity) == "failed"]
     log = write_failures(store)
     if failed:
         reasons = {failure.cell: failure.error for failure in found.failures}
         print(f"{len(failed)} cells failed:", file=sys.stderr)
-        for name in failed:
-            print(f"  {name}: {reasons.get(name, '?')}", file=sys.stderr)
+        for cell in failed:
+            where = cell_log(cell.identity)
+            text = f"  {cell.name}: {reasons.get(cell.name, '?')} ({where})"
+            print(visible(text), file=sys.stderr)
         print(f"tracebacks: {log}; mend the cause and add --retry failed", file=sys.stderr)
         return 1
     return 0

@@ -29,6 +29,14 @@ class CellProgress:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class CellWarning:
+    """Something in a cell warned of something."""
+
+    cell: Cell
+    text: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CellPart:
     """A part of a cell is finished; it is kept in case the cell is interrupted."""
@@ -46,4 +54,4 @@ class CellFinished:
     outcome: Outcome
 
 
-Event = CellStarted | CellProgress | CellPart | CellFinished
+Event = CellStarted | CellProgress | CellWarning | CellPart | CellFinished

@@ -189,19 +189,19 @@ def _work(unit: Unit, place: Place, events: queue.Queue[Event]) -> None:
     execute(unit, place, events.put)
 
 
-def borrow_trainings(cells: list[Cell], store: Store, session: int, device: str) -> list[Cell]:
+def borrow_trainings(cells: list[Cell], store: Store, session: int, place: Place) -> list[Cell]:
     """Take over identical trainings from the runs beside this one; return the cells left to do.
 
     A run directory's neighbours are the other folders with a results file in the same parent.
-    Weights count only if they come from the same torch version and kind of device and their
-    checksum holds.
+    Weights count only if they come from the same torch version, kind of device and content of the
+    data set, and their checksum holds.
     """
     wanted = {cell.identity: cell for cell in cells if cell.measure is None}
     taken: set[str] = set()
     for folder in _neighbours(store.folder) if wanted else ():
         for identity in list(wanted.keys() - taken):
             if (folder / store.file_of(identity, "weights")).is_file() and _borrow(
-                wanted[identity], folder, store, session, device
+                wanted[identity], folder, store, session, place
             ):
                 taken.add(identity)
     return [cell for cell in cells if cell.identity not in taken]
@@ -218,10 +218,11 @@ def _neighbours(folder: Path) -> list[Path]:
     ]
 
 
-def _borrow(cell: Cell, folder: Path, store: Store, session: int, device: str) -> bool:
+def _borrow(cell: Cell, folder: Path, store: Store, session: int, place: Place) -> bool:
     from bench.store.transfer import training_from
 
-    outcome = training_from(folder, cell.identity, device)
+    content = place.contents.get(cell.training.dataset.label)
+    outcome = training_from(folder, cell.identity, place.device, content)
     if outcome is None:
         return False
     store.record(session, cell.identity, cell.name, outcome)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.data import catalog
 from bench.data.dataset import Dataset
+from bench.data.fingerprint import fingerprint
+from bench.errors import DataError
 from bench.plan.cell import Training
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a unit works: the data root, the folder that paths in the suite start from, the
-    device, and the number of CPU threads (0: torch's own choice)."""
+    device, and the number of CPU threads (0: torch's own choice). `contents` are the fingerprints
+    that data sets must have, by label."""
 
     data_root: Path
     base: Path
     device: str
     download: bool = False
     threads: int = 0
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 _datasets: OrderedDict[str, Dataset] = OrderedDict()
+_contents: dict[str, str] = {}  # fingerprints as the sets were last loaded
 DATASETS_KEPT = 2
 
 
@@ -31,10 +37,9 @@ def load_dataset(training: Training, place: Place) -> Dataset:
     """The training's data set, kept in memory for the cells that follow.
 
     Raises:
-        DataError: missing or unusable.
+        DataError: missing, unusable, or of another content than the place is told.
     """
-    ref = training.dataset
-    key = repr((ref.name, sorted(ref.options.items()), str(place.data_root), str(place.base)))
+    ref, key = training.dataset, _key(training, place)
     if key not in _datasets:
         _datasets[key] = catalog.load(
             ref.name,
@@ -43,6 +48,32 @@ def load_dataset(training: Training, place: Place) -> Dataset:
             base=place.base,
             **ref.options,
         )
+        _contents[key] = fingerprint(_datasets[key])
         while len(_datasets) > DATASETS_KEPT:
             _datasets.popitem(last=False)
+    if place.contents.get(ref.label) not in (None, _contents[key]):
+        del _datasets[key]
+        raise DataError(
+            f"dataset '{ref.label}': its images or labels changed while the run was at work; put "
+            "the old files back and add --retry failed"
+        )
     return _datasets[key]
+
+
+def content(training: Training, place: Place) -> str:
+    """The fingerprint of the training's data set as it was loaded here."""
+    key = _key(training, place)
+    if key not in _contents:
+        load_dataset(training, place)
+    return _contents[key]
+
+
+def forget_datasets() -> None:
+    """Have data sets loaded anew, as in a new process."""
+    _datasets.clear()
+    _contents.clear()
+
+
+def _key(training: Training, place: Place) -> str:
+    ref = training.dataset
+    return repr((ref.name, sorted(ref.options.items()), str(place.data_root), str(place.base)))

@@ -7,8 +7,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from bench.errors import visible
 from bench.plan.cell import Cell
-from bench.run.events import CellFinished, CellProgress, CellStarted, Event
+from bench.run.events import (
+    CellFinished,
+    CellPart,
+    CellProgress,
+    CellStarted,
+    CellWarning,
+    Event,
+)
 from bench.store.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -25,10 +33,12 @@ class Display(Protocol):
     def __exit__(self, *reason: object) -> None: ...
 
 
-def display(cells: Sequence[Cell], done_before: int, quiet: bool) -> Display:
+def display(cells: Sequence[Cell], done_before: int, quiet: bool, verbose: bool = False) -> Display:
     """The right display for this terminal."""
     if quiet:
         return Quiet()
+    if verbose:
+        return Verbose(cells, done_before)
     if sys.stdout.isatty():
         return Live(cells, done_before)
     return Lines(cells, done_before)
@@ -39,7 +49,8 @@ class Quiet:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, CellFinished) and event.outcome.error is not None:
-            print(f"failed: {event.cell.name}: {event.outcome.error.text}", file=sys.stderr)
+            text = f"failed: {event.cell.name}: {event.outcome.error.text}"
+            print(visible(text), file=sys.stderr)
 
     def __enter__(self) -> Quiet:
         return self
@@ -97,7 +108,7 @@ def clock(seconds: float | None) -> str:
 def headline(outcome: Outcome) -> str:
     """The one or two numbers of a cell that fit on a line, or why it failed."""
     if outcome.error is not None:
-        return f"FAILED: {outcome.error.text}"
+        return visible(f"FAILED: {outcome.error.text}")
     order = sorted(
         (name for name in outcome.metrics if name in outcome.infos),
         key=lambda name: not outcome.infos[name].headline,
@@ -108,7 +119,7 @@ def headline(outcome: Outcome) -> str:
         value = outcome.metrics[name]
         text = f"{value:.{info.decimals}f}" if info.scale == "plain" else f"{value:,.0f}"
         shown.append(f"{info.title} {text} {info.unit}".strip())
-    return ", ".join(shown)
+    return visible(", ".join(shown))
 
 
 class Lines(Quiet):
@@ -130,6 +141,31 @@ class Lines(Quiet):
             f"  ({event.outcome.seconds:.1f} s, about {left} left)",
             flush=True,
         )
+
+
+class Verbose(Lines):
+    """A line for whatever happens; progress that comes faster than one looks is left out."""
+
+    PACE = 1.0  # seconds
+
+    def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
+        super().__init__(cells, done_before)
+        self._told: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        name = event.cell.name
+        if isinstance(event, CellStarted):
+            print(f"  {name}: starts", flush=True)
+        elif isinstance(event, CellWarning):
+            print(f"  {name}: warning: {visible(event.text)}", flush=True)
+        elif isinstance(event, CellPart):
+            print(f"  {name}: finished part {visible(event.name)}", flush=True)
+        elif isinstance(event, CellProgress):
+            now = time.monotonic()
+            if event.share >= 1 or now - self._told.get(name, -self.PACE) >= self.PACE:
+                self._told[name] = now
+                print(f"  {name}: {event.text or f'{event.share:.0%}'}", flush=True)
+        super().__call__(event)
 
 
 class Live:

@@ -5,6 +5,7 @@ It runs wherever the executor puts it and only tells what happened; it writes no
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -25,8 +26,9 @@ from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
-from bench.run.place import Place, load_dataset
+from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
+from bench.run.warned import warned
 from bench.store import parts, transfer
 from bench.store.outcome import Failed, Outcome
 from bench.train.determinism import current, numerics, seeded, unfilled
@@ -113,7 +115,7 @@ def _trained(
     training, watch = cell.training, _Watch()
     try:
         dataset = load_dataset(training, place)
-        with seeded(training.seed):
+        with seeded(training.seed), warned(cell, emit):
             network = build_network(training, dataset)
             check_logits(network, dataset)
             history = train(
@@ -137,6 +139,7 @@ def _trained(
         "validation": [epoch.validation for epoch in epochs],
         "environment": transfer.environment(str(device)),
         "training": dict(history.facts),
+        "content": content(training, place),
     }
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 
@@ -231,7 +234,8 @@ def _measured(
         parts=kept,
         known=known,
     )
-    with seeded(cell.training.seed), unfilled(is_known_code(network.backbone)):
+    trusted = unfilled(is_known_code(network.backbone))
+    with seeded(cell.training.seed), trusted, warned(cell, kept.emit):
         found = measure.run(context)
     if not isinstance(found, measures.Found):
         if not isinstance(found, Mapping):
@@ -240,9 +244,10 @@ def _measured(
             )
         found = measures.Found(found)
     metrics = {name: float(value) for name, value in found.metrics.items()}
-    undefined = [name for name, value in metrics.items() if value != value]
+    # A distance may be infinite; less than everything is no result.
+    undefined = [name for name, value in metrics.items() if value != value or value == -math.inf]
     if undefined:
-        raise BenchError(f"the measure returned NaN for {', '.join(undefined)}")
+        raise BenchError(f"the measure returned NaN or -inf for {', '.join(undefined)}")
     infos = measure.metrics or {
         name: MetricInfo(name, headline=number < UNDECLARED_SHOWN)
         for number, name in enumerate(metrics)

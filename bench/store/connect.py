@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -46,9 +47,9 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         connection.close()
         raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         connection.close()
-        raise BenchError(f"{path}: not a results file: {error}") from None
+        raise BenchError(_damaged(path, error)) from None
     return connection
 
 
@@ -67,12 +68,67 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
             connection.execute("SELECT count(*) FROM sqlite_master")
         except sqlite3.OperationalError:
             connection.close()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             connection.close()
-            raise BenchError(f"{path}: not a results file: {error}") from None
+            raise BenchError(_damaged(path, error)) from None
         else:
+            if mode != "mode=ro" and _has_content(path.with_name(path.name + "-wal")):
+                connection.close()
+                raise BenchError(
+                    f"{path}: its newest rows are in {path.name}-wal, which cannot be read in a "
+                    "folder that cannot be written; copy the folder to where it can"
+                )
             return connection
     raise BenchError(f"{path}: cannot be read")
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Errors of the database in words.
+
+    Raises:
+        BenchError: it is damaged, the disk is full, or it cannot be written.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = f"{path}: cannot be used: {error}"
+        if "no such" in str(error) or "decode" in str(error):
+            text = _damaged(path, error)
+        elif "full" in str(error) or "disk I/O" in str(error):
+            text += "; what was finished is kept: make room and run the same command again"
+        raise BenchError(text) from None
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # a constraint or a wrong call: a mistake of ours
+        raise BenchError(_damaged(path, error)) from None
+    except UnicodeDecodeError as error:  # sqlite3 decodes its own error messages
+        raise BenchError(_damaged(path, error)) from None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    said = " ".join(str(error).split())  # it may quote a whole statement
+    return (
+        f"{path}: damaged, or not a results file ({said}); "
+        f"`python -m bench doctor {path.parent} --repair` saves what is whole"
+    )
+
+
+def make_lasting(folder: Path) -> None:
+    """Have the entries of a new folder, and its own in its parent, survive a power cut."""
+    for place in (folder, folder.resolve().parent):
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def locked(folder: Path) -> FileLock:
@@ -87,6 +143,24 @@ def locked(folder: Path) -> FileLock:
     return lock
 
 
-def strangers(folder: Path) -> Iterator[str]:
+def taken(folder: Path, database: str) -> FileLock:
+    """Make the run directory if it is new, and take it for this process.
+
+    Raises:
+        BenchError: it cannot be written, is something else, or another run is at work there.
+    """
+    try:
+        if folder.exists() and not (folder / database).exists() and any(_strangers(folder)):
+            raise BenchError(
+                f"{folder}: is not empty and not a run directory; choose another --out, or see "
+                f"`python -m bench doctor {folder}` if it was one"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return locked(folder)
+    except OSError as error:
+        raise BenchError(f"{folder}: cannot be used as a run directory: {error}") from None
+
+
+def _strangers(folder: Path) -> Iterator[str]:
     """What is in the folder that no run directory has before its database."""
     return (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))

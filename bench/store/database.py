@@ -8,18 +8,25 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from bench.errors import BenchError
-from bench.store import files
-from bench.store.connect import SCHEMA, connect, connect_to_read, locked, strangers
+from bench.store import files, rows, seals
+from bench.store.connect import (
+    SCHEMA,
+    connect,
+    connect_to_read,
+    make_lasting,
+    taken,
+    understood,
+)
 from bench.store.outcome import Outcome
 
-FORMAT = 1
+FORMAT = 2
+UNSEALED = 1  # the format before rows had seals: can be read, and is sealed when it is written to
 NAME = "results.sqlite"
 # Parts of the page that need not be made again; may be deleted.
 KEPT = "kept"
@@ -36,25 +43,24 @@ class Store:
         self._lock = lock
 
     @classmethod
-    def create_or_open(cls, folder: Path) -> Store:
-        """Open a run directory for writing, making it if it is new.
+    def create_or_open(cls, folder: Path, lock: FileLock | None = None) -> Store:
+        """Open a run directory for writing, making it if it is new; `lock` is its lock, if that is
+        held already.
 
         Raises:
             BenchError: not writable, not a run directory, of another format, or damaged.
         """
-        path = folder / NAME
+        lock = lock or taken(folder, NAME)
         try:
-            if folder.exists() and not path.exists() and any(strangers(folder)):
-                raise BenchError(
-                    f"{folder}: is not empty and not a run directory; choose another --out"
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = locked(folder)
             files.sweep(folder)
-            store = cls(folder, connect(path), lock)
+            store = cls(folder, connect(folder / NAME), lock)
             store._prepare()
-        except (OSError, sqlite3.OperationalError) as error:
-            raise BenchError(f"{folder}: cannot be used as a run directory: {error}") from None
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError | sqlite3.OperationalError):
+                text = f"{folder}: cannot be used as a run directory: {error}"
+                raise BenchError(text) from None
+            raise
         return store
 
     @classmethod
@@ -68,38 +74,72 @@ class Store:
         if not path.is_file():
             raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
         store = cls(folder, connect_to_read(path))
-        store._check_format()
+        try:
+            store._check_format()
+        except BenchError:
+            store.close()
+            raise
         return store
 
     def _prepare(self) -> None:
-        if not self._query("SELECT name FROM sqlite_master WHERE name = 'facts'"):
+        if not self._query("SELECT name FROM sqlite_master"):
             with self.transaction():
                 for statement in SCHEMA.split(";"):
                     self._db.execute(statement)
                 self._db.execute("INSERT INTO facts VALUES ('format', ?)", (str(FORMAT),))
+                seals.seal_all(self._db)
+            # The folder's entry of the file, and that of the folder, must survive a power cut too.
+            make_lasting(self.folder)
         self._check_format()
+        if not self.sealed:
+            with self.transaction():
+                self._db.execute("UPDATE facts SET value = ? WHERE key = 'format'", (str(FORMAT),))
+                seals.seal_all(self._db)
 
     def _check_format(self) -> None:
-        try:
-            found = self.facts().get("format")
-        except sqlite3.DatabaseError as error:
-            raise BenchError(f"{self.folder / NAME}: not a results file: {error}") from None
-        if found != str(FORMAT):
-            raise BenchError(f"{self.folder}: written by another version (format {found})")
+        found = self.facts().get("format")
+        if found not in (str(FORMAT), str(UNSEALED)):
+            raise BenchError(
+                f"{self.folder}: its {NAME} is damaged or written by another version "
+                f"(format {found}); `python -m bench doctor {self.folder}` tells more"
+            )
+
+    @property
+    def sealed(self) -> bool:
+        """Whether rows have seals; not in runs of earlier versions that are only read."""
+        return self.facts().get("format") != str(UNSEALED)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, and on the disk when it returns."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        """All or nothing, and on the disk when it returns.
+
+        Raises:
+            BenchError: the disk is full, or the file is damaged.
+        """
+        with understood(self.folder / NAME):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk ends it by itself
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Everything read within is of one moment, whatever a run writes meanwhile."""
+        with understood(self.folder / NAME):
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     def _query(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        return self._db.execute(sql, values).fetchall()
+        with understood(self.folder / NAME):
+            return self._db.execute(sql, values).fetchall()
 
     def close(self) -> None:
         """Close the file."""
@@ -115,18 +155,20 @@ class Store:
 
     def statuses(self) -> dict[str, str]:
         """`done` or `failed` for the identity of every finished cell."""
-        return dict(self._db.execute("SELECT identity, status FROM cells").fetchall())
+        return dict(self.tuples("SELECT identity, status FROM cells"))
 
     def finished(self, identity: str) -> sqlite3.Row | None:
         """The row of one finished cell."""
-        rows = self._query("SELECT * FROM cells WHERE identity = ?", identity)
-        return rows[0] if rows else None
+        found = self._query("SELECT * FROM cells WHERE identity = ?", identity)
+        return found[0] if found else None
 
     def is_whole(self, identity: str) -> bool:
-        """Whether the file of a finished cell is there and is what was written."""
+        """Whether a finished cell's record and its file are there and are what was written."""
         row = self.finished(identity)
-        if row is None or row["file"] is None:
-            return row is not None
+        if row is None or (self.sealed and not seals.cell_is_whole(self._db, identity)):
+            return False
+        if row["file"] is None:
+            return True
         try:
             files.verified(self.folder / row["file"], row["sha256"])
         except BenchError:
@@ -141,7 +183,8 @@ class Store:
         """As `rows`, as plain tuples: quicker, where there are a hundred thousand."""
         cursor = self._db.cursor()
         cursor.row_factory = None
-        return cursor.execute(sql, values).fetchall()
+        with understood(self.folder / NAME):
+            return cursor.execute(sql, values).fetchall()
 
     def file_of(self, identity: str, kind: str) -> Path:
         """Where a cell's arrays or weights are, relative to the run directory."""
@@ -153,13 +196,14 @@ class Store:
         """Record facts about the whole run."""
         with self.transaction():
             self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+            seals.seal_table(self._db, "facts")
 
     def set_plan(
         self, digest: str, cells: Iterable[tuple[str, str, str, str, str, int, str]]
     ) -> None:
         """Record which cells (identity, name, dataset, backbone, variant, seed, measure) the run
         consists of now; results of cells that are no longer planned stay but are not shown."""
-        if self.facts().get("plan") == digest:
+        if self.facts().get("plan") == digest and not self.broken_tables():
             return
         with self.transaction():
             self._db.execute("DELETE FROM planned")
@@ -168,6 +212,30 @@ class Store:
                 ((position, *cell) for position, cell in enumerate(cells)),
             )
             self._db.execute("INSERT OR REPLACE INTO facts VALUES ('plan', ?)", (digest,))
+            for table in seals.TABLES:
+                seals.seal_table(self._db, table)
+
+    def broken_tables(self) -> list[str]:
+        """Which of the tables `facts` and `planned` are damaged."""
+        with understood(self.folder / NAME):
+            return seals.broken_tables(self._db) if self.sealed else []
+
+    def broken(self) -> seals.Broken:
+        """Everything that does not fit its seal."""
+        with understood(self.folder / NAME):
+            return seals.broken(self._db) if self.sealed else seals.Broken()
+
+    def forget_broken_tables(self) -> list[str]:
+        """Empty the tables of facts and planned cells if one of them is damaged, to be written
+        anew by the next run; gives the damaged ones."""
+        broken = self.broken_tables()
+        if broken:
+            with self.transaction():
+                self._db.execute("DELETE FROM planned")
+                self._db.execute("DELETE FROM facts WHERE key != 'format'")
+                for table in seals.TABLES:
+                    seals.seal_table(self._db, table)
+        return broken
 
     def begin(self, provenance: Mapping[str, Any]) -> int:
         """Open a session: one invocation of `run` with its circumstances."""
@@ -176,61 +244,57 @@ class Store:
                 "INSERT INTO sessions (started, provenance) VALUES (?, ?)",
                 (time.time(), json.dumps(provenance, sort_keys=True)),
             )
-        return int(cursor.lastrowid or 0)
+            session = int(cursor.lastrowid or 0)
+            seals.seal_session(self._db, session)
+        return session
 
     def end(self, session: int) -> None:
         """Close a session that ran to its end."""
         with self.transaction():
             self._db.execute("UPDATE sessions SET ended = ? WHERE id = ?", (time.time(), session))
+            seals.seal_session(self._db, session)
+
+    def empty_session(self, session: int) -> None:
+        """Take back the circumstances of a session (their record was found damaged)."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE sessions SET started = 0, ended = NULL, provenance = '{}' WHERE id = ?",
+                (session,),
+            )
+            seals.seal_session(self._db, session)
 
     def record(self, session: int, identity: str, name: str, outcome: Outcome) -> None:
         """Record a finished cell: first its file, whole and synced, then the row that names it."""
         relative, checksum = self._write_file(identity, outcome)
-        error = outcome.error
+        row = rows.cell_row(session, identity, name, outcome, relative, checksum)
         with self.transaction():
             self._db.execute("DELETE FROM metrics WHERE identity = ?", (identity,))
             self._db.execute(
-                "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    identity,
-                    name,
-                    "failed" if error else "done",
-                    session,
-                    outcome.started,
-                    outcome.seconds,
-                    outcome.cpu_seconds,
-                    error.kind if error else None,
-                    error.message if error else None,
-                    error.traceback if error else None,
-                    relative,
-                    checksum,
-                    json.dumps(dict(outcome.facts), sort_keys=True),
-                ),
+                "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
             )
             self._db.executemany(
-                "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    _metric_row(identity, i, metric, outcome)
-                    for i, metric in enumerate(outcome.metrics)
-                ),
+                "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows.metric_rows(identity, outcome)
             )
+            seals.seal_cell(self._db, identity)
 
     def clear(self) -> None:
         """Take back everything that was measured; files that are not ours stay."""
         with self.transaction():
-            for table in ("metrics", "cells", "planned", "sessions"):
+            for table in ("metrics", "cells", "planned", "sessions", "seals"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608
             self._db.execute("DELETE FROM facts WHERE key != 'format'")
+            seals.seal_all(self._db)
         for kind in ("weights", "arrays"):
             for path in (self.folder / kind).glob("*.safetensors"):
                 path.unlink()
+        for path in (self.folder / "logs").glob("*.jsonl"):
+            path.unlink()
 
     def forget_lost_files(self) -> None:
         """Take back the cells whose arrays are gone, so that they are done again."""
         folder = self.folder / "arrays"
         there = {f"arrays/{name}" for name in (os.listdir(folder) if folder.is_dir() else ())}
-        rows = self._query("SELECT identity, file FROM cells WHERE file LIKE 'arrays/%'")
-        for row in rows:
+        for row in self._query("SELECT identity, file FROM cells WHERE file LIKE 'arrays/%'"):
             if row["file"] not in there:
                 self.forget(row["identity"])
 
@@ -239,6 +303,7 @@ class Store:
         with self.transaction():
             self._db.execute("DELETE FROM metrics WHERE identity = ?", (identity,))
             self._db.execute("DELETE FROM cells WHERE identity = ?", (identity,))
+            seals.unseal_cell(self._db, identity)
 
     def _write_file(self, identity: str, outcome: Outcome) -> tuple[str | None, str | None]:
         if outcome.weights is not None:
@@ -251,17 +316,3 @@ class Store:
         else:
             return None, None
         return relative.as_posix(), checksum
-
-
-def _metric_row(
-    identity: str, position: int, metric: str, outcome: Outcome
-) -> tuple[str, int, str, float, str, str]:
-    whole, bracket, _ = metric.partition("[")
-    info = outcome.infos.get(metric) or outcome.infos.get(whole)
-    unit, shown = "", "{}"
-    if info is not None:
-        if bracket:  # a part of a declared metric, like one class's accuracy: no column of its own
-            info = replace(info, title=metric, headline=False)
-        fields = {name: getattr(info, name) for name in info.__dataclass_fields__}
-        unit, shown = info.unit, json.dumps(fields, sort_keys=True)
-    return identity, position, metric, outcome.metrics[metric], unit, shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,11 +24,16 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader, or a crash, never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + PART)
-    with aside.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)  # on a full disk its room is needed
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the rename itself must survive a power cut
@@ -78,9 +84,13 @@ def read_arrays(path: Path | str, sha256: str) -> dict[str, NDArray[Any]]:
     Raises:
         BenchError: missing or damaged.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    found: dict[str, NDArray[Any]] = load(verified(path, sha256))
+    try:
+        found: dict[str, NDArray[Any]] = load(verified(path, sha256))
+    except SafetensorError as error:
+        raise BenchError(f"{path}: not a readable safetensors file: {error}") from None
     return found
 
 

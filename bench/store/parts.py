@@ -40,17 +40,32 @@ def read(files: Mapping[str, Path], name: str) -> dict[str, NDArray[Any]] | None
     from safetensors.numpy import load
 
     path = files.get(_stem(name))
-    if path is None:
+    data = None if path is None else _content(path)
+    if data is None:
         return None
+    found: dict[str, NDArray[Any]] = load(data)
+    return found
+
+
+def _content(path: Path) -> bytes | None:
     try:
         content = path.read_bytes()
     except OSError:
         return None
     data, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
-    if hashlib.sha256(data).digest() != checksum:
-        return None
-    found: dict[str, NDArray[Any]] = load(data)
-    return found
+    return data if hashlib.sha256(data).digest() == checksum else None
+
+
+def damaged(folder: Path) -> list[Path]:
+    """Files of parts that are not what was written."""
+    return [
+        path for path in sorted((folder / FOLDER).glob("*/*.safetensors")) if _content(path) is None
+    ]
+
+
+def identities(folder: Path) -> set[str]:
+    """The cells of which there are parts."""
+    return {path.name for path in (folder / FOLDER).glob("*") if path.is_dir()}
 
 
 def drop(folder: Path, identity: str) -> None:

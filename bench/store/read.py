@@ -5,19 +5,20 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.store import files
-from bench.store.database import Store
+from bench.store.circumstances import shown as _provenance
+from bench.store.database import NAME, Store
 from bench.store.outcome import error_text
+from bench.store.seals import Broken
 from leaderboard.results import (
     AttackInfo,
     Failure,
@@ -32,34 +33,66 @@ from leaderboard.results import (
 )
 
 TIDY = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value, m.unit,
-    m.info FROM planned p JOIN metrics m USING (identity) ORDER BY p.position, m.position"""
+    m.info, p.identity FROM planned p JOIN metrics m USING (identity)
+    ORDER BY p.position, m.position"""
+NAMES = "SELECT identity, name FROM planned"
 FAILED = """SELECT p.*, c.error_kind, c.error FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'failed' ORDER BY p.position"""
-MISSING = """SELECT p.name, p.dataset, p.backbone, p.variant, p.seed, p.measure
-    FROM planned p LEFT JOIN cells c USING (identity)
-    WHERE c.identity IS NULL ORDER BY p.position"""
+MISSING = """SELECT p.name, p.dataset, p.backbone, p.variant, p.seed, p.measure, p.identity,
+    c.identity AS found FROM planned p LEFT JOIN cells c USING (identity)
+    ORDER BY p.position"""
 NETS = """SELECT dataset, backbone, variant FROM planned
     GROUP BY dataset, backbone, variant ORDER BY min(position)"""
 ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND c.file IS NOT NULL AND
     (p.measure = ?1 OR p.measure LIKE ?1 || '/%') ORDER BY p.position"""
-TRAININGS = """SELECT c.facts, p.dataset, p.backbone, p.variant, p.seed
+TRAININGS = """SELECT c.identity, c.facts, p.dataset, p.backbone, p.variant, p.seed
     FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
 VALUES = "SELECT metric, value FROM metrics WHERE identity = ?"
+
+
+@dataclass(slots=True)
+class Reading:
+    """Results, the cells of the plan whose record or file is damaged (what is wrong, by the cell's
+    identity), and those whose arrays were read and are sound."""
+
+    results: Results
+    damaged: dict[str, str]
+    sound: set[str]
 
 
 def results(store: Store) -> Results:
     """Everything the run has measured of its present plan.
 
     Raises:
-        BenchError: the run has no plan yet, or a recorded array is damaged.
+        BenchError: the run has no plan yet, or its tables are damaged.
     """
-    sessions = store.rows("SELECT * FROM sessions ORDER BY id")
-    if not sessions:
-        raise BenchError(f"{store.folder}: nothing was run there yet")
-    with _no_collection():
-        return _results(store, sessions)
+    return read(store).results
+
+
+def read(store: Store) -> Reading:
+    """As `results`; damaged cells are told, left out, and named in the notes.
+
+    Raises:
+        BenchError: the run has no plan yet, or its tables are damaged.
+    """
+    try:
+        with _no_collection(), store.snapshot():
+            if not store.rows("SELECT id FROM sessions LIMIT 1"):
+                raise BenchError(f"{store.folder}: nothing was run there yet")
+            broken = store.broken()
+            if broken.tables:
+                raise BenchError(
+                    f"{store.folder / NAME}: the table {' and the table '.join(broken.tables)} "
+                    "is damaged; `bench run` of the same suite writes it anew"
+                )
+            return _read(store, broken)
+    except (ValueError, TypeError, KeyError) as error:  # in runs whose rows have no seals yet
+        text = f"holds what no run writes ({type(error).__name__}: {error})"
+        raise BenchError(
+            f"{store.folder / NAME}: {text}; `python -m bench doctor {store.folder}` tells more"
+        ) from None
 
 
 @contextmanager
@@ -74,37 +107,73 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _results(store: Store, sessions: list[Any]) -> Results:
-    rows, metrics = _tidy(store)
-    provenance = json.loads(sessions[-1]["provenance"])
-    damaged: list[str] = []
+def _read(store: Store, broken: Broken) -> Reading:
+    damaged = _Damaged(store, broken.cells)
+    rows, metrics = _tidy(store, damaged)
     facts = store.facts()
-    how = json.loads(facts.get("notes", "[]"))
-    return Results(
-        title=provenance["suite"],
+    shown, session = _provenance(store, facts, broken.sessions)
+    found = Results(
+        title=facts.get("suite", session.get("suite", "")),
         rows=tuple(rows),
         metrics=metrics,
-        failures=tuple(_failure(row) for row in store.rows(FAILED)),
-        missing=tuple(Missing(*row) for row in store.rows(MISSING)),
-        nets=tuple((row["dataset"], row["backbone"], row["variant"]) for row in store.rows(NETS)),
+        failures=tuple(
+            _failure(row) for row in store.rows(FAILED) if row["identity"] not in damaged
+        ),
         samples=tuple(_samples(store, damaged)),
         localized=tuple(_localized(store, damaged)),
         removed=tuple(_removed(store, damaged)),
-        learned=tuple(_learned(store)),
+        learned=tuple(_learned(store, damaged)),
+        missing=tuple(_missing(store, broken.cells)),
+        nets=tuple((row["dataset"], row["backbone"], row["variant"]) for row in store.rows(NETS)),
         attacks={
             label: _attack(found) for label, found in json.loads(facts.get("attacks", "{}")).items()
         },
-        provenance=_shown(store, provenance, sessions, facts.get("suite_text", "")),
-        notes=(*how, *provenance.get("notes", ()), *damaged),
+        provenance=shown,
     )
+    notes = (*json.loads(facts.get("notes", "[]")), *session.get("notes", ()), *damaged.notes)
+    return Reading(replace(found, notes=notes), dict(damaged.found), damaged.sound)
 
 
-def _tidy(store: Store) -> tuple[list[Row], dict[tuple[str, str], MetricInfo]]:
+class _Damaged:
+    """The damaged cells found so far: identity to what is wrong."""
+
+    def __init__(self, store: Store, cells: dict[str, str]) -> None:
+        self._names = dict(store.tuples(NAMES))
+        self.found: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.sound: set[str] = set()
+        for identity, text in cells.items():
+            if identity in self._names:  # else no number of it is shown
+                self.add(identity, text, "is left out")
+
+    def add(self, identity: str, text: str, left_out: str) -> None:
+        self.found[identity] = text
+        name = self._names[identity]
+        self.notes.append(f"{name} {left_out}: {text}; the next `bench run` does it again")
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self.found
+
+
+def _missing(store: Store, damaged: Container[str]) -> Iterator[Missing]:
+    """What was never reached, and what has to be done again: its row is damaged."""
+    for *place, identity, found in store.tuples(MISSING):
+        if found is None or identity in damaged:
+            yield Missing(*place)
+
+
+def _tidy(store: Store, damaged: _Damaged) -> tuple[list[Row], dict[tuple[str, str], MetricInfo]]:
     """Every number, and what is known of each metric (as it was last recorded)."""
     rows: list[Row] = []
     texts: dict[tuple[str, str], str] = {}
-    for dataset, backbone, variant, seed, measure, metric, value, unit, info in store.tuples(TIDY):
-        rows.append(Row(dataset, backbone, variant, seed, measure, metric, value, unit))
+    found = store.tuples(TIDY)
+    if damaged.found:
+        found = [one for one in found if one[-1] not in damaged]
+    for dataset, backbone, variant, seed, measure, metric, value, unit, info, identity in found:
+        try:
+            rows.append(Row(dataset, backbone, variant, seed, measure, metric, value, unit))
+        except (ValueError, TypeError) as error:
+            damaged.add(identity, str(error), "lacks a number")
         if info != "{}":
             texts[measure, metric] = info
     return rows, {key: MetricInfo(**json.loads(text)) for key, text in texts.items()}
@@ -115,40 +184,56 @@ def _failure(row: Any) -> Failure:
     return Failure(*place, row["measure"], error_text(row["error_kind"], row["error"]))
 
 
+T = TypeVar("T", Sample, Localized, Removed)
+Arrays = Mapping[str, NDArray[Any]]
+
+
 def _arrays(
-    store: Store, measure: str, damaged: list[str]
-) -> Iterator[tuple[Any, dict[str, NDArray[Any]]]]:
-    """Yield the cells of a measure with their arrays; add a note to `damaged` for each file that
-    is lost or damaged."""
+    store: Store, measure: str, damaged: _Damaged, make: Callable[[Any, Arrays], T | None]
+) -> Iterator[T]:
+    """What `make` makes of the arrays of each cell of a measure; a cell whose file is lost, was
+    changed, or holds something else is added to `damaged`."""
     for row in store.rows(ARRAYS, measure):
+        if row["identity"] in damaged:
+            continue
+        path = os.path.join(store.folder, row["file"])
         try:
-            yield row, files.read_arrays(os.path.join(store.folder, row["file"]), row["sha256"])
+            made = make(row, files.read_arrays(path, row["sha256"]))
         except BenchError as error:
-            damaged.append(
-                f"{row['name']} is not in the figure: {error}; delete that file and run again"
-            )
+            damaged.add(row["identity"], str(error), "is not in the figure")
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            text = f"{path}: holds other arrays than such a cell has ({error})"
+            damaged.add(row["identity"], text, "is not in the figure")
+        else:
+            damaged.sound.add(row["identity"])
+            if made is not None:
+                yield made
 
 
 def _net(row: Any) -> dict[str, Any]:
     return {key: row[key] for key in ("dataset", "backbone", "variant", "seed")}
 
 
-def _samples(store: Store, damaged: list[str]) -> Iterator[Sample]:
+def _samples(store: Store, damaged: _Damaged) -> Iterator[Sample]:
     """Per-sample results of the attacks."""
-    for row, arrays in _arrays(store, "robustness", damaged):
+
+    def make(row: Any, arrays: Arrays) -> Sample:
         attack = row["measure"].partition("/")[2]
         l2 = arrays["l2"].astype(np.float64)
-        yield Sample(attack=attack, l2=l2, **_net(row), **_more(arrays))
+        return Sample(attack=attack, l2=l2, **_net(row), **_more(arrays))
+
+    return _arrays(store, "robustness", damaged, make)
 
 
-def _localized(store: Store, damaged: list[str]) -> Iterator[Localized]:
+def _localized(store: Store, damaged: _Damaged) -> Iterator[Localized]:
     """Counts of pixels of heatmaps against objects, where masks of these were known."""
-    for row, arrays in _arrays(store, "localization", damaged):
+
+    def make(row: Any, arrays: Arrays) -> Localized | None:
         if "tp" not in arrays:
-            continue
-        metrics = dict(map(tuple, store.rows(VALUES, row["identity"])))
+            return None
+        metrics = dict(store.tuples(VALUES, row["identity"]))
         steps = arrays["tp"].shape[1] - 1
-        yield Localized(
+        return Localized(
             **_net(row),
             index=arrays["index"],
             correct=arrays["correct"],
@@ -161,11 +246,14 @@ def _localized(store: Store, damaged: list[str]) -> Iterator[Localized]:
             pixels=int(metrics["pixels"]),
         )
 
+    return _arrays(store, "localization", damaged, make)
 
-def _removed(store: Store, damaged: list[str]) -> Iterator[Removed]:
+
+def _removed(store: Store, damaged: _Damaged) -> Iterator[Removed]:
     """Deletion and insertion curves of heatmaps."""
-    for row, arrays in _arrays(store, "faithfulness", damaged):
-        yield Removed(
+
+    def make(row: Any, arrays: Arrays) -> Removed:
+        return Removed(
             **_net(row),
             index=arrays["index"],
             clean=arrays["clean"].astype(np.float64),
@@ -174,10 +262,14 @@ def _removed(store: Store, damaged: list[str]) -> Iterator[Removed]:
             item=row["measure"].partition("/")[2],
         )
 
+    return _arrays(store, "faithfulness", damaged, make)
 
-def _learned(store: Store) -> Iterator[Learned]:
+
+def _learned(store: Store, damaged: _Damaged) -> Iterator[Learned]:
     """Losses and validation accuracies of the trainings; runs of earlier versions have none."""
     for row in store.rows(TRAININGS):
+        if row["identity"] in damaged:
+            continue
         facts = json.loads(row["facts"])
         if facts.get("losses"):
             losses, validation = tuple(facts["losses"]), tuple(facts["validation"])
@@ -192,53 +284,3 @@ def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 def _attack(found: Mapping[str, Any]) -> AttackInfo:
     return AttackInfo(**{**found, "strengths": tuple(found["strengths"])})
-
-
-def _shown(
-    store: Store, provenance: dict[str, Any], sessions: list[Any], suite: str
-) -> dict[str, str]:
-    """The provenance as the leaderboard shows it, from the last session."""
-    started = datetime.fromtimestamp(sessions[-1]["started"], UTC)
-    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
-    shown = {
-        "command": provenance["command"],
-        "date": started.strftime("%Y-%m-%d %H:%M UTC"),
-        "hardware": provenance["hardware"],
-        "versions": f"Python {provenance['python']}, {versions}",
-        "commit": provenance["git_commit"],
-        "sessions": str(len(sessions)),
-    }
-    if provenance.get("power"):
-        shown["power"] = provenance["power"]
-    if provenance.get("plugins"):
-        shown["plugins"] = ", ".join(f"{n} ({c})" for n, c in sorted(provenance["plugins"].items()))
-    if trainings := _trainings(store):
-        shown["training"] = trainings
-    shown["suite"] = suite
-    hosts = {json.loads(row["provenance"])["hardware"] for row in sessions}
-    if len(hosts) > 1:
-        shown["hardware"] += f" (the run used {len(hosts)} different machines)"
-    return shown
-
-
-def _trainings(store: Store) -> str:
-    """How the trainings computed: `4 trainings: deterministic mode, bf16, channels_last, ...`."""
-    facts = [json.loads(row["facts"]).get("training") for row in store.rows(TRAININGS)]
-    # Runs of earlier versions do not tell.
-    ways = Counter(_way(found) for found in facts if found)
-    return "; ".join(
-        f"{count} training{'s' if count > 1 else ''}: {way}" for way, count in ways.items()
-    )
-
-
-def _way(facts: Mapping[str, Any]) -> str:
-    parts = [f"{facts['mode']} mode", facts["precision"], facts["memory_format"]]
-    threads = facts["threads"]
-    parts.append(f"{threads} CPU thread{'s' if threads > 1 else ''}")
-    if facts["cuda_graph"]:
-        parts.append("steps replayed as a CUDA graph")
-    if "note" in facts:
-        parts.append(facts["note"])
-    if "parts" in facts:
-        parts.append(f"batches in {facts['parts']} parts")
-    return ", ".join(parts)

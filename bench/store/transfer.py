@@ -28,9 +28,12 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-def training_from(folder: Path, identity: str, device: str) -> Outcome | None:
+def training_from(
+    folder: Path, identity: str, device: str, content: str | None = None
+) -> Outcome | None:
     """The finished training `identity` of the run in `folder`, or None if it cannot be used:
-    not done, done elsewhere than on this torch version and kind of device, or damaged."""
+    not done, done elsewhere than on this torch version and kind of device, on a data set of another
+    `content` (its fingerprint), or damaged."""
     from safetensors.torch import load
 
     try:
@@ -41,8 +44,10 @@ def training_from(folder: Path, identity: str, device: str) -> Outcome | None:
         row = other.finished(identity)
         if row is None or row["status"] != "done" or row["file"] is None:
             return None
+        if not other.is_whole(identity):
+            return None
         facts = json.loads(row["facts"])
-        if facts.get("environment") != environment(device):
+        if facts.get("environment") != environment(device) or facts.get("content") != content:
             return None
         weights = load(files.verified(folder / row["file"], row["sha256"]))
         found = other.rows(

@@ -1,0 +1,83 @@
+"""Under which circumstances a run was measured, as the leaderboard shows it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.store.database import Store
+
+TRAININGS = """SELECT c.facts FROM planned p JOIN cells c USING (identity)
+    WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
+
+
+def shown(
+    store: Store, facts: Mapping[str, str], damaged: Sequence[int]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Headings to text, from the last session whose record is whole, and that record."""
+    rows = store.rows("SELECT * FROM sessions ORDER BY id")
+    # A repaired run has sessions without a record.
+    whole = [(row, _record(row)) for row in rows if row["id"] not in damaged]
+    whole = [(row, record) for row, record in whole if record]
+    if not whole:
+        return {"sessions": f"{len(rows)} (their records are damaged)"}, {}
+    row, last = whole[-1]
+    found = _of_session(row["started"], last)
+    found["sessions"] = str(len(rows))
+    if len(whole) < len(rows):
+        found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
+    if trainings := _trainings(store):
+        found["training"] = trainings
+    found["suite"] = facts.get("suite_text", "")
+    hosts = {record["hardware"] for _, record in whole}
+    if len(hosts) > 1:
+        found["hardware"] += f" (the run used {len(hosts)} different machines)"
+    return found, last
+
+
+def _record(row: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(row["provenance"])
+    return found
+
+
+def _of_session(started: float, provenance: Mapping[str, Any]) -> dict[str, str]:
+    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
+    found = {
+        "command": provenance["command"],
+        "date": datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "hardware": provenance["hardware"],
+        "versions": f"Python {provenance['python']}, {versions}",
+        "commit": provenance["git_commit"],
+    }
+    if provenance.get("power"):
+        found["power"] = provenance["power"]
+    if provenance.get("plugins"):
+        plugins = sorted(provenance["plugins"].items())
+        found["plugins"] = ", ".join(f"{name} ({code})" for name, code in plugins)
+    return found
+
+
+def _trainings(store: Store) -> str:
+    """How the trainings computed: `4 trainings: deterministic mode, bf16, channels_last, ...`."""
+    facts = [json.loads(row["facts"]).get("training") for row in store.rows(TRAININGS)]
+    # Runs of earlier versions do not tell.
+    ways = Counter(_way(found) for found in facts if found)
+    return "; ".join(
+        f"{count} training{'s' if count > 1 else ''}: {way}" for way, count in ways.items()
+    )
+
+
+def _way(facts: Mapping[str, Any]) -> str:
+    parts = [f"{facts['mode']} mode", facts["precision"], facts["memory_format"]]
+    threads = facts["threads"]
+    parts.append(f"{threads} CPU thread{'s' if threads > 1 else ''}")
+    if facts["cuda_graph"]:
+        parts.append("steps replayed as a CUDA graph")
+    if "note" in facts:
+        parts.append(facts["note"])
+    if "parts" in facts:
+        parts.append(f"batches in {facts['parts']} parts")
+    return ", ".join(parts)

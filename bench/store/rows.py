@@ -1,0 +1,54 @@
+"""A cell's outcome as rows of the tables `cells` and `metrics`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bench.store.outcome import Outcome
+
+CellRow = tuple[str | int | float | None, ...]
+MetricRow = tuple[str, int, str, float, str, str]
+
+
+def cell_row(
+    session: int, identity: str, name: str, outcome: Outcome, file: str | None, sha256: str | None
+) -> CellRow:
+    """The row of a finished cell; `file` is relative to the run directory."""
+    error = outcome.error
+    return (
+        identity,
+        name,
+        "failed" if error else "done",
+        session,
+        outcome.started,
+        outcome.seconds,
+        outcome.cpu_seconds,
+        _text(error.kind) if error else None,
+        _text(error.message) if error else None,
+        _text(error.traceback) if error else None,
+        file,
+        sha256,
+        json.dumps(dict(outcome.facts), sort_keys=True),
+    )
+
+
+def metric_rows(identity: str, outcome: Outcome) -> Iterator[MetricRow]:
+    """The rows of its numbers, in order."""
+    for position, metric in enumerate(outcome.metrics):
+        whole, bracket, _ = metric.partition("[")
+        info = outcome.infos.get(metric) or outcome.infos.get(whole)
+        unit, shown = "", "{}"
+        if info is not None:
+            if bracket:  # a part of a declared metric, like one class's accuracy: no column
+                info = replace(info, title=metric, headline=False)
+            fields = {name: getattr(info, name) for name in info.__dataclass_fields__}
+            unit, shown = info.unit, json.dumps(fields, sort_keys=True)
+        yield identity, position, _text(metric), outcome.metrics[metric], _text(unit), shown
+
+
+def _text(text: str) -> str:
+    """What UTF-8, and with it SQLite, cannot hold (half a surrogate pair, out of a foreign file
+    name) as an escape, rather than losing the cell over it."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,188 @@
+"""A full disk, a folder that cannot be written, a clock that jumps, data that change."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+Tiny = Callable[..., Path]
+RUN = Path("runs/tiny")
+ROOT = Path(__file__).parents[2]
+
+
+def bench(*words: str, before: Callable[[], None] | None = None) -> tuple[int, str]:
+    """Exit code and what is said, of a process that can be spoilt."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.getcwd()])},
+        preexec_fn=before,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def rows(run: Path = RUN) -> list[tuple[object, ...]]:
+    with sqlite3.connect(run / "results.sqlite") as db:
+        return db.execute("SELECT * FROM tidy").fetchall()
+
+
+def small_files() -> None:
+    """No file may grow beyond this: writing then ends as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_carries_on(tiny: Tiny) -> None:
+    suite = str(tiny())
+    code, said = bench("run", suite, "--quiet", before=small_files)
+    assert code == 2, said
+    assert "Traceback" not in said
+    assert str(RUN) in said
+    assert not list(RUN.rglob("*.part"))
+    assert main(["run", suite, "--quiet"]) == 0
+    found = rows()
+    assert main(["run", suite, "--quiet", "--fresh"]) == 0
+    assert rows() == found
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+def test_a_full_file_system(tiny: Tiny, tmp_path: Path) -> None:
+    suite, place = str(tiny()), tmp_path / "small"
+    place.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        code, said = bench("run", suite, "--quiet", "--out", str(place / "run"))
+        assert code == 2, said
+        assert "Traceback" not in said
+        shutil.copytree(place / "run", tmp_path / "moved")  # to where there is room
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert main(["run", suite, "--quiet", "--out", "moved"]) == 0
+    assert main(["run", suite, "--quiet"]) == 0
+    assert rows(Path("moved")) == rows()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another user to become")
+def test_a_folder_that_cannot_be_written(tiny: Tiny, tmp_path: Path) -> None:
+    suite = str(tiny())
+    assert main(["run", suite, "--quiet"]) == 0
+
+    assert main(["doctor", str(RUN)]) == 0  # here, for nobody may not be able to import it
+    for folder in (tmp_path, *tmp_path.parents):  # may be entered, not written
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    code, said = as_nobody(tmp_path, "run", suite)
+    assert (code, said.count("\n")) == (2, 1), said
+    assert "cannot be used as a run directory" in said
+    assert as_nobody(tmp_path, "doctor", str(RUN)) == (0, f"{RUN}: whole\n")
+
+
+def as_nobody(folder: Path, *words: str) -> tuple[int, str]:
+    """In a fork of this process, which has read what nobody may not."""
+    with (folder / "said").open("wb") as said:
+        child = os.fork()
+        if not child:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
+            code = 99
+            try:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                code = main(words)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), (folder / "said").read_text(encoding="utf-8")
+
+
+def test_a_clock_that_jumps_changes_no_duration(tiny: Tiny) -> None:
+    real, jumps = time.time, iter(range(1, 10**6))
+    suite = str(tiny())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() - 86_400 * next(jumps))
+        assert main(["run", suite, "--quiet"]) == 0
+    with sqlite3.connect(RUN / "results.sqlite") as db:
+        spent = [row[0] for row in db.execute("SELECT seconds FROM cells")]
+    assert all(0 <= seconds < 600 for seconds in spent)
+    assert main(["doctor", str(RUN)]) == 0
+
+
+FILE_SET = """
+import torch
+from pathlib import Path
+from tiny_sets import blobs
+from bench.data.dataset import Dataset
+from dataclasses import replace
+
+def shifted(root, *, download=False):
+    found = blobs(root)
+    by = int(Path("/FOLDER/by.txt").read_text())
+    images = (found.test.images + by).clamp(0, 255).to(torch.uint8)
+    return replace(found, test=replace(found.test, images=images))
+"""
+CHANGING = """
+from pathlib import Path
+def change(context):
+    Path("/FOLDER/by.txt").write_text("9")
+    from bench.run import place
+    place._datasets.clear()
+    return {"value": 1}
+"""
+
+
+def with_files(tiny: Tiny, folder: Path, *changes: tuple[str, str]) -> str:
+    """A suite on a set whose images depend on a file."""
+    for name, text in (("file_set", FILE_SET), ("changing", CHANGING)):
+        content = text.replace("/FOLDER", str(folder))
+        Path(f"{name}.py").write_text(content, encoding="utf-8")
+        sys.modules.pop(name, None)
+    Path("by.txt").write_text("0", encoding="utf-8")
+    return str(tiny(("tiny_sets:blobs", "file_set:shifted"), *changes))
+
+
+def test_data_that_change_between_two_sessions(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = with_files(tiny, tmp_path)
+    assert main(["run", suite, "--quiet", "--only", "*/train"]) == 0
+    Path("by.txt").write_text("5", encoding="utf-8")
+    assert main(["run", suite, "--quiet"]) == 2
+    assert "its images or labels are not those that" in capsys.readouterr().err
+    assert main(["report", str(RUN), "--format", "csv"]) == 0
+    Path("by.txt").write_text("0", encoding="utf-8")
+    assert main(["run", suite, "--quiet"]) == 0
+    # Neither is a training of the same name beside it, on other images, taken for this one's.
+    Path("by.txt").write_text("5", encoding="utf-8")
+    capsys.readouterr()
+    assert main(["run", suite, "--out", "runs/other"]) == 0
+    assert "taken over" not in capsys.readouterr().out
+
+
+def test_data_that_change_under_a_run(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = (("- accuracy", "- 'changing:change'\n  - accuracy"), ("seeds: [0]", "seeds: [0, 1]"))
+    suite = with_files(tiny, tmp_path, *changes)
+    assert main(["run", suite, "--quiet"]) == 1
+    assert "its images or labels changed while the run was at work" in capsys.readouterr().err
+    assert all("seed1" not in str(row) and row[3] == 0 for row in rows())

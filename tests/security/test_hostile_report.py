@@ -1,0 +1,160 @@
+"""Whatever plugins and suites name, a report says it and does nothing else.
+
+The pages are read back by parsers of others: markdown-it (CommonMark with tables and raw HTML
+switched on) and the standard library's HTML parser.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.console import Console
+
+import leaderboard
+from leaderboard import AttackInfo, Failure, MetricInfo, Missing, Results, Row
+
+PIECES = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[a](javascript:alert(1))",
+    "![a](http://evil.example/x.png)", "<http://evil.example>", "javascript:alert(1)", "|", "\\|",
+    "\n", "\r\n", "\n\n# h", "\n| a | b |\n|---|---|", "```", "~~~", "`", "*", "_", "**", "<!--",
+    "-->", "&lt;", "&#60;", "&", "<", ">", '"', "'", "\\", "]", "(", "$x$", "\x1b[31m",
+    "\x1b]0;x\x07",
+    "\x00", "\u202e", "\u2028", "\ud800", "[ref]: http://evil.example", "- ", "1. ", "    ", "\t",
+    "www.evil.example", "http://evil.example", "=====", "-----", "</main>", "</td></table>", "é",
+    "",
+]  # fmt: skip
+hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=4).map("".join)
+ALLOWED = {
+    "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p", "ul", "li",
+    "strong", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "img",
+    "figcaption", "span", "section", "dl", "dt", "dd", "pre",
+}  # fmt: skip
+ATTRIBUTES = {
+    "lang", "charset", "http-equiv", "content", "name", "class", "role", "aria-label", "tabindex",
+    "scope", "alt", "src",
+}  # fmt: skip
+fuzz = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@st.composite
+def results(draw: st.DrawFn) -> Results:
+    """Two networks with a metric each, and strange words wherever a word can stand."""
+    say = lambda: draw(hostile)  # noqa: E731
+    dataset, measure, metric = say(), say(), say()
+    backbones = ["a" + say(), "b" + say()]
+    place = dataset, backbones[0], say(), 0
+    info = MetricInfo(say(), say(), "higher", 1, True)
+    return Results(
+        title=say(),
+        rows=tuple(Row(dataset, b, "bu", 0, measure, metric, 1.5, info.unit) for b in backbones),
+        metrics={(measure, metric): info},
+        failures=(Failure(say(), *place, say(), say()),),
+        missing=(Missing(say(), *place, say()),),
+        nets=tuple((dataset, b, "bu") for b in backbones),
+        attacks={say(): AttackInfo("score", say())},
+        provenance={"command": say(), "suite": say(), say(): say(), "hardware": say()},
+        notes=(say(), say()),
+    )
+
+
+def tokens(text: str) -> Iterator[Token]:
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    for token in parser.parse(text):
+        yield token
+        yield from token.children or ()
+
+
+@fuzz
+@given(results())
+def test_markdown(found: Results) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = leaderboard.render_markdown(found, Path(folder)).read_text("utf-8")
+    assert all(c.isprintable() or c in "\n\u00a0\u200d" or ord(c) > 127 for c in text)
+    kinds = Counter(token.type for token in tokens(text))
+    for forbidden in ("html_block", "html_inline", "link_open", "code_inline", "s_open", "hr"):
+        assert not kinds[forbidden], (forbidden, text)
+    assert not kinds["image"]
+    # Title, data set, gaps, provenance; a board may say its title in a further one.
+    assert kinds["heading_open"] in (4, 5), text
+    assert kinds["fence"] >= 2
+    assert not kinds["code_block"], text
+    columns, cells = kinds["th_open"], kinds["td_open"]
+    assert columns > 0
+    assert cells % columns == 0, text
+    assert all(token.info in ("sh", "yaml", "") for token in tokens(text) if token.type == "fence")
+
+
+class Reader(HTMLParser):
+    """Tags, their attributes, and whether they close in order."""
+
+    VOID = ("meta", "img")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.odd: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.odd.append(tag)
+
+    def handle_comment(self, data: str) -> None:
+        self.odd.append(f"comment {data}")
+
+
+@fuzz
+@given(results())
+def test_html(found: Results) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = leaderboard.render_html(found, Path(folder) / "page.html").read_text("utf-8")
+    reader = Reader()
+    reader.feed(text)
+    assert (reader.odd, reader.open) == ([], [])
+    for tag, attributes in reader.seen:
+        assert tag in ALLOWED, tag
+        assert attributes.keys() <= ATTRIBUTES, attributes
+        assert "src" not in attributes or str(attributes["src"]).startswith("data:image/png;")
+
+
+@fuzz
+@given(results())
+def test_data_and_terminal(found: Results) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out"
+        table = leaderboard.render_csv(found, path).read_bytes().decode()
+        rows = list(csv.reader(io.StringIO(table, newline="")))
+        assert [len(row) for row in rows] == [8, 8, 8]
+        document = json.loads(leaderboard.render_json(found, path).read_text("utf-8"))
+    assert len(document["rows"]) == 2
+    console = Console(file=io.StringIO(), width=100, force_terminal=False)
+    console.print(leaderboard.terminal_table(found))
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b" not in said
+    assert "\x07" not in said
+    assert "\u202e" not in said
+
+
+@example("\x1b[31m\u202e\n\x00")
+@given(st.text())
+def test_what_a_terminal_would_obey_is_escaped(text: str) -> None:
+    from bench.errors import visible
+
+    assert all(c.isprintable() or c == "\n" for c in visible(text))
+    assert not text.isprintable() or visible(text) == text
