@@ -179,7 +179,7 @@ def run_cells(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
     with display(left, len(chosen) - len(left), args.quiet) as watch:
-        executor.run(left, store, session, place, workers, watch)
+        executor.run(left, store, session, place, workers, watch, plan.limits)
     store.end(session)
 
 

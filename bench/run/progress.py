@@ -178,7 +178,7 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         identity = event.cell.identity
-        if isinstance(event, CellStarted):
+        if isinstance(event, CellStarted) and identity not in self._tasks:
             self._tasks[identity] = self._now.add_task(event.cell.name, total=100, note="")
         elif isinstance(event, CellProgress) and identity in self._tasks:
             note = event.text or f"{event.share:.0%}"
