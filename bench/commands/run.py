@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -25,30 +26,59 @@ from bench.store.files import write_whole
 from bench.store.outcome import error_text
 
 if TYPE_CHECKING:
+    from bench.run.cluster import Cluster
     from bench.run.place import Place
 
 
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
-    if args.workers != "auto" and args.workers < 1:
-        raise BenchError(f"--workers {args.workers}: must be 1 or more")
+    check_flags(args)
     plan = expand(read_suite(args.suite))
     chosen = select(plan, args.only)
     if not chosen:
         raise BenchError(f"--only '{args.only}' fits no cell; `bench plan` lists them")
-    device = resolve_device(args.device)
-    folder: Path = args.out or Path("runs") / plan.suite
-    store = Store.create_or_open(folder)
-    try:
+    with ExitStack() as stack:
+        cluster = stack.enter_context(joined(args, plan)) if args.scheduler else None
+        device = cluster.device if cluster else resolve_device(args.device)
+        store = Store.create_or_open(args.out or Path("runs") / plan.suite)
+        stack.callback(store.close)
         if args.fresh:
             # Only when the new run can start, and nobody else is at work there.
             check_start(chosen, place_of(args, plan, device))
             store.clear()
         claim(store, plan, device)
-        run_cells(args, plan, chosen, store, device)
+        run_cells(args, plan, chosen, store, device, cluster)
         return finish(store, chosen, quiet=args.quiet)
-    finally:
-        store.close()
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Flags that do not go together.
+
+    Raises:
+        BenchError: one line on them.
+    """
+    if args.scheduler and args.workers is not None:
+        raise BenchError("--workers is for this machine; with --scheduler leave it out")
+    if not args.scheduler and (args.tls_ca or args.tls_cert or args.tls_key):
+        raise BenchError("--tls-ca, --tls-cert and --tls-key need --scheduler tls://HOST:PORT")
+    args.workers = 1 if args.workers is None else args.workers
+    if args.workers != "auto" and args.workers < 1:
+        raise BenchError(f"--workers {args.workers}: must be 1 or more")
+
+
+@contextmanager
+def joined(args: argparse.Namespace, plan: Plan) -> Iterator[Cluster]:
+    """The cluster that --scheduler names, with workers that have this code.
+
+    Raises:
+        BenchError: it cannot be reached or used.
+    """
+    from bench.run import cluster
+
+    certificates = cluster.Certificates(args.tls_ca, args.tls_cert, args.tls_key)
+    targets = [entry.target for entry in plugins_of(plan)]
+    with cluster.joined(args.scheduler, certificates, targets, args.device) as found:
+        yield found
 
 
 def resolve_device(wanted: str) -> str:
@@ -137,7 +167,12 @@ def attack_infos(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def run_cells(
-    args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
+    args: argparse.Namespace,
+    plan: Plan,
+    chosen: Iterable[Cell],
+    store: Store,
+    device: str,
+    cluster: Cluster | None = None,
 ) -> None:
     """Do what is left to do, if anything."""
     from bench.run import executor
@@ -152,20 +187,21 @@ def run_cells(
         return
     place = place_of(args, plan, device)
     notes = check_start(left, place)
-    workers, reason = how_many(args, left, place)
-    code = plugin_code(plan)
+    workers, reason = cluster.size if cluster else how_many(args, left, place)
     session = store.begin(
         provenance.collect(
             plan.suite,
-            device,
+            "cpu" if cluster else device,
             suite_text=plan.text,
-            plugins=code,
+            plugins=plugin_code(plan),
             workers=workers,
             notes=notes,
+            **({"hardware": cluster.hardware} if cluster else {}),
         )
     )
     wanted = len(left)
-    left = executor.borrow_trainings(left, store, session, device)
+    if cluster is None or device == "cpu":  # else it is not this machine that has such a device
+        left = executor.borrow_trainings(left, store, session, device)
     if not args.quiet:
         if len(left) < wanted:
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
@@ -178,8 +214,9 @@ def run_cells(
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
+    engine = cluster.engine(plan.limits, own_data=args.data is None) if cluster else None
     with display(left, len(chosen) - len(left), args.quiet) as watch:
-        executor.run(left, store, session, place, workers, watch, plan.limits)
+        executor.run(left, store, session, place, workers, watch, plan.limits, engine)
     store.end(session)
 
 
@@ -193,8 +230,8 @@ def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tu
     return chosen.count, chosen.reason
 
 
-def plugin_code(plan: Plan) -> dict[str, str]:
-    """Version or source hash of every plugin that the plan uses."""
+def plugins_of(plan: Plan) -> list[Entry]:
+    """Every plugin that the plan uses, sorted."""
     from bench.attacks.base import REGISTRY as ATTACKS
     from bench.measures.base import REGISTRY as MEASURES
     from bench.models.backbones import REGISTRY as BACKBONES
@@ -210,7 +247,13 @@ def plugin_code(plan: Plan) -> dict[str, str]:
         if attack is not None:
             used.add((ATTACKS, attack.name))
     entries = [registry.find(name) for registry, name in used]
-    return {entry.name: _code(entry) for entry in entries if entry.source != "built in"}
+    found = {entry.name: entry for entry in entries if entry.source != "built in"}
+    return [found[name] for name in sorted(found)]
+
+
+def plugin_code(plan: Plan) -> dict[str, str]:
+    """Version or source hash of every plugin that the plan uses."""
+    return {entry.name: _code(entry) for entry in plugins_of(plan)}
 
 
 def _code(entry: Entry) -> str:

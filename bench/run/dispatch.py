@@ -92,7 +92,7 @@ class _Dispatch:
             try:
                 news = self._engine.news.get(timeout=1.0)
             except queue.Empty:
-                continue
+                continue  # a cluster may have more workers now
             if isinstance(news, Over):
                 self._over(news)
             else:
@@ -144,9 +144,11 @@ class _Dispatch:
                 running.failed = event.outcome.error
 
     def _over(self, over: Over) -> None:
-        running = self._running.pop(over.number)
         if over.error is not None and not over.lost:
             raise over.error
+        running = self._running.pop(over.number, None)
+        if running is None:
+            return  # told twice
         if running.cells:
             self._count_loss(running)
         if running.failed is not None:

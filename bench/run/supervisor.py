@@ -26,6 +26,8 @@ Emit = Callable[[Message], None]
 
 # How often limits are looked at, in seconds: memory can grow by gigabytes in one.
 TICK = 0.1
+# ... and whether the unit is still wanted.
+LOOK = 1.0
 # Whoever ends a process with one of these is not the cell.
 _FROM_OUTSIDE = ("SIGKILL", "SIGTERM")
 
@@ -43,7 +45,12 @@ class CellCrashed(Exception):  # noqa: N818
 
 
 def supervise(
-    job: Job, fleet: Fleet, limits: Limits, emit: Emit, place: Mapping[str, Any] | None = None
+    job: Job,
+    fleet: Fleet,
+    limits: Limits,
+    emit: Emit,
+    place: Mapping[str, Any] | None = None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> None:
     """Do a unit's cells, emitting what happens; every cell ends with a message, whatever happens.
 
@@ -53,13 +60,14 @@ def supervise(
         limits: of each cell.
         emit: is called in this thread.
         place: fields of the unit's place that are otherwise here.
+        wanted: whether anybody still waits for the unit; is asked every second at least.
 
     Raises:
-        Stopped: the fleet was stopped.
+        Stopped: the fleet was stopped, or the unit is not wanted any more.
         BenchError: no process can be started.
     """
     with tempfile.TemporaryDirectory(prefix="bench-unit-") as folder:
-        _Supervision(job, fleet, limits, emit, dict(place or {}), Path(folder)).run()
+        _Supervision(job, fleet, limits, emit, dict(place or {}), Path(folder), wanted).run()
 
 
 class _Supervision:
@@ -71,9 +79,10 @@ class _Supervision:
         emit: Emit,
         place: dict[str, Any],
         folder: Path,
+        wanted: Callable[[], bool],
     ) -> None:
         self._job, self._fleet, self._limits, self._emit = job, fleet, limits, emit
-        self._place, self._folder = place, folder
+        self._place, self._folder, self._wanted = place, folder, wanted
         self._todo = list(job.identities)
         self._moved = self._written(job.files)
         self._weights: str | None = None
@@ -120,7 +129,7 @@ class _Supervision:
         child.send(order)
         looked = time.monotonic()
         while True:
-            found = child.receive(TICK if self._limits else 60.0)
+            found = child.receive(TICK if self._limits else LOOK)
             if found == OVER:
                 break
             if found is not None:
@@ -145,6 +154,8 @@ class _Supervision:
         self._emit(found)
 
     def _check(self, child: Child) -> None:
+        if not self._wanted():
+            raise Stopped
         limits, spent = self._limits, time.monotonic() - self._clock
         if limits.seconds is not None and spent > limits.seconds:
             raise CellTimeout(f"took over {time_text(limits.seconds)} (the suite's `timeout`)")
