@@ -94,10 +94,17 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=_workers,
-        default=1,
         metavar="N",
         help="processes side by side, or auto: as many as cores and memory allow (default: 1)",
     )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="run on a dask cluster: tcp://HOST:PORT or tls://HOST:PORT (docs/cluster.md)",
+    )
+    for what, file in (("ca", "authority"), ("cert", "certificate"), ("key", "private key")):
+        text = f"of a tls:// scheduler: PEM file of the {file} (default: dask's configuration)"
+        parser.add_argument(f"--tls-{what}", type=Path, metavar="FILE", help=text)
     parser.add_argument("--download", action="store_true", help="fetch missing data sets")
     parser.add_argument("--retry", choices=["failed"], help="try failed cells again")
     parser.add_argument("--fresh", action="store_true", help="discard what the run has so far")

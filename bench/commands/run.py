@@ -6,7 +6,8 @@ import argparse
 import errno
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ from bench.store.files import write_whole
 from bench.store.outcome import error_text
 
 if TYPE_CHECKING:
+    from bench.run.cluster import Cluster
     from bench.run.events import Event
     from bench.run.place import Place
     from leaderboard.results import Results
@@ -45,20 +47,22 @@ UNWRITABLE = {
 
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
-    if args.workers != "auto" and args.workers < 1:
-        raise BenchError(f"--workers {args.workers}: must be 1 or more")
     from bench.run.place import forget_datasets
     from bench.run.redo import redo_damaged
 
+    check_flags(args)
     forget_datasets()
     plan = expand(read_suite(args.suite))
     chosen = select(plan, args.only)
     if not chosen:
         raise BenchError(f"--only '{args.only}' fits no cell; `bench plan` lists them")
-    device = resolve_device(args.device)
     folder: Path = args.out or Path("runs") / plan.suite
-    store = Store.create_or_open(folder)
-    try:
+    with ExitStack() as stack:
+        cluster = stack.enter_context(joined(args, plan)) if args.scheduler else None
+        device = cluster.device if cluster else resolve_device(args.device)
+        store = Store.create_or_open(folder)
+        stack.callback(store.close)
+        stack.enter_context(told_if_unwritable(folder))
         if args.fresh:
             # Only when the new run can start, and nobody else is at work there.
             check_start(chosen, place_of(args, plan, device))
@@ -66,20 +70,60 @@ def main(args: argparse.Namespace) -> int:
         for table in store.forget_broken_tables():
             print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device)
-        run_cells(args, plan, chosen, store, device)
-        found = redo_damaged(
-            chosen, store, lambda again: run_cells(args, plan, again, store, device)
-        )
-        return finish(store, chosen, found, quiet=args.quiet)
-    except OSError as error:  # of cells these are outcomes; what is left is the run directory
+
+        def again(cells: Iterable[Cell]) -> None:
+            run_cells(args, plan, cells, store, device, cluster)
+
+        again(chosen)
+        return finish(store, chosen, redo_damaged(chosen, store, again), quiet=args.quiet)
+
+
+@contextmanager
+def told_if_unwritable(folder: Path) -> Iterator[None]:
+    """A full or failing disk as one line; of cells, such errors are outcomes.
+
+    Raises:
+        BenchError: the run directory cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
         raise BenchError(
             f"{folder}: cannot be written: {error}; what was finished is kept: make room and run "
             "the same command again"
         ) from None
-    finally:
-        store.close()
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Flags that do not go together.
+
+    Raises:
+        BenchError: one line on them.
+    """
+    if args.scheduler and args.workers is not None:
+        raise BenchError("--workers is for this machine; with --scheduler leave it out")
+    if not args.scheduler and (args.tls_ca or args.tls_cert or args.tls_key):
+        raise BenchError("--tls-ca, --tls-cert and --tls-key need --scheduler tls://HOST:PORT")
+    args.workers = 1 if args.workers is None else args.workers
+    if args.workers != "auto" and args.workers < 1:
+        raise BenchError(f"--workers {args.workers}: must be 1 or more")
+
+
+@contextmanager
+def joined(args: argparse.Namespace, plan: Plan) -> Iterator[Cluster]:
+    """The cluster that --scheduler names, with workers that have this code.
+
+    Raises:
+        BenchError: it cannot be reached or used.
+    """
+    from bench.run import cluster
+
+    certificates = cluster.Certificates(args.tls_ca, args.tls_cert, args.tls_key)
+    targets = [entry.target for entry in plugins_of(plan)]
+    with cluster.joined(args.scheduler, certificates, targets, args.device) as found:
+        yield found
 
 
 def resolve_device(wanted: str) -> str:
@@ -168,7 +212,12 @@ def attack_infos(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def run_cells(
-    args: argparse.Namespace, plan: Plan, chosen: Iterable[Cell], store: Store, device: str
+    args: argparse.Namespace,
+    plan: Plan,
+    chosen: Iterable[Cell],
+    store: Store,
+    device: str,
+    cluster: Cluster | None = None,
 ) -> None:
     """Do what is left to do, if anything."""
     from bench.observe.log import RunLog
@@ -185,20 +234,21 @@ def run_cells(
     place = place_of(args, plan, device)
     notes = check_start(left, place)
     place = contents.pinned(left, place, store)
-    workers, reason = how_many(args, left, place)
-    code = plugin_code(plan)
+    workers, reason = cluster.size if cluster else how_many(args, left, place)
     session = store.begin(
         provenance.collect(
             plan.suite,
-            device,
+            "cpu" if cluster else device,
             suite_text=plan.text,
-            plugins=code,
+            plugins=plugin_code(plan),
             workers=workers,
             notes=notes,
+            **({"hardware": cluster.hardware} if cluster else {}),
         )
     )
     wanted = len(left)
-    left = executor.borrow_trainings(left, store, session, place)
+    if cluster is None or device == "cpu":  # else it is not this machine that has such a device
+        left = executor.borrow_trainings(left, store, session, place)
     if not args.quiet:
         if len(left) < wanted:
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
@@ -218,8 +268,9 @@ def run_cells(
         log(event)
         shown(event)
 
+    engine = cluster.engine(plan.limits, own_data=args.data is None) if cluster else None
     with shown, log:
-        executor.run(left, store, session, place, workers, watch)
+        executor.run(left, store, session, place, workers, watch, plan.limits, engine)
     store.end(session)
 
 
@@ -233,8 +284,8 @@ def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tu
     return chosen.count, chosen.reason
 
 
-def plugin_code(plan: Plan) -> dict[str, str]:
-    """Version or source hash of every plugin that the plan uses."""
+def plugins_of(plan: Plan) -> list[Entry]:
+    """Every plugin that the plan uses, sorted."""
     from bench.attacks.base import REGISTRY as ATTACKS
     from bench.measures.base import REGISTRY as MEASURES
     from bench.models.backbones import REGISTRY as BACKBONES
@@ -250,7 +301,13 @@ def plugin_code(plan: Plan) -> dict[str, str]:
         if attack is not None:
             used.add((ATTACKS, attack.name))
     entries = [registry.find(name) for registry, name in used]
-    return {entry.name: _code(entry) for entry in entries if entry.source != "built in"}
+    found = {entry.name: entry for entry in entries if entry.source != "built in"}
+    return [found[name] for name in sorted(found)]
+
+
+def plugin_code(plan: Plan) -> dict[str, str]:
+    """Version or source hash of every plugin that the plan uses."""
+    return {entry.name: _code(entry) for entry in plugins_of(plan)}
 
 
 def _code(entry: Entry) -> str:

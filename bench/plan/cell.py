@@ -61,6 +61,19 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one cell may take: wall seconds, and bytes of resident memory (of its process and that
+    one's children, PyTorch included). Not part of a cell's identity, for no result depends on it.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.seconds is not None or self.memory is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All cells of a suite, in order: each training before what measures it. `notes` are
     sentences on how it is measured."""
@@ -70,3 +83,4 @@ class Plan:
     text: str
     cells: tuple[Cell, ...]
     notes: tuple[str, ...] = ()
+    limits: Limits = Limits()

@@ -13,7 +13,7 @@ from bench.data.sources import OwnData, find
 from bench.measures import base as measures
 from bench.models import stages
 from bench.models.backbones import REGISTRY as BACKBONES
-from bench.plan.cell import Cell, Plan, Training, weights_path
+from bench.plan.cell import Cell, Limits, Plan, Training, weights_path
 from bench.plan.check import CheckedSuite
 from bench.suite.recipe import Recipe
 from bench.suite.schema import BackboneRef, DatasetRef, MeasureRef, Suite
@@ -56,7 +56,8 @@ def expand(checked: CheckedSuite) -> Plan:
                 )
             )
     notes = tuple(dict.fromkeys(_notes(checked.suite)))
-    return Plan(checked.suite.name, checked.base, checked.text, tuple(cells), notes)
+    limits = Limits(checked.suite.timeout, checked.suite.memory)
+    return Plan(checked.suite.name, checked.base, checked.text, tuple(cells), notes, limits)
 
 
 def _parts(suite: Suite) -> Iterator[Part]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError
-from bench.plan.cell import Cell
+from bench.plan.cell import Cell, Limits
 from bench.run.events import CellFinished, CellPart, Event
 from bench.store import parts
 from bench.store.database import Store
 
 if TYPE_CHECKING:
+    from bench.run.engine import Engine
     from bench.run.place import Place
     from bench.run.unit import Unit
 
@@ -95,16 +90,25 @@ def carried_on(cells: Iterable[Cell], folder: Path) -> dict[str, int]:
 
 
 def run(
-    cells: list[Cell], store: Store, session: int, place: Place, workers: int, watch: Watch
+    cells: list[Cell],
+    store: Store,
+    session: int,
+    place: Place,
+    workers: int,
+    watch: Watch,
+    limits: Limits | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """Do the cells and record each as soon as it is finished.
 
-    With several workers, exclusive cells (timings) wait until the others are done and then
-    run in this process alone.
+    One worker without limits does them in this process; else they are done in others, by an
+    `engine` if one is given. There, exclusive cells (timings) wait until the others are done and
+    then run one at a time.
 
     Raises:
-        BenchError: a worker process died; what was finished is recorded.
+        BenchError: a worker cannot be started or used; what was finished is recorded.
     """
+    limits = limits or Limits()
 
     def handle(event: Event) -> None:
         if isinstance(event, CellFinished):
@@ -115,18 +119,18 @@ def run(
             parts.keep(store.folder, event.cell.identity, event.name, event.arrays)
         watch(event)
 
-    if workers == 1:
+    if engine is None and workers == 1 and not limits:
         _run_here(units(cells, store), place, handle)
         return
-    shared = [cell for cell in cells if not cell.exclusive]
-    _run_pool(units(shared, store), place, workers, handle)
-    statuses = store.statuses()
-    alone = [
-        cell
-        for cell in cells
-        if cell.exclusive and statuses.get(cell.training.identity) != "failed"
-    ]
-    _run_here(units(alone, store), place, handle)
+    if engine is None:
+        from bench.run.engine import LocalEngine
+
+        engine = LocalEngine(workers, limits)
+    try:
+        _run_there(cells, store, place, engine, handle)
+    finally:
+        # Also at Ctrl-C or a full disk: do not wait for trainings that nobody will record.
+        engine.close()
 
 
 def _run_here(found: list[Unit], place: Place, handle: Watch) -> None:
@@ -136,57 +140,24 @@ def _run_here(found: list[Unit], place: Place, handle: Watch) -> None:
         execute(unit, place, handle)
 
 
-def _run_pool(found: list[Unit], place: Place, workers: int, handle: Watch) -> None:
-    """Run units in fresh processes; their events come back through one queue."""
-    if not found:
-        return
-    import dataclasses
+def _run_there(
+    cells: list[Cell], store: Store, place: Place, engine: Engine, handle: Watch
+) -> None:
+    from bench.run.dispatch import dispatch
 
-    place = dataclasses.replace(place, threads=max(1, (os.cpu_count() or 1) // workers))
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        events: queue.Queue[Event] = manager.Queue()
-        with ProcessPoolExecutor(min(workers, len(found)), mp_context=context) as pool:
-            futures = [pool.submit(_work, unit, place, events) for unit in found]
-            try:
-                for event in _events(futures, events):
-                    handle(event)
-            except BaseException:
-                # Ctrl-C, or a full disk: do not wait for trainings that nobody will record.
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    def weights(identity: str) -> Path:
+        return store.folder / store.file_of(identity, "weights")
 
-
-def _events(futures: list[Future[None]], events: queue.Queue[Event]) -> Iterator[Event]:
-    """Yield events until all futures are done and the queue is empty."""
-    pending = True
-    while pending:
-        pending = not all(future.done() for future in futures)
-        try:
-            while True:
-                yield events.get(timeout=0.2 if pending else 0.01)
-        except queue.Empty:
-            continue
-    for future in futures:
-        try:
-            future.result()
-        except BrokenProcessPool:
-            raise BenchError(
-                "a worker process died (killed, out of memory, or a crash in native code); "
-                "what was finished is kept: run the same command again"
-            ) from None
-
-
-def _work(unit: Unit, place: Place, events: queue.Queue[Event]) -> None:
-    """In the worker process."""
-    import signal
-
-    from bench.run.unit import execute
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    execute(unit, place, events.put)
+    shared = [cell for cell in cells if not cell.exclusive]
+    dispatch(units(shared, store), engine, place, handle, weights)
+    statuses = store.statuses()
+    alone = [
+        cell
+        for cell in cells
+        if cell.exclusive and statuses.get(cell.training.identity) != "failed"
+    ]
+    engine.rest()
+    dispatch(units(alone, store), engine, place, handle, weights, alone=True)
 
 
 def borrow_trainings(cells: list[Cell], store: Store, session: int, place: Place) -> list[Cell]:

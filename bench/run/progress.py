@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -66,8 +67,9 @@ class Estimate:
     """
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        self._left = {cell.identity: self._kinds(cell) for cell in cells}
-        self._seen: dict[tuple[str, ...], list[float]] = {}
+        # Counts and sums by kind: what a cell costs must not grow with the number of cells.
+        self._left = Counter(self._kinds(cell) for cell in cells)
+        self._seen: dict[tuple[str, ...], tuple[float, int]] = {}
         self._started = time.perf_counter()
         self._spent = 0.0
 
@@ -79,19 +81,23 @@ class Estimate:
 
     def finished(self, cell: Cell, seconds: float) -> None:
         """Note a finished cell."""
-        self._left.pop(cell.identity, None)
+        kinds = self._kinds(cell)
+        self._left[kinds] -= 1
+        if self._left[kinds] <= 0:
+            del self._left[kinds]
         self._spent += seconds
-        for kind in self._kinds(cell):
-            self._seen.setdefault(kind, []).append(seconds)
+        for kind in kinds:
+            total, count = self._seen.get(kind, (0.0, 0))
+            self._seen[kind] = total + seconds, count + 1
 
     def seconds_left(self) -> float | None:
         """Wall seconds left at the present pace; None before the first cell is over."""
         if not self._seen or not self._spent:
             return None
         work = 0.0
-        for kinds in self._left.values():
-            known = next(self._seen[kind] for kind in kinds if kind in self._seen)
-            work += sum(known) / len(known)
+        for kinds, left in self._left.items():
+            total, count = next(self._seen[kind] for kind in kinds if kind in self._seen)
+            work += left * total / count
         pace = (time.perf_counter() - self._started) / self._spent
         return work * min(1.0, pace)
 
@@ -214,7 +220,7 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         identity = event.cell.identity
-        if isinstance(event, CellStarted):
+        if isinstance(event, CellStarted) and identity not in self._tasks:
             self._tasks[identity] = self._now.add_task(event.cell.name, total=100, note="")
         elif isinstance(event, CellProgress) and identity in self._tasks:
             note = event.text or f"{event.share:.0%}"

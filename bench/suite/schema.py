@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
 
+from bench.suite import units
 from bench.suite.recipe import Number, Recipe, RecipeKeys, Strict, Whole
 from bench.suite.words import shown
 
@@ -197,7 +198,11 @@ class GateThreshold(Strict):
 
 
 class Suite(Strict):
-    """datasets x backbones x variants x seeds, one recipe with overrides, and what to measure."""
+    """datasets x backbones x variants x seeds, one recipe with overrides, and what to measure.
+
+    `timeout` (seconds, or text like `30m`) and `memory` (like `8GiB`, resident memory of the
+    process and its children, PyTorch itself included) are what one cell may take.
+    """
 
     name: str
     description: str = ""
@@ -209,6 +214,8 @@ class Suite(Strict):
     overrides: tuple[Override, ...] = ()
     measures: tuple[MeasureRef, ...]
     gate: dict[str, GateThreshold] = Field(default_factory=dict)
+    timeout: Annotated[float, BeforeValidator(units.seconds)] | None = None
+    memory: Annotated[int, BeforeValidator(units.size)] | None = None
 
     @field_validator("name")
     @classmethod

@@ -1,0 +1,91 @@
+"""Where units are done: threads that supervise processes here, or (`bench.run.cluster`) elsewhere.
+
+An engine takes numbered jobs and puts what happens into `news`, in order for each job.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bench.plan.cell import Limits
+from bench.run import wire
+from bench.run.fleet import Fleet, Stopped
+from bench.run.supervisor import supervise
+
+if TYPE_CHECKING:
+    from bench.run.place import Place
+    from bench.run.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A job is over; every message of it has been given. `lost`: the worker died under it, so
+    some cells may be missing. `error`: what ended it and must end the run."""
+
+    number: int
+    lost: bool = False
+    error: BaseException | None = None
+
+
+News = tuple[int, wire.Message] | Over
+
+
+class Engine(Protocol):
+    """Does jobs side by side. `slots` of them at once (a cluster's number may change)."""
+
+    news: queue.SimpleQueue[News]
+
+    @property
+    def slots(self) -> int: ...
+
+    def submit(self, number: int, unit: Unit, place: Place, alone: bool) -> None:
+        """Start a job, as soon as there is room; `alone` with all cores of its machine."""
+
+    def rest(self) -> None:
+        """Let go of what only many jobs at once need."""
+
+    def close(self) -> None:
+        """End everything at once."""
+
+
+class LocalEngine:
+    """Processes on this machine, each supervised by a thread."""
+
+    def __init__(self, workers: int, limits: Limits) -> None:
+        self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self.slots = workers
+        self._limits, self._fleet = limits, Fleet()
+        self._pool = ThreadPoolExecutor(workers, "supervisor")
+
+    def submit(self, number: int, unit: Unit, place: Place, alone: bool) -> None:
+        job = wire.job(unit, place)
+        threads = 0 if alone else max(1, (os.cpu_count() or 1) // self.slots)
+        future = self._pool.submit(self._do, number, job, threads)
+        future.add_done_callback(lambda done: self.news.put(_over(number, done)))
+
+    def _do(self, number: int, job: wire.Job, threads: int) -> None:
+        supervise(
+            job,
+            self._fleet,
+            self._limits,
+            lambda message: self.news.put((number, message)),
+            {"threads": threads},
+        )
+
+    def rest(self) -> None:
+        self._fleet.keep(1)
+
+    def close(self) -> None:
+        self._fleet.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _over(number: int, done: Future[None]) -> Over:
+    if done.cancelled():
+        return Over(number, lost=True)
+    error = done.exception()
+    return Over(number, lost=isinstance(error, Stopped), error=error)

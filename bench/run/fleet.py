@@ -1,0 +1,89 @@
+"""The child processes of one driver or cluster worker: kept for the next unit, ended together."""
+
+from __future__ import annotations
+
+import threading
+
+from bench.errors import BenchError
+from bench.run.process import Child, ChildDied
+
+_STARTS = 3
+
+
+class Stopped(Exception):  # noqa: N818  (an event, not a mistake)
+    """The run is being broken off: no process is to be had any more."""
+
+
+class Fleet:
+    """Hands out idle processes, or new ones; usable from several threads."""
+
+    def __init__(self) -> None:
+        self._idle: list[Child] = []
+        self._busy: set[Child] = set()
+        self._lock = threading.Lock()
+        self.stopped = False
+
+    def take(self, fresh: bool = False, memory: int | None = None) -> Child:
+        """A process that is ready; a new one if `fresh`, or if what an idle one has kept from
+        earlier units is more than half of `memory` bytes.
+
+        Raises:
+            Stopped: the fleet was stopped. BenchError: no process can be started.
+        """
+        while not fresh and (child := self._an_idle_one()) is not None:
+            if memory is None or child.memory() <= memory / 2:
+                return child
+            self.discard(child)
+        for _ in range(_STARTS):
+            child = Child()
+            with self._lock:
+                self._busy.add(child)
+            if self.stopped:
+                self.discard(child)
+                raise Stopped
+            try:
+                child.start_up()
+                return child
+            except ChildDied:
+                how = child.how_it_ended()
+                self.discard(child)
+        if self.stopped:
+            raise Stopped
+        raise BenchError(f"a worker process {how} before it could begin, {_STARTS} times")
+
+    def _an_idle_one(self) -> Child | None:
+        with self._lock:
+            if self.stopped:
+                raise Stopped
+            if not self._idle:
+                return None
+            child = self._idle.pop()
+            self._busy.add(child)
+            return child
+
+    def give_back(self, child: Child) -> None:
+        """Keep it for the next unit."""
+        with self._lock:
+            self._busy.discard(child)
+            self._idle.append(child)
+
+    def discard(self, child: Child) -> None:
+        """End a process that was taken."""
+        child.kill()
+        with self._lock:
+            self._busy.discard(child)
+
+    def keep(self, count: int) -> None:
+        """End idle processes beyond `count`."""
+        with self._lock:
+            beyond, self._idle = self._idle[count:], self._idle[:count]
+        for child in beyond:
+            child.kill()
+
+    def stop(self) -> None:
+        """End every process at once; those who wait for one of them are told `ChildDied`."""
+        with self._lock:
+            self.stopped = True
+            for child in self._busy:
+                child.end()
+        self.keep(0)

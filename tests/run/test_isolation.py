@@ -1,0 +1,226 @@
+"""A cell that crashes, hangs or eats memory fails alone, whatever it does to its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.cli import main
+
+Tiny = Callable[..., Path]
+
+MEASURES = '''
+"""Measures that are bad in ways no `except` can catch."""
+import ctypes, os, signal, subprocess, sys, time
+
+def fine(context):
+    return {"value": 1.0}
+
+def fine_too(context):
+    return {"value": 2.0}
+
+def segfault(context):
+    ctypes.string_at(0)
+
+def exits(context):
+    os._exit(3)
+
+def hangs(context):
+    time.sleep(600)
+
+def hangs_in_native_code(context):
+    ctypes.PyDLL(None).sleep(600)  # and keeps the interpreter locked
+
+def hog(context):
+    kept = []
+    while True:
+        kept.append(bytearray(os.urandom(1)) * (64 << 20))
+        time.sleep(0.02)
+
+def starts_a_hog(context):
+    code = "x = b'x' * (3 << 30); import time; time.sleep(600)"
+    subprocess.run([sys.executable, "-c", code])
+
+def dies_once(context):
+    if not os.path.exists("died"):
+        open("died", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"value": 3.0}
+
+def dies_with_others(context):
+    """Only in a process that has done other cells."""
+    if "tiny_measures_seen" in sys.modules:
+        os._exit(5)
+    return {"value": 4.0}
+
+def marks(context):
+    sys.modules["tiny_measures_seen"] = os
+    return {"value": 5.0}
+'''
+
+NETS = '''
+"""A network whose training takes the process down."""
+import os
+from torch import nn
+from tiny_nets import linear
+
+def deadly(in_chans, num_classes):
+    os.abort()
+'''
+
+
+def with_measures(tiny: Tiny, *measures: str, more: str = "") -> Path:
+    """The tiny suite with the measures of this file in the given order."""
+    names = "".join(f"  - 'tiny_measures:{name}'\n" for name in measures)
+    path = tiny(("  - accuracy\n", f"  - accuracy\n{names}"))
+    path.write_text(more + path.read_text(encoding="utf-8"), encoding="utf-8")
+    (path.parent / "tiny_measures.py").write_text(MEASURES, encoding="utf-8")
+    (path.parent / "deadly_nets.py").write_text(NETS, encoding="utf-8")
+    return path
+
+
+def outcomes(run: Path = Path("runs/tiny")) -> dict[str, str]:
+    """`done`, or the class of the error and its message, by the cell's title."""
+    try:
+        with sqlite3.connect(f"file:{run / 'results.sqlite'}?mode=ro", uri=True) as db:
+            rows = db.execute("SELECT name, status, error_kind, error FROM cells").fetchall()
+    except sqlite3.OperationalError:  # not created yet
+        return {}
+    return {
+        name.partition("seed0/")[2]: "done" if status == "done" else f"{kind}: {error}"
+        for name, status, kind, error in rows
+    }
+
+
+def failed(run: Path = Path("runs/tiny")) -> dict[str, str]:
+    return {
+        name.removeprefix("tiny_measures:"): text
+        for name, text in outcomes(run).items()
+        if text != "done"
+    }
+
+
+def test_crashes_take_down_their_own_cell(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = with_measures(tiny, "fine", "segfault", "exits", "fine_too")
+    assert main(["run", str(suite), "--workers", "2"]) == 1
+    assert failed() == {
+        "segfault": "CellCrashed: its process was killed by SIGSEGV",
+        "exits": "CellCrashed: its process ended by itself with exit code 3",
+    }
+    assert len(outcomes()) == 7
+    error = capsys.readouterr().err
+    assert "2 cells failed:" in error
+    assert "seed0/segfault: CellCrashed: its process was killed by SIGSEGV" in error
+    log = Path("runs/tiny/failures.log").read_text(encoding="utf-8")
+    assert "Fatal Python error: Segmentation fault" in log
+    assert "in segfault" in log
+    page = Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+    assert "CellCrashed: its process was killed by SIGSEGV" in page
+
+
+@pytest.mark.slow
+def test_a_limit_alone_isolates_too(tiny: Tiny) -> None:
+    suite = with_measures(
+        tiny, "hangs", "hangs_in_native_code", "fine", more="timeout: 8\nmemory: 64GiB\n"
+    )
+    assert main(["run", str(suite)]) == 1
+    said = "CellTimeout: took over 8 s (the suite's `timeout`)"
+    assert failed() == {"hangs": said, "hangs_in_native_code": said}
+    log = Path("runs/tiny/failures.log").read_text(encoding="utf-8")
+    assert "in hangs\n" in log
+    assert "in hangs_in_native_code\n" in log
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_all_processes_of_a_cell(tiny: Tiny) -> None:
+    suite = with_measures(tiny, "hog", "starts_a_hog", "fine", more="memory: 2GiB\n")
+    assert main(["run", str(suite), "--workers", "1"]) == 1
+    assert set(failed()) == {"hog", "starts_a_hog"}
+    for text in failed().values():
+        assert text.startswith("CellOutOfMemory: took ")
+        assert text.endswith("GiB, over 2 GiB (the suite's `memory`)")
+
+
+@pytest.mark.slow
+def test_who_dies_of_something_else_is_tried_again(tiny: Tiny) -> None:
+    suite = with_measures(tiny, "dies_once", "marks", "dies_with_others", "fine")
+    assert main(["run", str(suite), "--workers", "2"]) == 0
+    assert failed() == {}
+
+
+@pytest.mark.slow
+def test_a_deadly_training_fails_what_needs_it(tiny: Tiny) -> None:
+    suite = with_measures(tiny, "fine")
+    text = suite.read_text(encoding="utf-8")
+    both = "['deadly_nets:deadly', 'tiny_nets:linear']"
+    suite.write_text(text.replace("[tiny_nets:linear]", both), encoding="utf-8")
+    assert main(["run", str(suite), "--workers", "2"]) == 1
+    with sqlite3.connect("runs/tiny/results.sqlite") as db:
+        rows = dict(db.execute("SELECT name, error FROM cells").fetchall())
+    assert len(rows) == 8
+    died = "its process was killed by SIGABRT"
+    for name, error in rows.items():
+        if "/linear/" in name:
+            assert error is None
+        else:
+            assert error == (died if name.endswith("/train") else f"its training failed: {died}")
+
+
+@pytest.mark.slow
+def test_failed_cells_are_tried_again_when_the_cause_is_mended(tiny: Tiny) -> None:
+    suite = with_measures(tiny, "hangs", more="timeout: 8\n")
+    assert main(["run", str(suite), "--workers", "2"]) == 1
+    before = outcomes()
+    assert main(["run", str(suite), "--workers", "2"]) == 1
+    assert outcomes() == before
+    text = suite.read_text(encoding="utf-8").replace("timeout: 8\n", "timeout: 1m\n")
+    suite.write_text(text.replace("hangs", "fine"), encoding="utf-8")
+    assert main(["run", str(suite), "--workers", "2", "--retry", "failed"]) == 0
+
+
+def start(suite: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(suite.parent), *sys.path])}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", str(suite), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=suite.parent,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def children_at_work(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert process.poll() is None, process.communicate()
+        found = psutil.Process(process.pid).children(recursive=True)
+        if len(found) >= count and "accuracy" in outcomes():
+            time.sleep(0.5)
+            return found
+        time.sleep(0.05)
+    raise AssertionError("no child processes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("measure", ["hangs", "hangs_in_native_code"])
+def test_no_process_outlives_the_driver(tiny: Tiny, number: int, measure: str) -> None:
+    suite = with_measures(tiny, measure)
+    process = start(suite, "--workers", "2")
+    children = children_at_work(process, 1)
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert outcomes()["accuracy"] == "done"
