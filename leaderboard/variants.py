@@ -1,0 +1,124 @@
+"""Every variant against the bottom-up network of the same backbone: how far apart, and how sure.
+
+Seeds are paired, of robustness images too. Variances are pooled over the comparisons of a metric
+(a moderated t-test), p-values corrected over the whole board.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaderboard.curves import by_attack, by_net, limit
+from leaderboard.results import Better, Results
+from leaderboard.robustness import BASELINE, align
+from leaderboard.statistics.moderated import fit, moderated
+from leaderboard.statistics.multiplicity import corrected
+from leaderboard.statistics.uncertainty import image_part, of_seeds
+from leaderboard.statistics.verdict import Compared, Verdict, decide
+from leaderboard.summary import Key, by_seed
+
+Floats = NDArray[np.float64]
+
+AREA = "area"
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A variant's number less the baseline's, in the metric's unit."""
+
+    key: Key
+    compared: Compared
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Differences by seed, and the part of the variance of their mean that images have."""
+
+    key: Key
+    better: Better
+    gaps: Floats
+    images: float = 0.0
+
+
+def against_baseline(results: Results, baseline: str = BASELINE) -> list[Against]:
+    """Compare all headline metrics that have a direction, and the area under each attack's curve of
+    accuracy (in points, up to the limit of its figure).
+
+    Two seeds in common are needed; comparisons with fewer, or with infinite values, are left out.
+    """
+    drafts = [*_numbers(results, baseline), *_areas(results, baseline)]
+    found = [_compared(draft, drafts) for draft in drafts]
+    adjusted = corrected([one.p_value for one in found])
+    made = []
+    for draft, one, p_value in zip(drafts, found, adjusted, strict=True):
+        done = replace(one, corrected=p_value)
+        made.append(Against(draft.key, done, decide(done, draft.better)))
+    return made
+
+
+def _numbers(results: Results, baseline: str) -> Iterator[_Draft]:
+    table = by_seed(results.rows)
+    for key, seeds in table.items():
+        info = results.metrics.get((key.measure, key.metric))
+        base = table.get(key._replace(variant=baseline))
+        if info is None or not info.headline or info.better == "neither" or base is None:
+            continue
+        gaps = _gaps(seeds, base)
+        if key.variant != baseline and len(gaps) > 1 and np.isfinite(gaps).all():
+            yield _Draft(key, info.better, gaps)
+
+
+def _gaps(mine: Mapping[int, float], base: Mapping[int, float]) -> Floats:
+    seeds = sorted(set(mine) & set(base))
+    with np.errstate(invalid="ignore"):  # of two infinities, which is left out
+        return np.array([mine[seed] for seed in seeds], dtype=np.float64) - np.array(
+            [base[seed] for seed in seeds], dtype=np.float64
+        )
+
+
+def _areas(results: Results, baseline: str) -> Iterator[_Draft]:
+    for dataset in dict.fromkeys(sample.dataset for sample in results.samples):
+        for attack, some in by_attack(results.samples, dataset).items():
+            end = limit(some, results.attacks.get(attack))
+            nets = {net: align(seeds) for net, seeds in by_net(some).items()}
+            for (backbone, variant), mine in nets.items():
+                base = nets.get((backbone, baseline))
+                if variant == baseline or base is None:
+                    continue
+                seeds = sorted(set(mine.seeds) & set(base.seeds))
+                images = sorted(set(mine.images) & set(base.images))
+                if len(seeds) < 2 or not images:
+                    continue
+                one, other = (
+                    100.0 * np.minimum(side.l2[_rows(side.seeds, seeds)], end) / end
+                    for side in (mine, base)
+                )
+                table = one[:, _rows(mine.images, images)] - other[:, _rows(base.images, images)]
+                key = Key(dataset, backbone, variant, f"robustness/{attack}", AREA)
+                yield _Draft(key, "higher", table.mean(1), image_part(table))
+
+
+def _rows(there: tuple[int, ...], wanted: list[int]) -> list[int]:
+    place = {number: row for row, number in enumerate(there)}
+    return [place[number] for number in wanted]
+
+
+def _compared(draft: _Draft, drafts: list[_Draft]) -> Compared:
+    """With a p-value that is not corrected yet."""
+    alike = [other.gaps for other in drafts if other.key[3:] == draft.key[3:]]
+    freedoms = [len(gaps) - 1 for gaps in alike]
+    prior = fit([float(gaps.var(ddof=1)) for gaps in alike], freedoms)
+    # Its own variance is among those that the prior comes from; alone, it is Student's t.
+    found = of_seeds(draft.gaps)
+    if len(alike) > 1:
+        found = moderated(found, prior, len(draft.gaps), sum(freedoms))
+    found = replace(found, images=draft.images)
+    sd = float(draft.gaps.std(ddof=1))
+    p_value = found.p_value()
+    effect = found.mean / sd if sd else None
+    return Compared(found.mean, *found.interval(), effect, p_value, p_value, len(draft.gaps))

@@ -1,0 +1,228 @@
+"""The rules of the gate, one by one, on runs drawn from real networks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from simulated import drawn, lost, slower, ten_seeds
+
+from bench.cli import main
+from leaderboard.gate.baseline import Baseline, dumps, loads
+from leaderboard.gate.benchmarks import judge_benchmarks
+from leaderboard.gate.compare import compare
+from leaderboard.gate.finding import Exit, Finding, Status
+from leaderboard.gate.judge import judge
+from leaderboard.gate.measured import Attacked, Machine, Measured, Trained
+from leaderboard.gate.noise import noise
+from leaderboard.gate.thresholds import Threshold
+from leaderboard.statistics.verdict import Verdict
+
+ROOT = Path(__file__).parents[2]
+SPEED = "efficiency/images_per_second"
+
+
+def finding(run: Measured, baseline: Baseline, name: str, variant: str = "td") -> Finding:
+    found = judge(run, baseline).findings
+    return next(
+        f for f in found if f"{f.key.measure}/{f.key.metric}" == name and f.key.variant == variant
+    )
+
+
+@pytest.fixture
+def pair() -> tuple[Baseline, Measured]:
+    return drawn(np.random.default_rng(4), 5)
+
+
+def test_a_baseline_is_read_as_it_was_written() -> None:
+    text = dumps(ten_seeds())
+    assert dumps(loads(text, "x")) == text
+
+
+def test_the_committed_baseline_is_of_the_quickstart() -> None:
+    path = ROOT / "leaderboard" / "baselines" / "quickstart.json"
+    kept = loads(path.read_text(encoding="utf-8"), str(path))
+    assert kept.measured.suite == "quickstart"
+    assert judge(kept.measured, kept).exit is Exit.PASS  # the same again is no loss
+    suite = yaml.safe_load((ROOT / "suites" / "quickstart.yaml").read_text(encoding="utf-8"))
+    assert kept.measured.experiment["seeds"] == suite["seeds"]
+    assert {k: kept.measured.experiment["recipe"][k] for k in suite["recipe"]} == suite["recipe"]
+
+
+def test_speeds_are_compared_on_like_hardware_only(pair: tuple[Baseline, Measured]) -> None:
+    baseline, run = pair
+    slow = replace(slower(0.2)(run), machine=Machine("Another CPU, 4 cores; 8 GiB", "cpu", "2.9"))
+    found = finding(slow, baseline, SPEED)
+    assert found.status is Status.NOT_COMPARED
+    assert "Another CPU, 4 cores" in found.reason
+    reference = {SPEED: Threshold(reference="fashion-mnist-mini/lenet_fc/bu")}
+    with_reference = replace(baseline, thresholds=reference)
+    assert finding(slow, with_reference, SPEED).status is Status.PASS  # both alike
+    one = replace(slower(0.3, ("td",))(run), machine=slow.machine)
+    assert finding(one, with_reference, SPEED).status is Status.REGRESSION
+
+
+def test_memory_beside_the_processor_does_not_make_it_another() -> None:
+    one, two = (Machine(f"CPU, 2 cores; {n} GiB", "cpu", "2.9") for n in (8, 24))
+    assert not one.differs(two)
+    assert "torch" in one.differs(replace(one, torch="3.0"))
+
+
+def test_a_busy_machine_says_nothing_of_speed(pair: tuple[Baseline, Measured]) -> None:
+    baseline, run = pair
+    key = next(k for k in run.numbers if k.metric == "images_per_second" and k.variant == "td")
+    load = replace(run.numbers[key], better="neither", values=dict.fromkeys(range(5), 40.0))
+    busy = replace(run, numbers={**run.numbers, key._replace(metric="other_load"): load})
+    found = finding(busy, baseline, SPEED)
+    assert (found.status, "busy" in found.reason) == (Status.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(("flipped", "wanted"), [(3, Status.PASS), (40, Status.REGRESSION)])
+def test_the_same_weights_are_compared_image_by_image(flipped: int, wanted: Status) -> None:
+    kept = ten_seeds()
+    net = Trained("fashion-mnist-mini", "lenet_fc", "td", 0)
+    bits = kept.measured.correct[net].copy()
+    bits[np.flatnonzero(bits)[:flipped]] = False
+    key = next(k for k in kept.measured.numbers if k.metric == "top1" and k.variant == "td")
+    number = kept.measured.numbers[key]
+    values = {**number.values, 0: 100 * float(bits.mean())}
+    run = replace(
+        kept.measured,
+        correct={**kept.measured.correct, net: bits},
+        numbers={**kept.measured.numbers, key: replace(number, values=values)},
+    )
+    found = finding(run, kept, "accuracy/top1")
+    assert found.status is wanted
+    assert f"{flipped} images lost and 0 gained of 10000" in found.reason
+
+
+def test_robustness_that_jumps_up_is_suspicious(pair: tuple[Baseline, Measured]) -> None:
+    baseline, run = pair
+    blind = {
+        key: Attacked((one.l2 * 2).astype(np.float16), one.index)
+        for key, one in run.attacked.items()
+    }
+    found = finding(replace(run, attacked=blind), baseline, "robustness/gaussian_blur/area")
+    assert found.suspicious
+    assert "look whether the attack still works" in found.reason
+
+
+def test_counted_numbers_may_grow_by_a_percent() -> None:
+    kept = ten_seeds()
+    for factor, wanted in ((1.009, Status.PASS), (1.011, Status.REGRESSION), (0.5, Status.PASS)):
+        grown = {
+            key: replace(n, values={s: factor * v for s, v in n.values.items()})
+            if key.metric == "flops"
+            else n
+            for key, n in kept.measured.numbers.items()
+        }
+        run = replace(kept.measured, numbers=grown)
+        assert finding(run, kept, "efficiency/flops").status is wanted
+
+
+def test_one_seed_without_any_noise_known_is_inconclusive() -> None:
+    baseline, run = drawn(np.random.default_rng(0), 1)
+    alone = Baseline(baseline.measured, noise([baseline.measured]))
+    found = finding(run, alone, "accuracy/top1")
+    assert (found.status, "single seed" in found.reason) == (Status.INCONCLUSIVE, True)
+
+
+def test_trainings_of_the_same_seeds_tell_the_noise_of_differences() -> None:
+    """They are closer to one another than two seeds are, which a baseline can learn."""
+    _, run = drawn(np.random.default_rng(0), 5)
+    again = lost(0.1)(run)
+    again = replace(
+        again,
+        numbers={
+            key: replace(n, values={s: v + 0.1 * (s % 2) for s, v in n.values.items()})
+            for key, n in again.numbers.items()
+        },
+    )
+    found = noise([run, again])
+    key = next(k for k in run.numbers if k.metric == "top1")
+    prior, pooled = found.of_difference(key, run)
+    assert (prior.variance, pooled) == (pytest.approx(0.003), 8)  # of 0, .1, 0, .1, 0
+    assert found.of_seeds(key).variance > 10 * prior.variance
+
+
+def test_compare_tells_what_is_beyond_noise(pair: tuple[Baseline, Measured]) -> None:
+    baseline, run = pair
+    same = compare(baseline, Baseline(run, noise([run])))
+    verdicts = {change.verdict for change in same.changes}
+    assert not verdicts & {Verdict.BETTER, Verdict.WORSE}
+    worse = compare(baseline, Baseline(lost(3.0, ("td",))(run), noise([run])))
+    bad = [change for change in worse.changes if change.verdict is Verdict.WORSE]
+    assert [change.key[2:] for change in bad] == [("td", "accuracy", "top1")]
+    (found,) = (change.compared for change in bad)
+    assert found is not None
+    assert found.low < found.difference < found.high < 0
+
+
+# pytest-benchmark's files ---------------------------------------------------------------------
+
+
+def files(rng: np.random.Generator, count: int, seconds: float, noise: float) -> list[dict]:
+    return [{"b.py::test_a": seconds * float(np.exp(noise * rng.normal()))} for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("slowdown", "noise", "count", "wanted"),
+    [
+        (1.0, 0.005, 10, Exit.PASS),
+        (1.1, 0.01, 10, Exit.REGRESSION),
+        (0.8, 0.01, 10, Exit.PASS),
+        (1.0, 0.2, 10, Exit.INCONCLUSIVE),
+        (1.1, 0.01, 3, Exit.INCONCLUSIVE),
+    ],
+)
+def test_benchmarks(slowdown: float, noise: float, count: int, wanted: Exit) -> None:
+    rng = np.random.default_rng(2)
+    before, after = files(rng, count, 1.0, noise), files(rng, count, slowdown, noise)
+    assert judge_benchmarks(before, after).exit is wanted
+
+
+def test_a_benchmark_that_is_gone_was_not_measured() -> None:
+    rng = np.random.default_rng(2)
+    after: list[dict] = [{} for _ in range(10)]
+    assert judge_benchmarks(files(rng, 10, 1.0, 0.01), after).exit is Exit.NOT_MEASURED
+
+
+def test_benchmarks_by_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(2)
+    for side, seconds in (("base", 1.0), ("head", 1.1)):
+        for number, found in enumerate(files(rng, 10, seconds, 0.005)):
+            ((name, median),) = found.items()
+            one = {"fullname": name, "stats": {"median": median}}
+            Path(f"{side}-{number}.json").write_text(json.dumps({"benchmarks": [one]}))
+    heads, bases = ([f"{side}-{n}.json" for n in range(10)] for side in ("head", "base"))
+    words = ["check", "--benchmark-json", *heads, "--benchmark-baseline", *bases]
+    assert main(words) == 1
+    assert "test_a" in capsys.readouterr().out
+    assert main([*words[:-1]]) == 2
+    assert "10 of the run: give as many" in capsys.readouterr().err
+    Path("head-3.json").write_text("{}")
+    assert main(words) == 2
+    assert capsys.readouterr().err == "head-3.json: not JSON of pytest-benchmark\n"
+
+
+# The example for CI ---------------------------------------------------------------------------
+
+
+def test_the_workflow_is_yaml_and_calls_what_there_is() -> None:
+    text = (ROOT / "docs" / "ci" / "github-actions.yml").read_text(encoding="utf-8")
+    steps = yaml.safe_load(text)["jobs"]["gate"]["steps"]
+    scripts = "\n".join(step.get("run", "") for step in steps).replace("\\\n", " ")
+    calls = [line.strip() for line in scripts.splitlines() if "-m bench" in line]
+    assert [call.split()[3] for call in calls] == ["run", "compare", "check"]
+    from bench.cli import build_parser
+
+    for call in calls:
+        words = call.partition(" || ")[0].replace('"', "").split()[3:]
+        build_parser().parse_args(words)
