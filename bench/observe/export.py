@@ -86,10 +86,10 @@ def to_tensorboard(found: list[Curves], folder: Path) -> None:
         place = folder / one.label.replace(":", "-")
         for old in place.glob("events.out.tfevents.*"):
             old.unlink()
-        writer = SummaryWriter(place)  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(place)
         for name, value, epoch in points(one):
-            writer.add_scalar(name, value, epoch, walltime=one.started)  # type: ignore[no-untyped-call]
-        writer.close()  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, epoch, walltime=one.started)
+        writer.close()
 
 
 def to_mlflow(found: list[Curves], address: str, experiment: str) -> None:
