@@ -1,4 +1,4 @@
-"""`--scheduler tls://`: with certificates of an own authority it works, without them it does not."""
+"""`--scheduler tls://`: certificates of an own authority are needed, and enough."""
 
 from __future__ import annotations
 
