@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -135,7 +136,8 @@ def simulate(folder: Path, cells: int, workers: int) -> tuple[list[Sample], Stub
     sample()
     place = Place(folder, folder, "cpu")
     executor.run(left, store, session, place, workers, watch, engine=engine)  # type: ignore[arg-type]
-    assert len(store.statuses()) == len(left)
+    if len(store.statuses()) != len(left):
+        raise RuntimeError("cells are missing")
     store.close()
     return samples, engine
 
@@ -148,7 +150,7 @@ def drawn(samples: list[Sample], path: Path, title: str) -> None:
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 5))
-    pairs = list(zip(samples, samples[1:], strict=False))
+    pairs = list(pairwise(samples))
     above.plot([s[0] for s in samples], [s[1] for s in samples])
     above.set_ylabel("resident memory\nof the driver (MiB)")
     above.set_ylim(bottom=0)

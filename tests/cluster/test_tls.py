@@ -1,4 +1,4 @@
-"""`--scheduler tls://` works with certificates of an own authority, and not without them."""
+"""`--scheduler tls://`: certificates of an own authority are needed, and enough."""
 
 from __future__ import annotations
 
