@@ -8,20 +8,17 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench import identity
 from bench.data import catalog
-from bench.data.sources import REGISTRY as DATASETS
-from bench.data.sources import OwnData, find
 from bench.errors import BenchError, visible
+from bench.plan.attacks import attack_infos
 from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
-from bench.registry import Entry, Registry
+from bench.plan.plugins import plugin_code, plugins_of
 from bench.store.database import KEPT, Store
 from bench.store.files import write_whole
 from bench.store.outcome import error_text
@@ -197,20 +194,6 @@ def claim(store: Store, plan: Plan, device: str) -> None:
     store.set_plan(identity.digest(rows), rows)
 
 
-def attack_infos(plan: Plan) -> dict[str, dict[str, Any]]:
-    """What kind of attack each label of the plan is, as plain data for `store.read`."""
-    from bench.attacks.info import info
-
-    labels = {
-        cell.item: attack
-        for cell in plan.cells
-        if cell.item is not None
-        for attack in (getattr(cell.options, "attack", None),)
-        if attack is not None
-    }
-    return {label: asdict(info(ref.name, ref.options)) for label, ref in labels.items()}
-
-
 def run_cells(
     args: argparse.Namespace,
     plan: Plan,
@@ -282,41 +265,6 @@ def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tu
 
     chosen = workers.choose(left, place)
     return chosen.count, chosen.reason
-
-
-def plugins_of(plan: Plan) -> list[Entry]:
-    """Every plugin that the plan uses, sorted."""
-    from bench.attacks.base import REGISTRY as ATTACKS
-    from bench.measures.base import REGISTRY as MEASURES
-    from bench.models.backbones import REGISTRY as BACKBONES
-
-    used: set[tuple[Registry, str]] = set()
-    for cell in plan.cells:
-        used.add((BACKBONES, cell.training.backbone.name))
-        if not isinstance(find(cell.training.dataset.name, plan.base), OwnData):
-            used.add((DATASETS, cell.training.dataset.name))
-        if cell.measure is not None:
-            used.add((MEASURES, cell.measure))
-        attack = getattr(cell.options, "attack", None)
-        if attack is not None:
-            used.add((ATTACKS, attack.name))
-    entries = [registry.find(name) for registry, name in used]
-    found = {entry.name: entry for entry in entries if entry.source != "built in"}
-    return [found[name] for name in sorted(found)]
-
-
-def plugin_code(plan: Plan) -> dict[str, str]:
-    """Version or source hash of every plugin that the plan uses."""
-    return {entry.name: _code(entry) for entry in plugins_of(plan)}
-
-
-def _code(entry: Entry) -> str:
-    """`my-nets 1.0, source:1f2e...`: the distribution that registered a plugin, and its code."""
-    code = identity.code_fingerprint(entry.target)
-    try:
-        return f"{entry.source} {metadata.version(entry.source)}, {code}"
-    except metadata.PackageNotFoundError:
-        return code
 
 
 def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) -> int:

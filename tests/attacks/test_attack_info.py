@@ -11,8 +11,8 @@ import pytest
 
 from bench.attacks.capabilities import LIBRARIES
 from bench.attacks.info import info, kind
-from bench.commands.run import attack_infos
 from bench.errors import BenchError
+from bench.plan.attacks import attack_infos
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
 from bench.store.database import Store

@@ -29,10 +29,16 @@ FORBIDDEN_ATTRIBUTES = {
 }  # fmt: skip
 
 
-# A network on its way to a process of its own, in a folder that only this user can enter.
+# A network on its way to a process of its own, in a folder that only this user can enter; and work
+# on its way between the processes of one run, through their pipes or a cluster's connections
+# (which TLS secures). None of it is ever read from a file of a run, a suite or a stranger.
 OUR_OWN = {
     "bench/measures/resident.py: pickle",
     "bench/measures/resident.py: torch.load without weights_only=True",
+    "bench/run/child.py: pickle",
+    "bench/run/cluster_engine.py: pickle",
+    "bench/run/cluster_worker.py: pickle",
+    "bench/run/wire.py: pickle",
 }
 
 
