@@ -6,7 +6,7 @@ import argparse
 import errno
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -235,12 +235,9 @@ def run_cells(
     if not args.quiet:
         if len(left) < wanted:
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
-        for note in notes:
-            print(visible(f"note: {note}"))
         if reason:
             print(f"workers: {workers} ({reason})")
-        for name, count in executor.carried_on(left, store.folder).items():
-            print(f"{name}: carries on after {count} finished part{'s' if count > 1 else ''}")
+        tell(notes, executor.carried_on(left, store.folder))
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
@@ -255,6 +252,14 @@ def run_cells(
     with shown, log:
         executor.run(left, store, session, place, workers, watch, plan.limits, engine)
     store.end(session)
+
+
+def tell(notes: Iterable[str], carried_on: Mapping[str, int]) -> None:
+    """Print what is worth a note, and the cells that carry on after some finished parts."""
+    for note in notes:
+        print(visible(f"note: {note}"))
+    for name, count in carried_on.items():
+        print(f"{name}: carries on after {count} finished part{'s' if count > 1 else ''}")
 
 
 def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -75,6 +76,19 @@ def tokens(text: str) -> Iterator[Token]:
         yield from token.children or ()
 
 
+def tables(text: str) -> list[list[int]]:
+    """Of each table, the number of cells of its head and of each line."""
+    found: list[list[int]] = []
+    for token in tokens(text):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append(0)
+        elif token.type in ("th_open", "td_open"):
+            found[-1][-1] += 1
+    return found
+
+
 @fuzz
 @given(results())
 def test_markdown(found: Results) -> None:
@@ -84,14 +98,18 @@ def test_markdown(found: Results) -> None:
     kinds = Counter(token.type for token in tokens(text))
     for forbidden in ("html_block", "html_inline", "link_open", "code_inline", "s_open", "hr"):
         assert not kinds[forbidden], (forbidden, text)
-    assert not kinds["image"]
-    # Title, data set, gaps, provenance; a board may say its title in a further one.
-    assert kinds["heading_open"] in (4, 5), text
+    for token in tokens(text):
+        if token.type == "image":
+            assert re.fullmatch(r"figures/[a-z0-9-]+\.png", str(token.attrs["src"])), text
+    # Title, overview, data set, gaps, provenance; a board may say its title in a further one.
+    assert kinds["heading_open"] in (4, 5, 6), text
     assert kinds["fence"] >= 2
     assert not kinds["code_block"], text
-    columns, cells = kinds["th_open"], kinds["td_open"]
-    assert columns > 0
-    assert cells % columns == 0, text
+    boards = tables(text)
+    assert boards
+    for columns, *lines in boards:
+        assert columns > 0
+        assert set(lines) == {columns}, text
     assert all(token.info in ("sh", "yaml", "") for token in tokens(text) if token.type == "fence")
 
 
