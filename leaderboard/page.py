@@ -27,12 +27,19 @@ _LISTED = 20  # names of missing cells: a list of thousands tells no more than i
 _SIDE_BY_SIDE = 4  # data sets in one figure
 
 
-def blocks(results: Results, kept: Kept) -> list[Block]:
-    """Everything between the page's head and what failed; empty without results."""
+def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
+    """Everything between the page's head and what failed; empty without results. Without `tables`,
+    those of the headline metrics and what is said of them are left to the caller."""
+    from leaderboard.flags import flags
+
     taken: set[str] = set()
     found: list[Block] = []
     for section in sections(results):
-        found += _section(results, section, taken, kept)
+        raised = flags(results, section.dataset)
+        found.append(Heading(2, section.dataset))
+        if tables:
+            found += _board(section, raised)
+        found += _section(results, section.dataset, raised, taken, kept)
     return [*found, *_across(results, taken, kept)]
 
 
@@ -47,24 +54,26 @@ def heading(key: str) -> str:
     return capital(key.replace("_", " "))
 
 
-def _section(results: Results, section: Section, taken: set[str], kept: Kept) -> Iterator[Block]:
-    # Numerics and drawing load only where a page is made.
-    from leaderboard.corruption_page import corruption_blocks
-    from leaderboard.faithfulness_page import faithfulness_blocks
-    from leaderboard.flags import flags
-    from leaderboard.localization_page import localization_blocks
-    from leaderboard.robustness_page import robustness_blocks
-    from leaderboard.timing import timing_notes
-
-    dataset = section.dataset
-    raised = flags(results, dataset)
-    yield Heading(2, dataset)
+def _board(section: Section, raised: Sequence[Flag]) -> Iterator[Block]:
+    """A data set's tables of headline metrics."""
     for number, table in enumerate(section.tables):
         if table.title:
             yield Heading(3, table.title)
         yield _grid(table, [] if number else raised)
     if section.has_gaps:
         yield Text(GAPS)
+
+
+def _section(
+    results: Results, dataset: str, raised: Sequence[Flag], taken: set[str], kept: Kept
+) -> Iterator[Block]:
+    # Numerics and drawing load only where a page is made.
+    from leaderboard.corruption_page import corruption_blocks
+    from leaderboard.faithfulness_page import faithfulness_blocks
+    from leaderboard.localization_page import localization_blocks
+    from leaderboard.robustness_page import robustness_blocks
+    from leaderboard.timing import timing_notes
+
     notes = timing_notes(results, dataset)
     if notes:
         yield Bullets(tuple(("", note) for note in notes))
