@@ -48,7 +48,7 @@ def _page(results: Results, kept: Kept) -> Iterator[str]:
     kept.forget_others()
     parts = {
         ("results", "Results"): [*_results(board)],
-        ("curves", "Switchable curves"): [*_curves(curves)],
+        ("curves", "Accuracy loss curves"): [*_curves(curves)],
         **_sections(found),
         ("gaps", "Failed and missing cells"): [*_gaps(results)],
         ("provenance", "How it was produced"): [*_provenance(results)],
@@ -168,10 +168,8 @@ def _figure(figure: Figure) -> Iterator[str]:
     width, height = (int.from_bytes(part, "big") for part in (size[:4], size[4:]))
     data = b64encode(figure.png).decode("ascii")
     # With its size known, a picture that is decoded late moves nothing.
-    yield (
-        f'<figure>\n<img alt="{html_text(figure.alt)}" width="{width}" height="{height}" '
-        f'loading="lazy" decoding="async" src="data:image/png;base64,{data}">'
-    )
+    place = f'width="{width}" height="{height}" decoding="async"'
+    yield f'<figure>\n<img alt="{html_text(figure.alt)}" {place} src="data:image/png;base64,{data}">'
     yield f"<figcaption>{html_text(figure.caption)}</figcaption>\n</figure>"
 
 

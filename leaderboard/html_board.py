@@ -81,7 +81,7 @@ class ResultsBoard:
     def html(self) -> Iterator[str]:
         """The table, complete without script."""
         yield '<table id="board" class="board">'
-        yield f"<caption>{html_text(self.caption)}</caption>\n<thead>\n<tr>"
+        yield f"<caption><span>{html_text(self.caption)}</span></caption>\n<thead>\n<tr>"
         kinds = [*("name" for _ in self.names), "number", *("number" for _ in self.columns)]
         titles = [*self.names, "Seeds (n)", *(column.heading for column in self.columns)]
         if self.flagged:

@@ -22,6 +22,7 @@ function startCurves() {
     parts.attack.replaceChildren(...names.map((name, value) => make('option', { value }, name)));
     state.visible = new Set(state.dataset.networks.map((_, index) => index).slice(0, FIRST));
     parts.choices.replaceChildren(...state.dataset.networks.map(legendEntry));
+    parts.many.hidden = state.dataset.networks.length < 3;
     chooseAttack(0);
   }
 
@@ -98,9 +99,10 @@ function curveParts(data, state, on) {
       if (box.checked !== checked) box.click();
     }
   };
-  legend.append(make('div', { class: 'controls' },
+  const many = make('div', { class: 'controls' },
     make('button', { type: 'button', click: all(true) }, 'All'),
-    make('button', { type: 'button', click: all(false) }, 'None')));
+    make('button', { type: 'button', click: all(false) }, 'None'));
+  legend.append(many);
   const svg = draw('svg', { class: 'chart', role: 'img' });
   const range = make('input', { type: 'range', min: 0, max: STEPS, value: STEPS / 2, step: 1,
     id: 'read-off', input: on.read });
@@ -115,5 +117,5 @@ function curveParts(data, state, on) {
     make('table', {}, caption, make('thead', {}, make('tr', {},
       ...heads.map((text, index) => make('th', { scope: 'col', class: index ? 'number' : 'name' }, text)))),
     body));
-  return { controls, attack: attack.select, choices, legend, svg, range, output, slider, caption, body, table };
+  return { controls, attack: attack.select, choices, many, legend, svg, range, output, slider, caption, body, table };
 }

@@ -48,7 +48,7 @@ function startDetails(board) {
   }
 
   function move(cell, [down, across]) {
-    const rows = board.rows.length ? [...board.body.rows].filter((row) => !row.hidden) : [];
+    const rows = [...board.body.rows].filter((row) => !row.hidden);
     const row = rows[within(rows.indexOf(cell.parentElement) + down, rows.length)];
     const there = [...row.cells].filter((one) => !one.hidden);
     const old = [...cell.parentElement.cells].filter((one) => !one.hidden);
@@ -162,8 +162,8 @@ function statistics(board, row, metric, column) {
     const half = (board.data.t[n] * sd) / Math.sqrt(n);
     found.push(['Standard deviation', number(sd, column)]);
     if (sd > 0) {
-      found.push(['95 % interval of the mean',
-        `${number(middle - half, column)} to ${number(middle + half, column)} (Student's t)`]);
+      const [low, high] = [middle - half, middle + half].map((end) => number(end, column));
+      found.push(['95 % interval', `${low} to ${high}, of the mean (Student's t)`]);
     }
   }
   found.push(['Seeds (n)', String(n)]);
