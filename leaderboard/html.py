@@ -131,7 +131,7 @@ def _results(board: ResultsBoard) -> Iterator[str]:
     # Focusable, so that a wide table can be scrolled with the keyboard.
     label = html_text(f"Results: {board.caption}")
     yield '<p id="count" role="status"></p>'
-    yield f'<div class="scroll tall" role="region" aria-label="{label}" tabindex="0">'
+    yield f'<div class="scroll tall" role="group" aria-label="{label}" tabindex="0">'
     yield from board.html()
     yield "</div>"
     if board.has_gaps:
@@ -175,7 +175,7 @@ def _figure(figure: Figure) -> Iterator[str]:
 
 def _grid(grid: Grid) -> Iterator[str]:
     caption = html_text(grid.caption)
-    yield f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">'
+    yield f'<div class="scroll" role="group" aria-label="{caption}" tabindex="0">'
     yield f"<table>\n<caption>{caption}</caption>\n<thead>\n<tr>"
     kinds = ("name",) * len(grid.names) + ("number",) * len(grid.numbers)
     kinds += ("remark",) * len(grid.remarks)

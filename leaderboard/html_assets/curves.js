@@ -112,7 +112,7 @@ function curveParts(data, state, on) {
   const caption = make('caption');
   const body = make('tbody');
   const heads = ['Network', 'Mean loss (points)', 'Lowest to highest seed', 'Seeds (n)'];
-  const table = make('div', { class: 'scroll', role: 'region', tabindex: 0,
+  const table = make('div', { class: 'scroll', role: 'group', tabindex: 0,
     'aria-label': 'Accuracy loss at the distance of the slider' },
     make('table', {}, caption, make('thead', {}, make('tr', {},
       ...heads.map((text, index) => make('th', { scope: 'col', class: index ? 'number' : 'name' }, text)))),

@@ -10,7 +10,7 @@ const MOVES = {
 function startDetails(board) {
   const panel = make('div', { id: 'details', class: 'details', role: 'group',
     'aria-label': 'Details of the cell', popover: 'manual' });
-  document.body.append(panel);
+  document.querySelector('main').append(panel);
   let current = null; // the one cell that Tab reaches
   let shown = null;
   let pinned = false; // opened by key, click or touch, not by hovering

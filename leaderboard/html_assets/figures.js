@@ -4,7 +4,7 @@ function startFigures() {
   const figures = [...document.querySelectorAll('main figure')];
   if (!figures.length) return;
   const close = make('button', { type: 'button', class: 'close', click: () => viewer.close() }, 'Close');
-  const pan = make('div', { class: 'pan', tabindex: 0, role: 'region', 'aria-label': 'Figure in full size' });
+  const pan = make('div', { class: 'pan', tabindex: 0, role: 'group', 'aria-label': 'Figure in full size' });
   const viewer = make('dialog', { class: 'viewer', 'aria-label': 'Figure in full size' }, close, pan);
   document.body.append(viewer);
   for (const figure of figures) {
