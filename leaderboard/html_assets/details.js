@@ -14,6 +14,7 @@ function startDetails(board) {
   let current = null; // the one cell that Tab reaches
   let shown = null;
   let pinned = false; // opened by key, click or touch, not by hovering
+  let quiet = false; // while the focus goes back to a cell whose details were closed
   let timer = 0;
 
   function show(cell, pin) {
@@ -38,7 +39,10 @@ function startDetails(board) {
     pinned = false;
     cell.removeAttribute('aria-describedby');
     panel.hidePopover();
-    if (focus) cell.focus({ preventScroll: true });
+    if (!focus) return;
+    quiet = true;
+    cell.focus({ preventScroll: true });
+    quiet = false;
   }
 
   function reach(cell) {
@@ -62,8 +66,9 @@ function startDetails(board) {
   board.body.addEventListener('focusin', (event) => {
     const cell = cellOf(event);
     reach(cell);
-    if (cell !== shown) show(cell, true);
-    else pinned = true;
+    if (quiet) return;
+    if (cell === shown) pinned = true;
+    else show(cell, true);
   });
   board.body.addEventListener('click', (event) => {
     const cell = cellOf(event);
