@@ -73,7 +73,7 @@ function sortRows(board, index, direction) {
     const order = typeof valueA === 'string' ? COLLATOR.compare(valueA, valueB) : valueA - valueB;
     return sign * order || a.index - b.index;
   });
-  board.body.append(...sorted.map((row) => row.element));
+  board.body.replaceChildren(...sorted.map((row) => row.element));
   board.heads.forEach((head, number) => {
     if (number === index && direction !== 'none') head.setAttribute('aria-sort', direction);
     else head.removeAttribute('aria-sort');

@@ -46,6 +46,7 @@ function startDetails(board) {
   }
 
   function reach(cell) {
+    if (cell === current) return;
     if (current !== null) current.removeAttribute('tabindex');
     current = cell;
     if (cell !== null) cell.tabIndex = 0;
