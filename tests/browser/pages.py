@@ -15,7 +15,7 @@ import leaderboard
 from leaderboard import Localized, Missing, Results, Row
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "leaderboard"))
-from synthetic_results import failure, results  # noqa: E402
+from synthetic_results import failure, results
 
 READY = "html[data-ready]"
 DESKTOP, PHONE = (1280, 900), (320, 640)
