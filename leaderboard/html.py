@@ -115,7 +115,8 @@ def _data(name: str, document: str) -> str:
 
 def _sections(found: Sequence[Block]) -> dict[tuple[str, str], list[str]]:
     """The blocks by the heading of level 2 that they stand below: its identifier, and text."""
-    taken, parts = set(_IDS), {}
+    taken = set(_IDS)
+    parts: dict[tuple[str, str], list[str]] = {}
     own: list[str] = []
     for block in found:
         if isinstance(block, Heading) and block.level == 2:

@@ -111,10 +111,10 @@ class ResultsBoard:
         of what failed, null for what was never reached. "t" is the 97.5 % quantile of Student's t
         with n - 1 degrees of freedom, by n."""
         kinds: list[dict[str, object]] = [
-            *({"kind": "name", "heading": name} for name in self.names),
-            {"kind": "seeds", "heading": "Seeds (n)"},
+            *(_words("name", name) for name in self.names),
+            _words("seeds", "Seeds (n)"),
             *map(_column, self.columns),
-            *([{"kind": "flags", "heading": "Flags"}] if self.flagged else []),
+            *([_words("flags", "Flags")] if self.flagged else []),
         ]
         values = by_seed(self._results.rows)
         lost = self._lost()
@@ -187,6 +187,10 @@ def _in_order(columns: Mapping[Place, Column]) -> list[Column]:
     """Families of measures stay together, in the order in which they first come."""
     families = list(dict.fromkeys(column.family for column in columns.values()))
     return sorted(columns.values(), key=lambda column: families.index(column.family))
+
+
+def _words(kind: str, heading: str) -> dict[str, object]:
+    return {"kind": kind, "heading": heading}
 
 
 def _column(column: Column) -> dict[str, object]:

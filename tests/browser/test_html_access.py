@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_landmarks_and_headings_are_in_order(browser: Any, path: Path) -> None:
         )
         assert levels[0] == 1
         assert levels.count(1) == 1
-        assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+        assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
         page.keyboard.press("Tab")
         skip = page.locator(":focus")
         assert skip.text_content() == "Skip to the results"
