@@ -170,7 +170,8 @@ def _figure(figure: Figure) -> Iterator[str]:
     data = b64encode(figure.png).decode("ascii")
     # With its size known, a picture that is decoded late moves nothing.
     place = f'width="{width}" height="{height}" decoding="async"'
-    yield f'<figure>\n<img alt="{html_text(figure.alt)}" {place} src="data:image/png;base64,{data}">'
+    yield f'<figure>\n<img alt="{html_text(figure.alt)}" {place}'
+    yield f'src="data:image/png;base64,{data}">'
     yield f"<figcaption>{html_text(figure.caption)}</figcaption>\n</figure>"
 
 

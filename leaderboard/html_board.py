@@ -184,8 +184,10 @@ def _flags(results: Results, datasets: Sequence[str]) -> dict[Net, tuple[str, ..
 
 
 def _in_order(columns: Mapping[Place, Column]) -> list[Column]:
-    """Families of measures stay together, in the order in which they first come."""
+    """Families of measures stay together, in the order in which they first come; costs are last,
+    as in a table that is not cut into several."""
     families = list(dict.fromkeys(column.family for column in columns.values()))
+    families.sort(key=lambda family: family == "efficiency")
     return sorted(columns.values(), key=lambda column: families.index(column.family))
 
 
