@@ -29,8 +29,9 @@ _LISTED = 20  # names of missing cells: a list of thousands tells no more than i
 _SIDE_BY_SIDE = 4  # data sets in one figure
 
 
-def blocks(results: Results, kept: Kept) -> list[Block]:
-    """Everything between the page's head and what failed; empty without results."""
+def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
+    """Everything between the page's head and what failed; empty without results. Without `tables`,
+    those of each data set's headline metrics and what is said of them are left to the caller."""
     # Numerics and drawing load only where a page is made.
     from leaderboard.flags import flags
     from leaderboard.overview import overview_blocks
@@ -46,7 +47,10 @@ def blocks(results: Results, kept: Kept) -> list[Block]:
     found += across_figures(results, parts, taken, kept)
     for section in parts:
         name = section.dataset
-        found += _section(results, section, attacks[name], raised[name], taken, kept)
+        found.append(Heading(2, name))
+        if tables:
+            found += _board(section, raised[name])
+        found += _section(results, name, attacks[name], raised[name], taken, kept)
     return [*found, *_across(results, taken, kept)]
 
 
@@ -61,9 +65,19 @@ def heading(key: str) -> str:
     return capital(key.replace("_", " "))
 
 
+def _board(section: Section, raised: Sequence[Flag]) -> Iterator[Block]:
+    """A data set's tables of headline metrics."""
+    for number, table in enumerate(section.tables):
+        if table.title:
+            yield Heading(3, table.title)
+        yield _grid(table, [] if number else raised)
+    if section.has_gaps:
+        yield Text(GAPS)
+
+
 def _section(
     results: Results,
-    section: Section,
+    dataset: str,
     attacks: Attacks,
     raised: Sequence[Flag],
     taken: set[str],
@@ -77,14 +91,6 @@ def _section(
     from leaderboard.timing import timing_notes
     from leaderboard.training_curves import training_blocks
 
-    dataset = section.dataset
-    yield Heading(2, dataset)
-    for number, table in enumerate(section.tables):
-        if table.title:
-            yield Heading(3, table.title)
-        yield _grid(table, [] if number else raised)
-    if section.has_gaps:
-        yield Text(GAPS)
     notes = timing_notes(results, dataset)
     if notes:
         yield Bullets(tuple(("", note) for note in notes))
