@@ -76,8 +76,8 @@ def test_html_says_the_same_and_shows_badges(tmp_path: Path) -> None:
     page = Reader(text)
     assert page.open == []
     assert page.lines == read_markdown(markdown(full(), tmp_path)).lines
-    badges = [attributes for tag, attributes in page.tags if tag == "span"]
-    assert [badge["class"] for badge in badges] == ["flag", "flag"]
+    badges = [attributes.get("class") for tag, attributes in page.tags if tag == "span"]
+    assert badges.count("flag") == 2
     heads = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert all(later - earlier <= 1 for earlier, later in pairwise(heads))
 
