@@ -44,7 +44,7 @@ def render_html(results: Results, path: Path, kept: Path | None = None) -> Path:
 def _page(results: Results, kept: Kept) -> Iterator[str]:
     found = blocks(results, kept, tables=False)
     board = ResultsBoard(results)
-    curves = curves_data(results, kept)
+    curves = curves_data(results)
     kept.forget_others()
     parts = {
         ("results", "Results"): [*_results(board)],

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from leaderboard.kept import Kept, fingerprint
 from leaderboard.results import Results
 from leaderboard.text import one_line, words
 
@@ -18,7 +17,7 @@ _EVERY = 4  # of the 401 points of a panel: 101 are left
 _SCALE = 10  # tenths of a point, a third of a pixel on the page
 
 
-def curves_data(results: Results, kept: Kept) -> str:
+def curves_data(results: Results) -> str:
     """JSON for the script; empty without samples.
 
     `datasets`: for each its `networks` (name, colour, dashes in units of a line's width) and
@@ -28,11 +27,6 @@ def curves_data(results: Results, kept: Kept) -> str:
     """
     if not results.samples:
         return ""
-    depends = ("curves of the page", fingerprint(results.samples), sorted(results.attacks.items()))
-    return kept.text(depends, lambda: _drawn(results))
-
-
-def _drawn(results: Results) -> str:
     from leaderboard.curves import caption, panels
     from leaderboard.looks import label, looks
 

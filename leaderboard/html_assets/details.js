@@ -161,7 +161,6 @@ function statistics(board, row, metric, column) {
   const middle = mean(values);
   const n = values.length;
   const better = { higher: 'higher is better', lower: 'lower is better' }[column.better];
-  const unit = [column.unit, better].filter(Boolean).join(', ');
   const found = [['Mean', number(middle, column)]];
   if (n > 1 && Number.isFinite(middle)) {
     const sd = Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (n - 1));
@@ -173,7 +172,8 @@ function statistics(board, row, metric, column) {
     }
   }
   found.push(['Seeds (n)', String(n)]);
-  if (unit) found.push(['Unit', unit]);
+  if (column.unit) found.push(['Unit', column.unit]);
+  if (better) found.push(['Direction', better]);
   return found;
 }
 

@@ -1,5 +1,5 @@
-"""Screenshots of a page for the README: a desktop in light colours, sorted and with the details of a
-cell, and the curves on a phone in dark colours.
+"""Screenshots of a page for the README: on a desktop in light colours, sorted and with the details
+of a cell; and the curves on a phone in dark colours.
 
     bench report RUN --format html --out page.html
     PYTHONPATH=tests/browser python tests/browser/screenshots.py page.html FOLDER

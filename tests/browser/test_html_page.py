@@ -116,7 +116,7 @@ def test_details_by_keyboard(browser: Any, path: Path) -> None:
         page.keyboard.press("Enter")
         assert details.is_visible()
         page.keyboard.press("End")
-        assert "Unit" in details.inner_text()
+        assert "Direction" in details.inner_text()
         page.keyboard.press("Tab")
         assert details.is_hidden()
 

@@ -15,15 +15,19 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench.cli import main
+from bench.store import seals
 
 Tiny = Callable[..., Path]
 Out = pytest.CaptureFixture[str]
 
 
 def sql(run: Path, statement: str) -> None:
+    """Change what was measured, as if it had been measured so: with its seals."""
     with sqlite3.connect(run / "results.sqlite") as connection:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.executescript(statement)
+        connection.execute("DELETE FROM seals")
+        seals.seal_all(connection)
     connection.close()
 
 

@@ -224,12 +224,12 @@ def test_pages_agree(tmp_path: Path) -> None:
     lines = read_markdown(text).lines
     # Markdown has the costs and the attacks (in two parts) apart, the HTML page in one table.
     nets = 1 + 2
-    costs, some, more = (lines[start : start + nets] for start in (0, nets, 2 * nets))
+    over, costs, some, more = (lines[part * nets :][:nets] for part in range(4))
     assert html.lines[:nets] == [
         [*cost[:4], *one[3:], *other[3:], *cost[4:]]
         for cost, one, other in zip(costs, some, more, strict=True)
     ]
-    assert html.lines[nets:] == lines[3 * nets :]
+    assert html.lines[nets:] == over + lines[4 * nets :]
 
 
 def test_failures_are_explained_and_long_lists_cut(tmp_path: Path) -> None:
