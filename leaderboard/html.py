@@ -21,7 +21,7 @@ from leaderboard.html_curves import curves_data
 from leaderboard.kept import Kept
 from leaderboard.page import GAPS, LEGEND, NOTHING, blocks, heading, listed
 from leaderboard.results import Results
-from leaderboard.text import html_block, html_text, one_line, slug
+from leaderboard.text import html_block, html_text, slug
 
 # One module on the page, put together in this order.
 _SCRIPTS = (
@@ -193,7 +193,7 @@ def _grid(grid: Grid) -> Iterator[str]:
 def _gaps(results: Results) -> Iterator[str]:
     if results.failures:
         yield f"<p>Failed ({len(results.failures)}):</p>"
-        yield from _list([f"{bad.cell}: {one_line(bad.error, 300)}" for bad in results.failures])
+        yield from _list([bad.text for bad in results.failures])
     if results.missing:
         names, rest = listed([gone.cell for gone in results.missing])
         yield f"<p>Never reached ({len(results.missing)}):</p>"

@@ -11,7 +11,7 @@ from leaderboard.files import write_atomic
 from leaderboard.kept import Kept
 from leaderboard.page import LEGEND, NOTHING, blocks, heading, listed
 from leaderboard.results import Results
-from leaderboard.text import fenced, markdown, one_line
+from leaderboard.text import fenced, markdown
 
 _CODE = {"command": "sh", "suite": "yaml"}  # provenance that is code even on a single line
 
@@ -101,10 +101,7 @@ def _gaps(results: Results) -> Iterator[str]:
     yield "## Failed and missing cells"
     if results.failures:
         yield f"Failed ({len(results.failures)}):"
-        yield "\n".join(
-            f"- {markdown(bad.cell)}: {markdown(one_line(bad.error, 300))}"
-            for bad in results.failures
-        )
+        yield "\n".join(f"- {markdown(bad.text)}" for bad in results.failures)
     if results.missing:
         names, rest = listed([gone.cell for gone in results.missing])
         yield f"Never reached ({len(results.missing)}):"

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from leaderboard.text import one_line
+
 if TYPE_CHECKING:  # rows can be made, and errors shown, before numpy is loaded
     import numpy as np
     from numpy.typing import NDArray
@@ -57,7 +59,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A cell that was tried and failed: its name and why (`error` is one line).
+    """A cell that was tried and failed: its name and why (`error` is one line), and the file that
+    tells more, relative to the run directory.
 
     `measure` is "train" where the training itself failed: whatever that net then lacks is shown
     as failed.
@@ -70,6 +73,13 @@ class Failure:
     seed: int
     measure: str
     error: str
+    log: str = ""
+
+    @property
+    def text(self) -> str:
+        """The cell, its error and its log on one line."""
+        log = f" ({self.log})" if self.log else ""
+        return f"{self.cell}: {one_line(self.error, 300)}{log}"
 
 
 @dataclass(frozen=True, slots=True)

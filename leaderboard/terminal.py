@@ -43,7 +43,7 @@ class TerminalTable:
                 yield Text(f"note  {one_line(note, 300)}", style=_STYLES["flag"])
             yield from _flags(self.results, section.dataset)
         for bad in self.results.failures:
-            yield Text(f"failed  {one_line(bad.cell)}: {one_line(bad.error, 300)}", style="red")
+            yield Text(f"failed  {one_line(bad.text)}", style="red")
         if self.results.missing:
             yield Text(f"never reached: {len(self.results.missing)} cells", style="dim")
 

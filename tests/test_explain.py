@@ -23,6 +23,7 @@ from bench.data.dataset import Dataset, Split
 from bench.explain import gallery
 from bench.explain.cam import METHODS
 from bench.models.network import Network, Normalization
+from bench.store import seals
 
 SETS = '''
 """A bright square in one of four corners, on noise; once with the rule that finds it."""
@@ -195,6 +196,7 @@ def test_the_method_is_the_measures_unless_another_is_asked_for(explain, folder)
             "UPDATE facts SET value = replace(value, 'threshold: 0.3', "
             "'threshold: 0.3, method: layer-cam') WHERE key = 'suite_text'"
         )
+        seals.seal_table(database, "facts")
     database.close()
 
     def drawn(run: str, *more: str) -> bytes:

@@ -275,7 +275,6 @@ def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tu
 def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) -> int:
     """Render the leaderboard, show it, and say what failed."""
     import leaderboard
-    from bench.observe.log import cell_log
 
     page = leaderboard.render_markdown(found, store.folder, store.folder / KEPT)
     if not quiet:
@@ -287,12 +286,10 @@ def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) ->
     failed = [cell for cell in chosen if statuses.get(cell.identity) == "failed"]
     log = write_failures(store)
     if failed:
-        reasons = {failure.cell: failure.error for failure in found.failures}
+        reasons = {failure.cell: failure.text for failure in found.failures}
         print(f"{len(failed)} cells failed:", file=sys.stderr)
         for cell in failed:
-            where = cell_log(cell.identity)
-            text = f"  {cell.name}: {reasons.get(cell.name, '?')} ({where})"
-            print(visible(text), file=sys.stderr)
+            print(visible(f"  {reasons.get(cell.name, cell.name)}"), file=sys.stderr)
         print(f"tracebacks: {log}; mend the cause and add --retry failed", file=sys.stderr)
         return 1
     return 0

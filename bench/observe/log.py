@@ -17,16 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, CellWarning, Event
+from bench.store.files import LOGS, cell_log
 from bench.store.outcome import Outcome
 
-FOLDER, RUN = "logs", "run.jsonl"
+RUN = "run.jsonl"
 # Seconds between two lines of a cell's progress, and where a cell's log ends to have any.
 PACE, ROOM = 2.0, 1_000_000
-
-
-def cell_log(identity: str) -> str:
-    """Where a cell's log is, relative to the run directory."""
-    return f"{FOLDER}/{identity}.jsonl"
 
 
 class RunLog:
@@ -76,7 +72,7 @@ class RunLog:
             return False
         self._told[identity] = now
         try:
-            return (self._folder / FOLDER / own).stat().st_size < ROOM
+            return (self._folder / LOGS / own).stat().st_size < ROOM
         except OSError:
             return True
 
@@ -84,7 +80,7 @@ class RunLog:
         if self._broken:
             return
         line = json.dumps({"time": _now(), "event": event, **more}, default=str)
-        path = self._folder / FOLDER / file
+        path = self._folder / LOGS / file
         try:
             path.parent.mkdir(exist_ok=True)
             with path.open("a", encoding="utf-8") as stream:
@@ -113,7 +109,7 @@ def finished(folder: Path) -> dict[str, str]:
     """Names of the cells that a run's log tells to have been done, by identity."""
     return {
         str(entry["identity"]): str(entry.get("cell"))
-        for entry in lines(folder / FOLDER / RUN)
+        for entry in lines(folder / LOGS / RUN)
         if entry.get("event") == "cell_done" and "identity" in entry
     }
 

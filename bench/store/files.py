@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PART = ".part"
+LOGS = "logs"
+
+
+def cell_log(identity: str) -> str:
+    """Where a cell's log is, relative to the run directory."""
+    return f"{LOGS}/{identity}.jsonl"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -181,7 +181,8 @@ def _tidy(store: Store, damaged: _Damaged) -> tuple[list[Row], dict[tuple[str, s
 
 def _failure(row: Any) -> Failure:
     place = (row["name"], row["dataset"], row["backbone"], row["variant"], row["seed"])
-    return Failure(*place, row["measure"], error_text(row["error_kind"], row["error"]))
+    error = error_text(row["error_kind"], row["error"])
+    return Failure(*place, row["measure"], error, files.cell_log(row["identity"]))
 
 
 T = TypeVar("T", Sample, Localized, Removed)
