@@ -37,13 +37,14 @@ def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
     from leaderboard.overview import overview_blocks
     from leaderboard.overview_figures import across_figures
     from leaderboard.robustness import attacks_of
+    from leaderboard.variants_page import variant_blocks
 
     taken: set[str] = set()
     parts = sections(results)
     names = [section.dataset for section in parts]
     attacks = {name: attacks_of(results, name, kept) for name in names}
     raised = {name: flags(results, name) for name in names}
-    found = [*overview_blocks(results, parts, attacks, raised)]
+    found = [*overview_blocks(results, parts, attacks, raised), *variant_blocks(results)]
     found += across_figures(results, parts, taken, kept)
     for section in parts:
         name = section.dataset

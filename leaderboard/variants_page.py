@@ -1,0 +1,77 @@
+"""The comparison of every variant with the bottom-up network, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.results import Results
+from leaderboard.robustness import BASELINE
+from leaderboard.text import one_line, words
+from leaderboard.variants import AREA, Against, against_baseline
+
+# Longer tables are for `compare` and for programs.
+MOST = 200
+_CLEAR = 3  # decimals of a p-value; below, it is told as smaller than the last
+
+
+def variant_blocks(results: Results) -> Iterator[Block]:
+    """Heading, table and how to read it; nothing without two seeds in common, or for too many."""
+    if _at_most(results) > MOST:
+        return
+    found = against_baseline(results)
+    if not found:
+        return
+    yield Heading(2, f"Against {BASELINE}")
+    yield Grid(
+        f"Differences to {BASELINE}, seeds paired",
+        ("Data set", "Backbone", "Variant", "Number"),
+        ("Difference", "95 % interval", "Effect (sd)", "Corrected p", "Seeds (n)"),
+        tuple(_line(results, one) for one in found),
+        ("Verdict",),
+    )
+    yield Text(
+        f"Each number of a variant less that of {BASELINE}, seed by seed and, under attack, image "
+        "by image. The interval and p are of a moderated t-test (Smyth, 2004), whose variance is "
+        "pooled over all comparisons of the same number; p is corrected over this whole table "
+        "(Benjamini and Hochberg, 1995). Effect is the mean difference over its standard deviation "
+        "between seeds. Inconclusive: these seeds do not tell."
+    )
+
+
+def _at_most(results: Results) -> int:
+    """How many lines there may be, told without comparing."""
+    nets = {(r.dataset, r.backbone, r.variant) for r in results.rows if r.variant != BASELINE}
+    headlines = sum(info.headline and info.better != "neither" for info in results.metrics.values())
+    attacked = {(s.dataset, s.backbone, s.variant, s.attack) for s in results.samples}
+    return len(nets) * headlines + len(attacked)
+
+
+def _line(results: Results, one: Against) -> tuple[Cell, ...]:
+    key, compared = one.key, one.compared
+    info = results.metrics.get((key.measure, key.metric))
+    decimals = info.decimals if info else 1
+    unit = "points" if key.metric == AREA or (info and info.unit == "%") else ""
+    numbers = [
+        f"{value:+,.{decimals}f}" for value in (compared.difference, compared.low, compared.high)
+    ]
+    p = compared.corrected
+    return (
+        *map(Cell, (key.dataset, key.backbone, key.variant, _named(results, one))),
+        Cell(f"{numbers[0]} {unit}".rstrip()),
+        Cell(f"[{numbers[1]}, {numbers[2]}]"),
+        Cell("–" if compared.effect is None else f"{compared.effect:+.1f}"),
+        Cell(f"{p:.{_CLEAR}f}" if p >= 10**-_CLEAR else f"< {10**-_CLEAR:g}"),
+        Cell(str(compared.count)),
+        Cell(one.verdict),
+    )
+
+
+def _named(results: Results, one: Against) -> str:
+    """`Gaussian blur: median L2`, `Accuracy`."""
+    item = one.key.measure.partition("/")[2]
+    if one.key.metric == AREA:
+        return f"{words(item)}: mean accuracy to B"
+    info = results.metrics[one.key.measure, one.key.metric]
+    title = one_line(info.title) or words(one.key.metric)
+    return f"{words(item)}: {title}" if item else title[:1].upper() + title[1:]
