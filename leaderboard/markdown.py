@@ -13,6 +13,8 @@ from leaderboard.page import LEGEND, NOTHING, blocks, heading, listed
 from leaderboard.results import Results
 from leaderboard.text import fenced, markdown
 
+_GAPS, _PRODUCED = "Failed and missing cells", "How it was produced"
+_LINKED = 12  # figures that the head of the page links to
 _CODE = {"command": "sh", "suite": "yaml"}  # provenance that is code even on a single line
 
 
@@ -47,12 +49,36 @@ def _page(results: Results, found: Sequence[Block]) -> Iterator[str]:
     yield LEGEND if found else NOTHING
     if results.notes:
         yield "\n".join(f"- {markdown(note)}" for note in results.notes)
+    links = _links(results, found)
+    if links:
+        yield links
     for block in found:
         yield _block(block)
     yield from _gaps(results)
     if results.provenance:
-        yield "## How it was produced"
+        yield f"## {_PRODUCED}"
         yield from _provenance(results)
+
+
+def _links(results: Results, found: Sequence[Block]) -> str:
+    """To what lies far down: the provenance, and the figures, which are files beside the page."""
+    links = []
+    if results.failures or results.missing:
+        links.append(f"[{_GAPS}](#{_anchor(_GAPS)})")
+    if results.provenance:
+        links.append(f"[{_PRODUCED}](#{_anchor(_PRODUCED)})")
+    figures = [block.name for block in found if isinstance(block, Figure)]
+    # Names of files are made here, of letters, digits and dashes: nothing to escape.
+    shown = [f"[{name}](figures/{name}.png)" for name in figures[:_LINKED]]
+    if shown:
+        rest = len(figures) - len(shown)
+        links.append(f"Figures: {', '.join(shown)}" + (f" and {rest} more" if rest else ""))
+    return " · ".join(links)
+
+
+def _anchor(heading: str) -> str:
+    """As code-hosting sites make them of a heading of plain words."""
+    return heading.lower().replace(" ", "-")
 
 
 def _block(block: Block) -> str:
@@ -98,7 +124,7 @@ def _cell(cell: Cell, *, number: bool) -> str:
 def _gaps(results: Results) -> Iterator[str]:
     if not (results.failures or results.missing):
         return
-    yield "## Failed and missing cells"
+    yield f"## {_GAPS}"
     if results.failures:
         yield f"Failed ({len(results.failures)}):"
         yield "\n".join(f"- {markdown(bad.text)}" for bad in results.failures)

@@ -158,7 +158,7 @@ def test_any_name_survives_markdown_and_keeps_the_table(
     assert page.lines[5][:2] == [seen, plain(f"{name}2")]
     tables = {"table", "thead", "tbody", "tr", "th", "td"}
     assert {tag for tag, _ in page.tags} <= tables | {
-        "h1", "h2", "p", "ul", "li", "strong", "pre", "code", "img", "em",
+        "h1", "h2", "p", "ul", "li", "strong", "pre", "code", "img", "em", "a",
     }  # fmt: skip
     assert [tag for tag, _ in page.tags].count("h2") == 4
 
