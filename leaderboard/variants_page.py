@@ -30,13 +30,19 @@ def variant_blocks(results: Results) -> Iterator[Block]:
         tuple(_line(results, one) for one in found),
         ("Verdict",),
     )
-    yield Text(
+    text = (
         f"Each number of a variant less that of {BASELINE}, seed by seed and, under attack, image "
         "by image. The interval and p are of a moderated t-test (Smyth, 2004), whose variance is "
         "pooled over all comparisons of the same number; p is corrected over this whole table "
         "(Benjamini and Hochberg, 1995). Effect is the mean difference over its standard deviation "
         "between seeds. Inconclusive: these seeds do not tell."
     )
+    if results.localized or results.removed:
+        text += (
+            " Heatmaps are compared more carefully below, on the images that all variants classify "
+            "correctly and with images as a second level: where the two disagree, go by that."
+        )
+    yield Text(text)
 
 
 def _at_most(results: Results) -> int:
