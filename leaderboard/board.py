@@ -141,8 +141,10 @@ class _Ledger:
 
     def lost(self, net: Net, measure: str) -> tuple[set[int], set[int]]:
         """The seeds that failed and those never reached."""
-        failed = self.failed.get((net, measure), set()) | self.failed.get((net, _TRAIN), set())
-        return failed, self.missing.get((net, measure), set())
+        failed = self.failed.get((net, measure), set())
+        missing = self.missing.get((net, measure), set())
+        # What was planned and never reached, for the training failed, failed with it.
+        return failed | (missing & self.failed.get((net, _TRAIN), set())), missing
 
     def seeds(self, net: Net) -> str:
         """How many seeds gave a number, and of how many where that is fewer."""

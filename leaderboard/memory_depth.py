@@ -47,5 +47,5 @@ def memory_blocks(results: Results, dataset: str, taken: set[str], kept: Kept) -
         f"Memory that training keeps at each depth, on {dataset}",
         "What a training step keeps for its backward pass at each depth of a network, per image, "
         "counted in single precision (section 5 of the paper). A bottom-up network is heavy at its "
-        "beginning, a top-down one at its end. Depths are those of `bench describe`.",
+        "beginning, a top-down one at its end. Depths are as bench describe counts them.",
     )

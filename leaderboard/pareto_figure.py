@@ -41,7 +41,9 @@ def pareto_figure(title: str, panels: Sequence[Panel]) -> Figure:
                     axes.set_ylabel(one_line(title, 40))
         handles = [_mark(one, variant) for (_, variant), one in look.items()]
         line = Line2D([], [], color=_FRONT, linestyle=":", linewidth=1.4)
-        legend(figure, look, handles, beside=False, more={"Pareto front": line})
+        several = any(len(panel.front) > 1 for panel in panels)
+        more = {"Pareto front": line} if several else {}
+        legend(figure, look, handles, beside=False, more=more)
     return figure
 
 

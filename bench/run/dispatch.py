@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import time
 from collections import deque
@@ -26,6 +27,9 @@ Weights = Callable[[str], Path]
 
 # A cell under which so many workers have died is not given to another one.
 LOSSES = 3
+
+# Never the same twice in a process: a cluster takes a number that it has seen for a lost job.
+_NUMBERS = itertools.count(1)
 
 
 class WorkerLost(Exception):  # noqa: N818  (named after what the row of a failed cell shows)
@@ -83,7 +87,7 @@ class _Dispatch:
         self._weights, self._alone = weights, alone
         self._running: dict[int, _Running] = {}
         self._losses: dict[str, int] = {}
-        self._number = 0
+        self._number = 0  # of the job that was submitted last
 
     def run(self) -> None:
         while self._waiting or self._running:
@@ -107,7 +111,7 @@ class _Dispatch:
             then: tuple[Cell, ...] = ()
             if unit.train and len(unit.cells) > 1 and self._are_idle(slots):
                 unit, then = replace(unit, cells=()), unit.cells
-            self._number += 1
+            self._number = next(_NUMBERS)
             cells = (*((unit.train,) if unit.train else ()), *unit.cells)
             left = {cell.identity: cell for cell in cells}
             self._running[self._number] = _Running(unit, left, then)

@@ -24,7 +24,10 @@ def shown(
     whole = [(row, record) for row, record in whole if record]
     if not whole:
         return {"sessions": f"{len(rows)} (their records are damaged)"}, {}
-    row, last = whole[-1]
+    # Another suite of the same name may have been run there since, and be put back by this one.
+    suite = facts.get("suite_text")
+    own = [(row, record) for row, record in whole if record.get("suite_text") == suite]
+    row, last = (own or whole)[-1]
     found = _of_session(row["started"], last)
     found["sessions"] = str(len(rows))
     if len(whole) < len(rows):

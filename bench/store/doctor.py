@@ -22,6 +22,7 @@ from bench.store.read import read
 from bench.store.salvage import salvage
 
 FOLDERS = ("weights", "arrays")
+ORPHANS = "orphans"
 AGAIN = "the next `bench run` does it again"
 
 
@@ -161,6 +162,12 @@ def _unsealed(folder: Path) -> Iterator[Finding]:
         yield Finding(text, "they get some", lambda: None, harmless=True)
 
 
+def _move(path: Path, aside: Path) -> None:
+    """A training is dear, and somebody may have the rows that named it."""
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(aside)
+
+
 def _halves(folder: Path) -> Iterator[Finding]:
     for path in sorted(folder.rglob(f"*{files.PART}")):
         text = f"{path}: half-written by an interrupted run"
@@ -214,7 +221,13 @@ def _left_over(store: Store) -> Iterator[Finding]:
         for path in sorted((store.folder / kind).glob("*.safetensors")):
             if f"{kind}/{path.name}" not in named:
                 text = f"{path}: belongs to no finished cell (interrupted, or its row is lost)"
-                yield Finding(text, "it is removed", path.unlink, harmless=True)
+                aside = store.folder / ORPHANS / kind / path.name
+                yield Finding(
+                    text,
+                    f"it is moved to {ORPHANS}/{kind}/, which may be deleted",
+                    partial(_move, path, aside),
+                    harmless=True,
+                )
     for path in parts.damaged(store.folder):
         text = f"{path}: damaged part of an interrupted cell"
         yield Finding(text, "it is removed and measured again", path.unlink)

@@ -157,8 +157,8 @@ class MeasureRef(Strict):
                     only = [only]
                 if not isinstance(only, list) or not only or not all(map(_is_text, only)):
                     raise ValueError(
-                        f"`only` must be a glob such as 'mnist/*', or a list of some, not "
-                        f"{shown(only)}"
+                        f"`only` must be a glob such as 'mnist/*', or a list of globs, not "
+                        f"{only if isinstance(only, list) else shown(only)}"
                     )
                 return {"name": name, "options": options, "only": only}
             raise ValueError(

@@ -195,8 +195,9 @@ def _table(changes: list[Change]) -> str:
         "|:---|---:|---:|---:|---:|:---|",
     ]
     for one in changes:
-        shown = (_name(one.key), _value(one.before), _value(one.after), *_said(one))
-        lines.append("| " + " | ".join(map(markdown, shown)) + " |")
+        *numbers, verdict = _said(one)
+        shown = (_value(one.before), _value(one.after), *numbers)
+        lines.append(f"| {markdown(_name(one.key))} | {' | '.join(shown)} | {markdown(verdict)} |")
     return "\n".join(lines)
 
 
@@ -207,7 +208,8 @@ def _said(one: Change) -> tuple[str, str, str]:
     times, unit = (
         (100.0, "%") if kind(one.key) == "speed" else (1.0, one.unit.replace("%", "points"))
     )
-    text = f"{times * found.difference:+.4g} {unit}".strip()
+    # Numbers are made here and need no escapes; a plugin's unit may.
+    text = f"{times * found.difference:+.4g} {markdown(unit)}".strip()
     if found.low != found.high:
         text += f" ({times * found.low:+.3g} to {times * found.high:+.3g})"
     return text, f"{found.corrected:.2g}", f"{one.verdict} ({one.reason})"

@@ -206,3 +206,19 @@ def test_a_worker_with_other_code_is_named(
     error = capsys.readouterr().err
     assert "worker tcp://127.0.0.1:" in error
     assert "has other code than the driver: torch 9.9.9 here, 2." in error
+
+
+@pytest.mark.slow
+def test_timings_come_after_many_trainings_and_are_not_lost(
+    tiny: Tiny, cluster: LocalCluster
+) -> None:
+    """They are a second round of jobs, which the scheduler must not take for the first."""
+    suite = tiny(
+        ("[0]", "[0, 1, 2, 3]"),
+        ("  - accuracy\n", "  - accuracy\n  - efficiency: {resident: false, seconds: 0.01}\n"),
+    )
+    cluster.worker()
+    process = driver(suite, "--scheduler", cluster.address, "--out", "run")
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, out + error + cluster.log()
+    assert "WorkerDied" not in cluster.log()

@@ -124,11 +124,24 @@ def test_failed_missing_and_partial_cells() -> None:
     assert section.has_gaps
 
 
-def test_a_failed_training_fails_whatever_the_net_lacks() -> None:
+def test_a_failed_training_fails_whatever_was_planned_for_it() -> None:
     base = results()
     rows = tuple(row for row in base.rows if row.variant == "bu")
-    (section,) = sections(replace(base, rows=rows, failures=(failure(base, "train", "NaN"),)))
-    assert {cell.state for cell in section.tables[0].lines[1].cells} == {"failed"}
+    measures = {row.measure for row in rows} - {"efficiency"}
+    (section,) = sections(
+        replace(
+            base,
+            rows=rows,
+            failures=(failure(base, "train", "NaN"),),
+            missing=tuple(missing(measure, variant="td") for measure in measures),
+        )
+    )
+    table = section.tables[0]
+    of = {
+        c.measure: cell.state for c, cell in zip(table.columns, table.lines[1].cells, strict=True)
+    }
+    assert of.pop("efficiency") == "missing", "it was never planned"
+    assert set(of.values()) == {"failed"}
 
 
 def test_a_measure_that_never_gave_a_number_still_has_a_column() -> None:
