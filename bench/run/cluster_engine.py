@@ -32,6 +32,8 @@ LOG = logging.getLogger(__name__)
 
 # Seconds between looks at who is there, and without any worker until that is said.
 LOOK, QUIETLY = 2.0, 15.0
+# Seconds for which the reader waits for a message at a time.
+WAIT = 60
 
 
 class ClusterEngine:
@@ -120,7 +122,8 @@ class ClusterEngine:
 
         while not self._closed:
             try:
-                found = self._queue.get(timeout=1)
+                # The scheduler logs every wait that ends with nothing: let there be few.
+                found = self._queue.get(timeout=WAIT)
             except TimeoutError:
                 continue
             except Exception as error:
@@ -128,6 +131,8 @@ class ClusterEngine:
                     text = f"the scheduler is gone ({type(error).__name__}: {error})"
                     lost = BenchError(f"{text}; what was finished is kept: run the command again")
                     self.news.put(Over(0, error=lost))
+                return
+            if self._closed:
                 return
             if isinstance(found, Future):
                 try:
@@ -150,6 +155,7 @@ class ClusterEngine:
         try:
             self._client.cancel(list(self._tasks.values()), force=True)
             self._everywhere(0)
+            self._queue.put([])  # wakes the reader
             self._reader.join(5)
             self._queue.close()
         except Exception as error:  # the scheduler is gone: there is nothing to tidy up
