@@ -58,12 +58,12 @@ def dies_once(context):
 
 def dies_with_others(context):
     """Only in a process that has done other cells."""
-    if "tiny_measures_seen" in sys.modules:
+    if "crashing_measures_seen" in sys.modules:
         os._exit(5)
     return {"value": 4.0}
 
 def marks(context):
-    sys.modules["tiny_measures_seen"] = os
+    sys.modules["crashing_measures_seen"] = os
     return {"value": 5.0}
 '''
 
@@ -80,10 +80,10 @@ def deadly(in_chans, num_classes):
 
 def with_measures(tiny: Tiny, *measures: str, more: str = "") -> Path:
     """The tiny suite with the measures of this file in the given order."""
-    names = "".join(f"  - 'tiny_measures:{name}'\n" for name in measures)
+    names = "".join(f"  - 'crashing_measures:{name}'\n" for name in measures)
     path = tiny(("  - accuracy\n", f"  - accuracy\n{names}"))
     path.write_text(more + path.read_text(encoding="utf-8"), encoding="utf-8")
-    (path.parent / "tiny_measures.py").write_text(MEASURES, encoding="utf-8")
+    (path.parent / "crashing_measures.py").write_text(MEASURES, encoding="utf-8")
     (path.parent / "deadly_nets.py").write_text(NETS, encoding="utf-8")
     return path
 
@@ -103,7 +103,7 @@ def outcomes(run: Path = Path("runs/tiny")) -> dict[str, str]:
 
 def failed(run: Path = Path("runs/tiny")) -> dict[str, str]:
     return {
-        name.removeprefix("tiny_measures:"): text
+        name.removeprefix("crashing_measures:"): text
         for name, text in outcomes(run).items()
         if text != "done"
     }
