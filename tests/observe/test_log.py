@@ -61,13 +61,13 @@ def test_a_run_and_its_cells_have_logs(tiny: Tiny) -> None:
 def test_warnings_failures_and_where_to_look(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("tiny_measures.py").write_text(MEASURES, encoding="utf-8")
-    more = "  - accuracy\n  - 'tiny_measures:warning'\n  - 'tiny_measures:failing'\n"
+    Path("logged_measures.py").write_text(MEASURES, encoding="utf-8")
+    more = "  - accuracy\n  - 'logged_measures:warning'\n  - 'logged_measures:failing'\n"
     suite = str(tiny(("  - accuracy\n", more)))
     with pytest.warns(UserWarning, match="look out"):
         assert main(["run", suite, "--quiet"]) == 1
     warned = own("blobs/linear/bu/seed0/warning")
-    assert "UserWarning: look out (tiny_measures.py:4)" in [one.get("text") for one in warned]
+    assert "UserWarning: look out (logged_measures.py:4)" in [one.get("text") for one in warned]
     failed = own("blobs/linear/bu/seed0/failing")[-1]
     assert (failed["error"], failed["event"]) == ("ValueError", "cell_failed")
     assert "never works" in failed["traceback"]
