@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ class Cell:
 
     `name` is `dataset/backbone/variant/seed0/robustness/gaussian_blur`, `title` its tail
     (`robustness/gaussian_blur`, `accuracy`, `train`). `measure` is a name, not the measure: a
-    cell must be able to travel to a worker. `exclusive` cells share the machine with nobody.
+    cell must be able to travel to a worker, and `given` are the measure's options as the suite has
+    them, from which that one makes `options` anew. `exclusive` cells share the machine with nobody.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Cell:
     item: str | None
     options: Any
     exclusive: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

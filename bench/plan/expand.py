@@ -53,6 +53,7 @@ def expand(checked: CheckedSuite) -> Plan:
                     item=item.label,
                     options=item.options,
                     exclusive=measure.exclusive,
+                    given=ref.options,
                 )
             )
     notes = tuple(dict.fromkeys(_notes(checked.suite)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import pickle
 import queue
 import signal
 import sys
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from bench.run.place import Place
     from bench.run.unit import Unit
 
-READY, OVER = "ready", "over"
 # Asked for by a supervisor before it ends a process that hangs.
 WHERE = signal.SIGUSR1
 
@@ -45,27 +43,27 @@ def main(events: int, log: int) -> None:
     import bench.run.unit  # noqa: F401  (seconds, which belong to no cell)
 
     threads = torch.get_num_threads()
-    connection.send(READY)
+    connection.send_bytes(wire.READY.pack())
     while True:
         order = orders.get()
         torch.set_num_threads(threads)
         _work(order, connection)
-        connection.send(OVER)
+        connection.send_bytes(wire.OVER.pack())
 
 
 def _work(order: wire.Order, connection: Connection) -> None:
     from bench.run.unit import execute
 
     unit, place = _unpacked(order)
-    execute(unit, place, lambda event: connection.send(wire.message(event)))
+    execute(unit, place, lambda event: connection.send_bytes(wire.message(event).pack()))
 
 
 def _unpacked(order: wire.Order) -> tuple[Unit, Place]:
     """The unit, narrowed to what is left of it, with its files where they are here."""
     from bench.data import catalog
+    from bench.run.packed import unpack
 
-    found: tuple[Unit, Place] = pickle.loads(order.unit)  # noqa: S301  (the driver's)
-    unit, place = found
+    unit, place = unpack(order.unit)
     place = replace(place, **order.place)
     if place.data_root is None:
         place = replace(place, data_root=catalog.default_root())
@@ -87,7 +85,7 @@ def _receive(connection: Connection, orders: queue.SimpleQueue[wire.Order]) -> N
     """Take orders; when the supervisor is gone, end at once, with every process started here."""
     try:
         while True:
-            orders.put(connection.recv())
+            orders.put(wire.Order.unpack(connection.recv_bytes()))
     except (EOFError, OSError):
         if os.getpgid(0) == os.getpid():
             os.killpg(0, signal.SIGKILL)

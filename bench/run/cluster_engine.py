@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import pickle
 import queue
 import sys
 import threading
@@ -91,7 +90,7 @@ class ClusterEngine:
             where,
             self._code,
         )
-        packed: Any = pickle.dumps(task)
+        packed: Any = task.pack()
         if len(packed) > cluster_worker.LARGE:
             # Weights lie on a worker, not with the scheduler; if it dies, the task is lost.
             with contextlib.suppress(TimeoutError):  # nobody is there now

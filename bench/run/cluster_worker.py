@@ -5,7 +5,6 @@ Neither PyTorch nor any plugin is imported here, only in the child processes.
 
 from __future__ import annotations
 
-import pickle
 import platform
 import socket
 import time
@@ -21,6 +20,7 @@ from bench.errors import BenchError
 from bench.plan.cell import Limits
 from bench.run import wire
 from bench.run.fleet import Fleet
+from bench.run.plain import framed, unframed
 from bench.run.supervisor import supervise
 
 if TYPE_CHECKING:
@@ -50,6 +50,28 @@ class Assignment:
     limits: Limits
     place: Mapping[str, Any]
     code: Mapping[str, str]
+
+    def pack(self) -> bytes:
+        """For the scheduler, which is not to look into it."""
+        job, limits = self.job, self.limits
+        head = {
+            "task": [self.key, self.number, self.queue],
+            "job": [job.train, job.cells, list(job.files)],
+            "limits": [limits.seconds, limits.memory],
+            "place": self.place,
+            "code": self.code,
+        }
+        return framed(head, [job.unit, *job.files.values()])
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Assignment:
+        """What `pack` gave."""
+        head, (unit, *contents) = unframed(data)
+        train, cells, names = head["job"]
+        job = wire.Job(unit, train, cells, dict(zip(names, contents, strict=True)))
+        key, number, queue = head["task"]
+        limits = Limits(*head["limits"])
+        return cls(key, number, queue, job, limits, head["place"], head["code"])
 
 
 def versions(plugins: Iterable[str] = ()) -> dict[str, str]:
@@ -106,7 +128,7 @@ def rest(count: int) -> None:
 
 
 def work(packed: bytes) -> None:
-    """Do a job, a pickled `Assignment`, in this worker.
+    """Do a job, a packed `Assignment`, in this worker.
 
     Packed, for the scheduler unpacks what tasks are made of.
 
@@ -116,7 +138,7 @@ def work(packed: bytes) -> None:
     from distributed import Queue, get_client, get_worker
 
     worker, client = get_worker(), get_client()
-    task: Assignment = pickle.loads(packed)  # noqa: S301  (the driver's)
+    task = Assignment.unpack(packed)
     wrong = differences(task.code, versions(set(task.code) - {"python", "bench", "torch", "numpy"}))
     if wrong:
         raise BenchError(f"worker {worker.address} has other code than the driver: {wrong}")
@@ -157,6 +179,6 @@ class _Sender:
                 return
             self._progress = time.monotonic()
         packed = [self._number, *message]
-        if len(message.body) + len(message.weights) > LARGE:
+        if message.size > LARGE:
             packed = self._client.scatter({"message": packed}, direct=True, hash=False)["message"]
         self._queue.put(packed)

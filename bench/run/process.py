@@ -11,13 +11,12 @@ import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
-from typing import Any
 
 import psutil
 
 from bench.errors import BenchError
-from bench.run.child import READY, WHERE
-from bench.run.wire import Order
+from bench.run.child import WHERE
+from bench.run.wire import READY, Message, Order
 
 # Importing PyTorch takes seconds, from a cold network disk a minute.
 START = 600.0
@@ -71,11 +70,11 @@ class Child:
             ChildDied: it has ended.
         """
         try:
-            self._connection.send(order)
+            self._connection.send_bytes(order.pack())
         except OSError:
             raise ChildDied from None
 
-    def receive(self, seconds: float) -> Any:
+    def receive(self, seconds: float) -> Message | None:
         """What it sends next; None if nothing comes within that time.
 
         Raises:
@@ -84,7 +83,7 @@ class Child:
         try:
             if not self._connection.poll(seconds):
                 return None
-            return self._connection.recv()
+            return Message.unpack(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise ChildDied from None
 

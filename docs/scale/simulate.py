@@ -87,7 +87,7 @@ class StubEngine:
 
     def _tell(self, number: int, event: Event) -> None:
         message = wire.message(event)
-        self.bytes += len(message.body) + len(message.weights) + len(message.identity)
+        self.bytes += message.size + len(message.identity)
         self.messages += 1
         self.news.put((number, message))
 
