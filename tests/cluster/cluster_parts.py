@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -71,38 +69,3 @@ def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 def worker_processes(nanny: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The worker itself below its nanny."""
     return [p for p in _family(nanny) if "--multiprocessing-fork" in " ".join(p.cmdline())]
-
-
-def driver(suite: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(suite.parent), *sys.path])}
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", "run", str(suite), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=suite.parent,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def rows(run: Path) -> list[tuple[object, ...]]:
-    """What was measured, in order, without times."""
-    with sqlite3.connect(run / "results.sqlite") as db:
-        return db.execute("SELECT * FROM tidy").fetchall()
-
-
-def finished(run: Path) -> dict[str, float]:
-    try:
-        with sqlite3.connect(f"file:{run / 'results.sqlite'}?mode=ro", uri=True) as db:
-            return dict(db.execute("SELECT name, started FROM cells WHERE status = 'done'"))
-    except sqlite3.OperationalError:  # not created yet
-        return {}
-
-
-def wait_for(run: Path, count: int, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while len(finished(run)) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "no progress"
-        time.sleep(0.01)

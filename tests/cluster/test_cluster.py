@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster_parts import LocalCluster, driver, finished, rows, wait_for, worker_processes
+from cluster_parts import LocalCluster, worker_processes
+from drivers import driver, finished, rows, wait_for
 
 from bench.cli import main
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster_parts import LocalCluster, driver, finished
+from cluster_parts import LocalCluster
+from drivers import driver, finished
 
 trustme = pytest.importorskip("trustme")
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from drivers import driver
 
 from bench.cli import main
 
@@ -187,19 +186,6 @@ def test_failed_cells_are_tried_again_when_the_cause_is_mended(tiny: Tiny) -> No
     assert main(["run", str(suite), "--workers", "2", "--retry", "failed"]) == 0
 
 
-def start(suite: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(suite.parent), *sys.path])}
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", "run", str(suite), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=suite.parent,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
 def children_at_work(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
     until = time.monotonic() + 60
     while time.monotonic() < until:
@@ -217,7 +203,7 @@ def children_at_work(process: subprocess.Popen[str], count: int) -> list[psutil.
 @pytest.mark.parametrize("measure", ["hangs", "hangs_in_native_code"])
 def test_no_process_outlives_the_driver(tiny: Tiny, number: int, measure: str) -> None:
     suite = with_measures(tiny, measure)
-    process = start(suite, "--workers", "2")
+    process = driver(suite, "--workers", "2")
     children = children_at_work(process, 1)
     process.send_signal(number)
     process.communicate(timeout=20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,57 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from drivers import driver, finished, rows, wait_for
 
 Tiny = Callable[..., Path]
 
 
-def rows(run: Path) -> list[tuple[object, ...]]:
-    with sqlite3.connect(run / "results.sqlite") as db:
-        return db.execute("SELECT * FROM tidy").fetchall()
-
-
-def finished(run: Path) -> dict[str, float]:
-    try:
-        with sqlite3.connect(f"file:{run / 'results.sqlite'}?mode=ro", uri=True) as db:
-            return dict(db.execute("SELECT name, started FROM cells WHERE status = 'done'"))
-    except sqlite3.OperationalError:  # not created yet
-        return {}
-
-
 def start(suite: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(suite.parent), *sys.path])}
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "bench",
-            "run",
-            str(suite),
-            "--out",
-            str(suite.parent / "run"),
-            *words,
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=suite.parent,
-        # A parent that ignores Ctrl-C (a background job, say) would hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    return driver(suite, "--out", str(suite.parent / "run"), *words)
 
 
 def slow_suite(tiny: Tiny) -> Path:
     """About ten cells of half a second each."""
     return tiny(("[0]", "[0, 1, 2]"), ("epochs: 2", "epochs: 60"), ("samples: 20", "samples: 60"))
-
-
-def wait_for(run: Path, count: int, process: subprocess.Popen[str], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while len(finished(run)) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "no progress"
-        time.sleep(0.01)
 
 
 def test_sigint_keeps_what_is_finished_and_says_how_to_go_on(tiny: Tiny) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from drivers import rows
 
 from bench.cli import main
 
 Tiny = Callable[..., Path]
-
-
-def rows(run: Path) -> list[tuple[object, ...]]:
-    with sqlite3.connect(run / "results.sqlite") as db:
-        return db.execute("SELECT * FROM tidy").fetchall()
 
 
 @pytest.mark.slow
