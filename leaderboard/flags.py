@@ -116,6 +116,12 @@ def flags(results: Results, dataset: str) -> list[Flag]:
     return found
 
 
+def badges_of(raised: Sequence[Flag], net: NetName) -> list[str]:
+    """The names of a network's badges, in their usual order."""
+    own = {flag.badge for flag in raised if (flag.backbone, flag.variant) == net}
+    return [BADGES[badge].name for badge in BADGES if badge in own]
+
+
 def unjudged(results: Results, dataset: str) -> list[str]:
     """Badges that no network of this data set could have got, for want of attacks or numbers."""
     attacks = _measured(results, dataset)

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from leaderboard.blocks import Cell
 from leaderboard.board import Column, Net, sections
+from leaderboard.ranking import student
 from leaderboard.results import Results
 from leaderboard.summary import Key, by_seed
 from leaderboard.text import html_text, one_line, words
@@ -219,6 +220,4 @@ def _number(value: float | None) -> float | str | None:
 
 
 def _t(count: int) -> float:
-    from scipy.special import stdtrit
-
-    return round(float(stdtrit(count - 1, 0.975)), 6)
+    return round(student(count - 1), 6)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
 from leaderboard.board import Column, Net, Section
-from leaderboard.flags import BADGES, Flag
+from leaderboard.flags import Flag, badges_of
 from leaderboard.quantity import show
 from leaderboard.ranking import Rank, Spread, ranks, spread, unbeaten
 from leaderboard.results import MetricInfo, Results
@@ -202,6 +202,5 @@ def _interval(one: Spread, info: MetricInfo) -> str:
 
 
 def _flags(raised: Sequence[Flag], net: Net) -> Cell:
-    own = {flag.badge for flag in raised if (flag.backbone, flag.variant) == net[1:]}
-    names = ", ".join(BADGES[badge].name for badge in BADGES if badge in own)
+    names = ", ".join(badges_of(raised, (net.backbone, net.variant)))
     return Cell(names, "flag") if names else _GONE

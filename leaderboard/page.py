@@ -105,15 +105,13 @@ def _section(
 
 def _grid(table: Table, raised: Sequence[Flag]) -> Grid:
     """The board's table, with a column for flags where there are any."""
-    from leaderboard.flags import BADGES
+    from leaderboard.flags import badges_of
 
     lines = []
     for line in table.lines:
         cells = [Cell(line.net.backbone), Cell(line.net.variant), Cell(line.seeds), *line.cells]
         if raised:
-            net = line.net.backbone, line.net.variant
-            own = {flag.badge for flag in raised if (flag.backbone, flag.variant) == net}
-            names = ", ".join(BADGES[badge].name for badge in BADGES if badge in own)
+            names = ", ".join(badges_of(raised, (line.net.backbone, line.net.variant)))
             cells.append(Cell(names, "flag") if names else Cell("–", "missing"))
         lines.append(tuple(cells))
     return Grid(

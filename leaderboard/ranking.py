@@ -44,12 +44,13 @@ def spread(values: Sequence[float]) -> Spread:
     found = summarize(values)
     if found.sd is None or math.isinf(found.sd):
         return Spread(found.mean, None, None)
-    half = _quantile(found.n - 1) * found.sd / math.sqrt(found.n)
+    half = student(found.n - 1) * found.sd / math.sqrt(found.n)
     return Spread(found.mean, found.mean - half, found.mean + half)
 
 
 @cache
-def _quantile(freedom: int) -> float:
+def student(freedom: int) -> float:
+    """The half width of a 95 % interval in standard errors: Student's t."""
     from scipy.special import stdtrit  # not before something is ranked
 
     return float(stdtrit(freedom, 1 - (1 - LEVEL) / 2))
