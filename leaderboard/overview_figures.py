@@ -121,6 +121,7 @@ def _pareto(panels: Sequence[Panel], heading: str, taken: set[str], kept: Kept) 
         f"{heading} against FLOPs and training memory",
         f"{heading} (mean over seeds; whiskers are one sample standard deviation) against cost, on "
         "a logarithmic axis: floating-point operations of one prediction, two for each "
-        "multiply-add, and the memory of tensors in a training step. The dotted line joins the "
-        "networks that no other beats in both (the Pareto front of the means).",
+        "multiply-add, and the memory of tensors in a training step. Where there are several "
+        "networks that no other beats in both, a dotted line joins them (the Pareto front of the "
+        "means).",
     )
