@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from leaderboard.markdown import render_markdown
     from leaderboard.results import (
         AttackInfo,
+        Claim,
         Failure,
         Localized,
         MetricInfo,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttackInfo",
+    "Claim",
     "Failure",
     "Localized",
     "MetricInfo",
@@ -49,6 +51,7 @@ __all__ = [
 
 _HOMES = {
     "AttackInfo": "results",
+    "Claim": "results",
     "Failure": "results",
     "Localized": "results",
     "MetricInfo": "results",

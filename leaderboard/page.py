@@ -33,6 +33,7 @@ def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
     """Everything between the page's head and what failed; empty without results. Without `tables`,
     those of each data set's headline metrics and what is said of them are left to the caller."""
     # Numerics and drawing load only where a page is made.
+    from leaderboard.claims.page import claim_blocks
     from leaderboard.flags import flags
     from leaderboard.overview import overview_blocks
     from leaderboard.overview_figures import across_figures
@@ -44,7 +45,8 @@ def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
     names = [section.dataset for section in parts]
     attacks = {name: attacks_of(results, name, kept) for name in names}
     raised = {name: flags(results, name) for name in names}
-    found = [*overview_blocks(results, parts, attacks, raised), *variant_blocks(results)]
+    found = [*overview_blocks(results, parts, attacks, raised), *claim_blocks(results)]
+    found += variant_blocks(results)
     found += across_figures(results, parts, taken, kept)
     for section in parts:
         name = section.dataset

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # rows can be made, and errors shown, before numpy is loaded
 Better = Literal["higher", "lower", "neither"]
 Scale = Literal["plain", "si", "bytes"]
 Access = Literal["decision", "score", "gradient"]
+Expect = Literal["higher", "lower", "not higher", "not lower", "weakest input"]
 Kind = Literal["noise", "one-step", "iterative", "square", "other"]
 
 
@@ -269,6 +270,20 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence that numbers can bear out or contradict; `leaderboard.claims` says how."""
+
+    claim: str
+    numbers: tuple[str, ...]
+    expect: Expect
+    nets: tuple[str, ...] = ("*",)
+    against: tuple[str, ...] = ("bu",)
+    margin: float = 0.0
+    inputs: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """Everything a leaderboard shows.
 
@@ -276,8 +291,8 @@ class Results:
     "robustness/gaussian_blur". `missing` are cells planned but never reached.
     `nets` is the order (data set, backbone, variant) of the boards' lines; others come last, in
     the order of `rows`. `attacks` maps the label of an attack ("gaussian_blur") to what is known of
-    it. `provenance` maps a heading ("command", "hardware", "date", "versions", ...) to text, which
-    may have several lines.
+    it. `claims` are judged on the page. `provenance` maps a heading ("command", "hardware", "date",
+    "versions", ...) to text, which may have several lines.
     """
 
     title: str
@@ -291,5 +306,6 @@ class Results:
     removed: tuple[Removed, ...] = ()
     learned: tuple[Learned, ...] = ()
     attacks: Mapping[str, AttackInfo] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

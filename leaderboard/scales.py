@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from leaderboard.results import Results
 from leaderboard.summary import Summary, by_seed, summarize
 
-_METRIC = "perturbed_top1["
+METRIC = "perturbed_top1["
 _MOST = 3  # scales of which all combinations are shown; of more, one at a time and all
 
 
@@ -32,14 +32,14 @@ def vulnerabilities(results: Results, dataset: str) -> list[Vulnerability]:
     found: dict[tuple[str, str, str], dict[str, Summary]] = {}
     for key, seeds in by_seed(results.rows).items():
         family, _, attack = key.measure.partition("/")
-        wanted = key.metric == "clean_top1" or key.metric.startswith(_METRIC)
+        wanted = key.metric == "clean_top1" or key.metric.startswith(METRIC)
         if key.dataset == dataset and family == "robustness" and wanted:
             place = found.setdefault((key.backbone, key.variant, attack), {})
             place[key.metric] = summarize([*seeds.values()])
     return [
         Vulnerability(*name, metrics.get("clean_top1"), perturbed)
         for name, metrics in found.items()
-        if (perturbed := {metric[len(_METRIC) : -1]: summary for metric, summary in metrics.items()
+        if (perturbed := {metric[len(METRIC) : -1]: summary for metric, summary in metrics.items()
                           if metric != "clean_top1"})
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ Seeds are paired, of robustness images too. Variances are pooled over the compar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from leaderboard.curves import by_attack, by_net, limit
 from leaderboard.results import Better, Results
-from leaderboard.robustness import BASELINE, align
+from leaderboard.robustness import BASELINE, Aligned, align
 from leaderboard.statistics.moderated import fit, moderated
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import image_part, of_seeds
@@ -94,16 +94,28 @@ def _areas(results: Results, baseline: str) -> Iterator[_Draft]:
                 images = sorted(set(mine.images) & set(base.images))
                 if len(seeds) < 2 or not images:
                     continue
-                one, other = (
-                    100.0 * np.minimum(side.l2[_rows(side.seeds, seeds)], end) / end
-                    for side in (mine, base)
-                )
-                table = one[:, _rows(mine.images, images)] - other[:, _rows(base.images, images)]
+                one, other = paired_areas(mine, base, seeds, images, end)
+                table = one - other
                 key = Key(dataset, backbone, variant, f"robustness/{attack}", AREA)
                 yield _Draft(key, "higher", table.mean(1), image_part(table))
 
 
-def _rows(there: tuple[int, ...], wanted: list[int]) -> list[int]:
+def paired_areas(
+    mine: Aligned, base: Aligned, seeds: Sequence[int], images: Sequence[int], end: float
+) -> tuple[Floats, Floats]:
+    """Of two networks on the same seeds and images, each image's percentage of the area under the
+    curve of accuracy up to L2 `end`: seeds x images."""
+    one, other = (part_of(side, seeds, images) for side in (mine, base))
+    return 100.0 * np.minimum(one, end) / end, 100.0 * np.minimum(other, end) / end
+
+
+def part_of(aligned: Aligned, seeds: Sequence[int], images: Sequence[int]) -> Floats:
+    """The distances of these seeds and images."""
+    rows = np.ix_(_rows(aligned.seeds, seeds), _rows(aligned.images, images))
+    return np.asarray(aligned.l2[rows])
+
+
+def _rows(there: tuple[int, ...], wanted: Sequence[int]) -> list[int]:
     place = {number: row for row, number in enumerate(there)}
     return [place[number] for number in wanted]
 

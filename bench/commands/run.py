@@ -184,6 +184,7 @@ def claim(store: Store, plan: Plan, device: str) -> None:
             "base": str(plan.base),
             "notes": json.dumps(plan.notes),
             "attacks": json.dumps(attack_infos(plan)),
+            "claims": json.dumps([claim.model_dump(mode="json") for claim in plan.claims]),
         }
     )
     rows = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.suite.claims import ClaimKeys
 from bench.suite.recipe import Recipe
 from bench.suite.schema import BackboneRef, DatasetRef
 
@@ -79,7 +80,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All cells of a suite, in order: each training before what measures it. `notes` are
-    sentences on how it is measured."""
+    sentences on how it is measured, `claims` what the page is to judge."""
 
     suite: str
     base: Path
@@ -87,3 +88,4 @@ class Plan:
     cells: tuple[Cell, ...]
     notes: tuple[str, ...] = ()
     limits: Limits = Limits()
+    claims: tuple[ClaimKeys, ...] = ()

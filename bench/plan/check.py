@@ -22,8 +22,9 @@ from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones, stages
 from bench.plan.cell import weights_path
-from bench.plan.gate import check_gate
+from bench.plan.gate import check_gate, titles
 from bench.plan.refusals import import_plugin, refusal, scheme_hint
+from bench.suite.claims import ClaimKeys, misfits, read_claims
 from bench.suite.load import find, load, shape_problems, validated
 from bench.suite.recipe import Recipe
 from bench.suite.schema import (
@@ -45,13 +46,14 @@ Where = tuple[Step, ...]
 
 @dataclass(frozen=True, slots=True)
 class CheckedSuite:
-    """A suite without mistakes: the model, its text, the folder that paths in it start from, and
-    the place of each backbone (`file:line: backbones[0]`)."""
+    """A suite without mistakes: the model, its text, the folder that paths in it start from, the
+    place of each backbone (`file:line: backbones[0]`), and its claims."""
 
     suite: Suite
     text: str
     base: Path
     places: tuple[str, ...]
+    claims: tuple[ClaimKeys, ...] = ()
 
 
 def read_suite(name: str) -> CheckedSuite:
@@ -74,13 +76,15 @@ def read_text(text: str, where: str, base: Path) -> CheckedSuite:
 
 
 def _checked(tree: Tree, suite: Suite | None, problems: list[Problem], base: Path) -> CheckedSuite:
+    claims, wrong = read_claims(tree, base)
+    problems = problems + wrong
     if isinstance(tree.data, dict):
         problems = problems + list(_Checker(tree, base).problems())
     if problems or suite is None:
         raise SuiteError(list(dict.fromkeys(problems)))
     backbones = range(len(suite.backbones))
     places = tuple(tree.problem(("backbones", index), "").place for index in backbones)
-    return CheckedSuite(suite, tree.text, base, places)
+    return CheckedSuite(suite, tree.text, base, places, claims)
 
 
 class _Checker:
@@ -118,7 +122,9 @@ class _Checker:
             yield from self._check_measure(("measures", index), measure)
         yield from self._check_twins()
         yield from self._check_overrides()
-        yield from check_gate(self.tree, self._combinations(), [ref for _, ref in self.measures])
+        refs = [ref for _, ref in self.measures]
+        yield from check_gate(self.tree, self._combinations(), refs)
+        yield from misfits(self.tree, [*self._combinations()], titles(refs))
 
     def _named(self, where: Where) -> Where:
         """The place of a reference's name: the item itself, or its key `name`."""

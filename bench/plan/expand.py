@@ -58,7 +58,8 @@ def expand(checked: CheckedSuite) -> Plan:
             )
     notes = tuple(dict.fromkeys(_notes(checked.suite)))
     limits = Limits(checked.suite.timeout, checked.suite.memory)
-    return Plan(checked.suite.name, checked.base, checked.text, tuple(cells), notes, limits)
+    suite = checked.suite.name
+    return Plan(suite, checked.base, checked.text, tuple(cells), notes, limits, checked.claims)
 
 
 def _parts(suite: Suite) -> Iterator[Part]:

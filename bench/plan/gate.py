@@ -41,19 +41,31 @@ def check_gate(tree: Tree, pairs: Iterable[str], refs: Iterable[MeasureRef]) -> 
 def numbers(refs: Iterable[MeasureRef]) -> list[str]:
     """`measure/metric` of all that the gate can compare; nothing if some measure cannot tell."""
     found = []
+    for measure, names in _titled(refs):
+        if not measure.metrics:  # a plugin that declares none
+            return []
+        shown = [metric for metric, info in measure.metrics.items() if info.headline]
+        metrics = ["area"] if measure.name == _CURVES else shown
+        found += [f"{name}/{metric}" for name in names for metric in metrics]
+    return found
+
+
+def titles(refs: Iterable[MeasureRef]) -> list[str]:
+    """`measure` or `measure/item` of all that is measured; nothing if some measure cannot tell."""
+    return [name for _, names in _titled(refs) for name in names]
+
+
+def _titled(refs: Iterable[MeasureRef]) -> list[tuple[measures.Measure, list[str]]]:
+    found = []
     for ref in refs:
         try:
             measure = measures.load(ref.name)
             items = [*measure.items(measure.options.model_validate(ref.options))]
         except (BenchError, ValidationError):
             return []
-        if not measure.metrics:  # a plugin that declares none
-            return []
-        shown = [metric for metric, info in measure.metrics.items() if info.headline]
-        metrics = ["area"] if measure.name == _CURVES else shown
-        for item in items:
-            title = measure.name if item.label is None else f"{measure.name}/{item.label}"
-            found += [f"{title}/{metric}" for metric in metrics]
+        labels = [item.label for item in items]
+        names = [measure.name if label is None else f"{measure.name}/{label}" for label in labels]
+        found.append((measure, names))
     return found
 
 

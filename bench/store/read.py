@@ -21,6 +21,7 @@ from bench.store.outcome import error_text
 from bench.store.seals import Broken
 from leaderboard.results import (
     AttackInfo,
+    Claim,
     Failure,
     Learned,
     Localized,
@@ -128,6 +129,7 @@ def _read(store: Store, broken: Broken) -> Reading:
         attacks={
             label: _attack(found) for label, found in json.loads(facts.get("attacks", "{}")).items()
         },
+        claims=tuple(_claim(found) for found in json.loads(facts.get("claims", "[]"))),
         provenance=shown,
     )
     notes = (*json.loads(facts.get("notes", "[]")), *session.get("notes", ()), *damaged.notes)
@@ -281,6 +283,11 @@ def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """What a sample has besides L2; runs of earlier versions lack some."""
     kinds = {"index": np.int64, "linf": np.float64, "l0": np.float64}
     return {name: arrays[name].astype(kind) for name, kind in kinds.items() if name in arrays}
+
+
+def _claim(found: Mapping[str, Any]) -> Claim:
+    lists = ("numbers", "nets", "against", "inputs")
+    return Claim(**{**found, **{key: tuple(found[key]) for key in lists}})
 
 
 def _attack(found: Mapping[str, Any]) -> AttackInfo:

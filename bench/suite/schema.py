@@ -201,7 +201,8 @@ class Suite(Strict):
     """datasets x backbones x variants x seeds, one recipe with overrides, and what to measure.
 
     `timeout` (seconds, or text like `30m`) and `memory` (like `8GiB`, resident memory of the
-    process and its children, PyTorch itself included) are what one cell may take.
+    process and its children, PyTorch itself included) are what one cell may take. `claims` are read
+    by `bench.suite.claims`.
     """
 
     name: str
@@ -214,6 +215,7 @@ class Suite(Strict):
     overrides: tuple[Override, ...] = ()
     measures: tuple[MeasureRef, ...]
     gate: dict[str, GateThreshold] = Field(default_factory=dict)
+    claims: Any = None
     timeout: Annotated[float, BeforeValidator(units.seconds)] | None = None
     memory: Annotated[int, BeforeValidator(units.size)] | None = None
 

@@ -1,0 +1,218 @@
+"""The differences that a claim is about: one network against others, seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaderboard.claims.localized import located
+from leaderboard.curves import by_attack, by_net, limit
+from leaderboard.gate.thresholds import kind
+from leaderboard.results import Claim, MetricInfo, Results
+from leaderboard.robustness import Aligned, align
+from leaderboard.scales import METRIC as PERTURBED
+from leaderboard.statistics.uncertainty import image_part
+from leaderboard.summary import Key, by_seed
+from leaderboard.variants import AREA, part_of
+
+Floats = NDArray[np.float64]
+
+LOSS = "loss"
+_LOCALIZATION = "localization"
+_EXACT = ("counted", "memory")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gap:
+    """A network's number less a rival's.
+
+    `rival` is a variant, or an input of the network itself. `values` has a difference for each seed
+    in common: in points, or with `ratio` the logarithm of the quotient. `images` is the part of the
+    variance of their mean that images have. `mine` and `other` are the means. `exact` numbers are
+    counted, so that a single seed tells them. `of` is how many numbers the mean is taken over,
+    `info` how these are shown where they are not percentages.
+    """
+
+    dataset: str
+    backbone: str
+    variant: str
+    rival: str
+    values: Floats
+    mine: float
+    other: float
+    images: float = 0.0
+    ratio: bool = False
+    exact: bool = False
+    of: int = 1
+    info: MetricInfo | None = None
+
+    @property
+    def net(self) -> tuple[str, str, str]:
+        """The network that the claim is about."""
+        return self.dataset, self.backbone, self.variant
+
+
+def gaps(results: Results, claim: Claim) -> list[Gap]:
+    """All differences that the claim is about, in the order of the networks."""
+    finders = (_inputs,) if claim.expect == "weakest input" else (_plain, _attacked, _localized)
+    found = [gap for finder in finders for gap in finder(results, claim)]
+    place = {net: number for number, net in enumerate(results.nets)}
+    return sorted(found, key=lambda gap: place.get(gap.net, len(place)))
+
+
+def _concerns(claim: Claim, dataset: str, backbone: str, variant: str) -> bool:
+    name = f"{dataset}/{backbone}/{variant}"
+    return any(fnmatchcase(name, pattern) for pattern in claim.nets)
+
+
+def _counts(claim: Claim, measure: str, metric: str) -> bool:
+    return any(fnmatchcase(f"{measure}/{metric}", pattern) for pattern in claim.numbers)
+
+
+def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
+    """Tidy numbers that are not compared more carefully below."""
+    table = by_seed(results.rows)
+    groups: dict[tuple[str, str, str], list[Key]] = {}
+    for key in table:
+        careful = key.measure.partition("/")[0] == _LOCALIZATION and results.localized
+        if careful or (key.measure, key.metric) not in results.metrics:
+            continue
+        if _concerns(claim, *key[:3]) and _counts(claim, *key[3:]):
+            groups.setdefault(tuple(key[:3]), []).append(key)  # type: ignore[arg-type]
+    for net, keys in groups.items():
+        for rival in claim.against:
+            pairs = [(table[k], table.get(k._replace(variant=rival))) for k in keys]
+            whole = [(mine, other) for mine, other in pairs if other]
+            if rival == net[2] or not whole:
+                continue
+            units = {results.metrics[key.measure, key.metric].unit for key in keys}
+            exact = all(kind(key) in _EXACT for key in keys)
+            gap = _paired(net, rival, whole, ratio=units != {"%"}, exact=exact)
+            if gap is not None:
+                info = results.metrics[keys[0].measure, keys[0].metric]
+                yield replace(gap, info=info) if gap.ratio else gap
+
+
+def _paired(
+    net: tuple[str, str, str],
+    rival: str,
+    pairs: Sequence[tuple[Mapping[int, float], Mapping[int, float]]],
+    ratio: bool,
+    exact: bool,
+) -> Gap | None:
+    """The mean over several numbers; None without a seed that all have, or for an infinite one."""
+    seeds = sorted(set.intersection(*({*one} & {*other} for one, other in pairs)))
+    mine, other = (
+        np.array([[pair[side][seed] for seed in seeds] for pair in pairs], dtype=np.float64)
+        for side in (0, 1)
+    )
+    if not seeds or not np.isfinite([mine, other]).all():
+        return None
+    if ratio and not (mine > 0).all() & (other > 0).all():
+        return None
+    values = np.log(mine / other) if ratio else mine - other
+    means = float(mine.mean()), float(other.mean())
+    return Gap(*net, rival, values.mean(0), *means, ratio=ratio, exact=exact, of=len(pairs))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Attack:
+    """An attack on a data set up to L2 `end`; with `loss` it is the accuracy lost that counts."""
+
+    end: float
+    loss: bool
+    nets: Mapping[tuple[str, str], Aligned]
+
+    def values(self, net: tuple[str, str], seeds: Sequence[int], images: Sequence[int]) -> Floats:
+        """Percentages of the area, seeds x images."""
+        l2 = part_of(self.nets[net], seeds, images)
+        kept = 100.0 * np.minimum(l2, self.end) / self.end
+        return 100.0 * (l2 > 0) - kept if self.loss else kept
+
+
+def _attacked(results: Results, claim: Claim) -> Iterator[Gap]:
+    """Mean accuracy (loss) under attack, over all attacks that the claim names, image by image."""
+    for dataset in dict.fromkeys(sample.dataset for sample in results.samples):
+        attacks: list[_Attack] = []
+        for attack, some in by_attack(results.samples, dataset).items():
+            for metric in (AREA, LOSS):
+                if _counts(claim, f"robustness/{attack}", metric):
+                    end = limit(some, results.attacks.get(attack))
+                    nets = {net: align(of) for net, of in by_net(some).items()}
+                    attacks.append(_Attack(end, metric == LOSS, nets))
+        for backbone, variant in dict.fromkeys(net for one in attacks for net in one.nets):
+            if _concerns(claim, dataset, backbone, variant):
+                for rival in claim.against:
+                    gap = _attack_gap((dataset, backbone, variant), rival, attacks)
+                    if gap is not None and rival != variant:
+                        yield gap
+
+
+def _attack_gap(net: tuple[str, str, str], rival: str, attacks: Sequence[_Attack]) -> Gap | None:
+    pair = (net[1:], (net[1], rival))
+    both = [one for one in attacks if all(side in one.nets for side in pair)]
+    sides = [one.nets[side] for one in both for side in pair]
+    if not both:
+        return None
+    seeds = sorted(set.intersection(*({*side.seeds} for side in sides)))
+    images = sorted(set.intersection(*({*side.images} for side in sides)))
+    if not seeds or not images:
+        return None
+    mine, other = (
+        np.mean([one.values(side, seeds, images) for one in both], axis=0) for side in pair
+    )
+    return _of_tables(net, rival, mine, other, of=len(both))
+
+
+def _of_tables(
+    net: tuple[str, str, str], rival: str, mine: Floats, other: Floats, of: int = 1
+) -> Gap:
+    """From two tables of seeds x images."""
+    table = mine - other
+    means = float(mine.mean()), float(other.mean())
+    return Gap(*net, rival, table.mean(1), *means, image_part(table), of=of)
+
+
+def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
+    """Of heatmaps, on the images that all variants of a backbone classify correctly."""
+    if not any(pattern.startswith(_LOCALIZATION) for pattern in claim.numbers):
+        return
+    for dataset in dict.fromkeys(cell.dataset for cell in results.localized):
+        for found in located(results, dataset):
+            measure = "/".join(filter(None, (_LOCALIZATION, found.item)))
+            net = (dataset, found.backbone, found.variant)
+            wanted = found.rival in claim.against and _counts(claim, measure, found.figure)
+            if wanted and _concerns(claim, *net):
+                yield _of_tables(net, found.rival, found.mine, found.other)
+
+
+def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
+    """Accuracy with one scale input perturbed less that with another: negative is more vulnerable.
+
+    Where the claim names several inputs, it is about the most vulnerable of these."""
+    table = by_seed(results.rows)
+    attacks: dict[tuple[str, str, str], dict[str, dict[str, Mapping[int, float]]]] = {}
+    for key, seeds in table.items():
+        name = key.metric[len(PERTURBED) : -1]
+        single = key.metric.startswith(PERTURBED) and "+" not in name
+        if single and _concerns(claim, *key[:3]) and _counts(claim, key.measure, key.metric):
+            of = attacks.setdefault(tuple(key[:3]), {})  # type: ignore[arg-type]
+            of.setdefault(key.measure, {})[name] = seeds
+    for net, of in attacks.items():
+        inputs = set.intersection(*({*found} for found in of.values()))
+        named = [name for name in claim.inputs if name in inputs]
+        weakest = min(named, key=lambda name: _mean(of.values(), name), default=None)
+        for rival in sorted(inputs - {*claim.inputs}):
+            if weakest is not None:
+                pairs = [(found[weakest], found[rival]) for found in of.values()]
+                gap = _paired(net, rival, pairs, ratio=False, exact=False)
+                if gap is not None:
+                    yield gap
+
+
+def _mean(attacks: Iterable[Mapping[str, Mapping[int, float]]], name: str) -> float:
+    return float(np.mean([value for found in attacks for value in found[name].values()]))

@@ -1,0 +1,143 @@
+"""Whether numbers bear a claim out.
+
+Every line of a claim (a network) has an interval for each of its rivals. All intervals of one claim
+hold together with a probability of 95 % (Bonferroni), so that a claim about many networks is not
+contradicted, or borne out, by the luckiest of them. Variances are pooled over the lines of a claim
+(Smyth, 2004), which is what two or three seeds can be asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from leaderboard.claims.gaps import Gap, gaps
+from leaderboard.results import Claim, Results
+from leaderboard.statistics.moderated import Prior, fit, moderated
+from leaderboard.statistics.uncertainty import LEVEL, Uncertain, of_seeds
+
+
+class Verdict(StrEnum):
+    """What a run says of a claim."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    INCONCLUSIVE = "inconclusive"
+    NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A claim on one network, against the rival that leaves it the least room.
+
+    `difference`, `low` and `high` are in points, or shares of the rival's value with `gap.ratio`
+    (0.1 is 10 % more); the ends are None where one seed tells nothing of others.
+    """
+
+    gap: Gap
+    difference: float
+    low: float | None
+    high: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A claim, what each network says of it, and what all together do."""
+
+    claim: Claim
+    lines: tuple[Line, ...]
+    verdict: Verdict
+
+    @property
+    def counts(self) -> str:
+        """`3 of 4 reproduced, 1 inconclusive`; empty without lines."""
+        found = Counter(line.verdict for line in self.lines)
+        parts = [f"{found[verdict]} {verdict}" for verdict in Verdict if found[verdict]]
+        return ", ".join(parts)
+
+
+def judge(results: Results) -> list[Judged]:
+    """Every claim of the results, in the order in which they were stated."""
+    return [_judged(results, claim) for claim in results.claims]
+
+
+def _judged(results: Results, claim: Claim) -> Judged:
+    found = gaps(results, claim)
+    prior = _prior(found)
+    level = 1 - (1 - LEVEL) / max(1, len(found))
+    rivals: dict[tuple[str, str, str], list[Line]] = {}
+    for gap in found:
+        line = _line(claim, gap, prior, found, level)
+        rivals.setdefault(gap.net, []).append(line)
+    lines = tuple(_hardest(claim, of) for of in rivals.values())
+    return Judged(claim, lines, _together([line.verdict for line in lines]))
+
+
+def _prior(found: Sequence[Gap]) -> Prior:
+    free = [gap for gap in found if len(gap.values) > 1 and not gap.exact]
+    return fit([float(gap.values.var(ddof=1)) for gap in free], [len(g.values) - 1 for g in free])
+
+
+def _line(claim: Claim, gap: Gap, prior: Prior, found: Sequence[Gap], level: float) -> Line:
+    mean = float(gap.values.mean())
+    if gap.exact:
+        low = high = mean
+    else:
+        sure = _sure(gap, prior, found)
+        if sure is None:
+            return Line(gap, _shown(gap, mean), None, None, Verdict.INCONCLUSIVE)
+        low, high = sure.interval(level)
+    ends = _shown(gap, low), _shown(gap, high)
+    return Line(gap, _shown(gap, mean), *ends, _verdict(claim, *ends))
+
+
+def _sure(gap: Gap, prior: Prior, found: Sequence[Gap]) -> Uncertain | None:
+    """None for a single seed: it has no variance, and what is pooled is of others."""
+    if len(gap.values) < 2:
+        return None
+    mine = of_seeds(gap.values)
+    alike = [other for other in found if len(other.values) > 1 and not other.exact]
+    if len(alike) > 1:
+        pooled = sum(len(other.values) - 1 for other in alike)
+        mine = moderated(mine, prior, len(gap.values), pooled)
+    return Uncertain(mine.mean, mine.seeds, mine.freedom, gap.images)
+
+
+def _shown(gap: Gap, value: float) -> float:
+    return math.expm1(value) if gap.ratio else value
+
+
+def _verdict(claim: Claim, low: float, high: float) -> Verdict:
+    """From the interval of the difference, turned so that up is what the claim says."""
+    if claim.expect in ("lower", "not higher", "weakest input"):
+        low, high = -high, -low
+    if claim.expect.startswith("not"):
+        # "Not lower" allows for the margin: below it the claim is wrong, above it is right.
+        good, bad = low > -claim.margin or low == high == 0, high < -claim.margin
+    else:
+        # A gain that the interval limits to the margin is none worth the name.
+        good, bad = low > 0, high < claim.margin or low == high == 0
+    if good:
+        return Verdict.REPRODUCED
+    return Verdict.NOT_REPRODUCED if bad else Verdict.INCONCLUSIVE
+
+
+def _hardest(claim: Claim, lines: Sequence[Line]) -> Line:
+    """A claim against several rivals holds against all: the one against which it holds least."""
+    rank = {Verdict.NOT_REPRODUCED: 0, Verdict.INCONCLUSIVE: 1, Verdict.REPRODUCED: 2}
+    sign = -1 if claim.expect in ("lower", "not higher", "weakest input") else 1
+    return min(lines, key=lambda line: (rank[line.verdict], sign * line.difference))
+
+
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    """A claim that is stated for all networks is wrong if it is for one of them."""
+    if not verdicts:
+        return Verdict.NOT_TESTED
+    for verdict in (Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.REPRODUCED

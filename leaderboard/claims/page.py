@@ -1,0 +1,104 @@
+"""The section "What reproduces": claim by claim, figure, interval and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.quantity import show
+from leaderboard.results import Claim, Results
+from leaderboard.summary import Summary
+
+if TYPE_CHECKING:
+    from leaderboard.claims.gaps import Gap
+    from leaderboard.claims.judge import Line
+
+HEADING = "What reproduces"
+
+
+def claim_blocks(results: Results) -> Iterator[Block]:
+    """Heading, the verdicts, what they rest on, and how to read them; nothing without claims."""
+    if not results.claims:
+        return
+    from leaderboard.claims.judge import judge
+
+    found = judge(results)
+    yield Heading(2, HEADING)
+    yield Grid(
+        "Claims and verdicts",
+        ("No.", "Claim", "Source"),
+        (),
+        tuple(
+            tuple(
+                map(
+                    Cell,
+                    (
+                        str(number),
+                        one.claim.claim,
+                        one.claim.source or "–",
+                        one.verdict,
+                        one.counts or "–",
+                    ),
+                )
+            )
+            for number, one in enumerate(found, 1)
+        ),
+        ("Verdict", "Networks"),
+    )
+    lines = tuple(
+        _line(number, one.claim, line) for number, one in enumerate(found, 1) for line in one.lines
+    )
+    if lines:
+        yield Heading(3, "Figures behind the verdicts")
+        yield Grid(
+            "Figures behind the verdicts",
+            ("No.", "Data set", "Backbone", "Variant", "Against"),
+            ("Its figure", "The other's", "Difference", "Interval", "Seeds (n)"),
+            lines,
+            ("Verdict",),
+        )
+    yield Text(_legend(any(one.claim.margin for one in found)))
+
+
+def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
+    gap = line.gap
+    unit = "%" if gap.ratio else "points"
+    scale = 100.0 if gap.ratio else 1.0
+    ends = "–"
+    if line.low is not None and line.high is not None:
+        low, high = (f"{scale * end:+,.1f}" for end in (line.low, line.high))
+        ends = "exact" if gap.exact else f"[{low}, {high}]"
+    rival = f"input {gap.rival}" if claim.inputs else gap.rival
+    return (
+        Cell(str(number)),
+        *map(Cell, (*gap.net, rival)),
+        Cell(_value(gap, gap.mine)),
+        Cell(_value(gap, gap.other)),
+        Cell(f"{scale * line.difference:+,.1f} {unit}"),
+        Cell(ends),
+        Cell(str(len(gap.values))),
+        Cell(line.verdict),
+    )
+
+
+def _value(gap: Gap, value: float) -> str:
+    return show(Summary(value, None, 1), gap.info).text if gap.info else f"{value:.1f}"
+
+
+def _legend(margins: bool) -> str:
+    text = (
+        "Claims are stated in the suite, not after the results; each is judged network by network, "
+        "against the rival that leaves it the least room, and holds only if it holds for all of "
+        "them. Figures are percentages whose differences are points, or have the number's own unit "
+        "with differences in percent of the other's. Under attack they are mean accuracies (or, of "
+        "a claim about losses, mean accuracy losses) up to the L₂ size B of each attack, averaged "
+        "over the attacks of the claim; with a perturbed input, accuracies. Intervals are for "
+        "other seeds and other images of the same kinds, of a moderated t-test (Smyth, 2004); all "
+        "those of one claim hold together with a probability of 95 % (Bonferroni). Inconclusive: "
+        "the interval holds both answers, more seeds are needed. Not tested: nothing of it was "
+        "measured here. Exact: counted, not sampled."
+    )
+    if margins:
+        text += " What a claim calls on par or no gain is within a margin that it states."
+    return text

@@ -1,0 +1,241 @@
+"""Claims: which numbers they are about, what these come to, and what the page says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_results import results
+
+import leaderboard
+from leaderboard import Claim, Localized, MetricInfo, Results, Row, Sample
+from leaderboard.claims.judge import Judged, Verdict, judge
+from leaderboard.variants import against_baseline
+
+ON_PAR = Claim("On par", ("accuracy/top1",), "not lower", margin=1.0)
+BETTER = Claim("Better", ("accuracy/top1",), "higher")
+INFO = {("accuracy", "top1"): MetricInfo("Top-1", "%", "higher", 2, True)}
+
+
+def board(gains: Sequence[float], variant: str = "td", backbone: str = "net") -> tuple[Row, ...]:
+    """Top-1 of bu, 80 + a tenth of the seed, and of a variant that gains so much with each seed."""
+    return tuple(
+        Row("d", backbone, name, seed, "accuracy", "top1", 80 + seed / 10 + gain, "%")
+        for seed, more in enumerate(gains)
+        for name, gain in (("bu", 0.0), (variant, more))
+    )
+
+
+def judged(claim: Claim, rows: Sequence[Row], **more: object) -> Judged:
+    fields = {"metrics": INFO, **more}
+    (found,) = judge(Results("t", tuple(dict.fromkeys(rows)), claims=(claim,), **fields))  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("claim", "gains", "verdict"),
+    [
+        (BETTER, (2.0, 2.1, 1.9), Verdict.REPRODUCED),
+        (BETTER, (-2.0, -2.1, -1.9), Verdict.NOT_REPRODUCED),
+        (BETTER, (2.0, -1.0, 0.5), Verdict.INCONCLUSIVE),
+        (BETTER, (2.0,), Verdict.INCONCLUSIVE),
+        (replace(BETTER, margin=5.0), (0.1, -0.1, 0.05), Verdict.NOT_REPRODUCED),
+        (replace(BETTER, expect="lower"), (-2.0, -2.1, -1.9), Verdict.REPRODUCED),
+        (ON_PAR, (-0.3, -0.2, -0.25), Verdict.REPRODUCED),
+        (ON_PAR, (3.0, 2.9, 3.1), Verdict.REPRODUCED),
+        (ON_PAR, (-3.0, -2.9, -3.1), Verdict.NOT_REPRODUCED),
+        (ON_PAR, (-1.0, -0.9, -1.1), Verdict.INCONCLUSIVE),
+        (ON_PAR, (0.0, 0.0, 0.0), Verdict.REPRODUCED),
+        (replace(ON_PAR, expect="not higher"), (3.0, 2.9, 3.1), Verdict.NOT_REPRODUCED),
+        (replace(ON_PAR, expect="not higher"), (0.3, 0.2, 0.25), Verdict.REPRODUCED),
+    ],
+)
+def test_verdicts(claim: Claim, gains: tuple[float, ...], verdict: Verdict) -> None:
+    assert judged(claim, board(gains)).verdict is verdict
+
+
+def test_one_line_is_students_interval() -> None:
+    gains = (2.0, 1.0, 1.6)
+    (line,) = judged(BETTER, board(gains)).lines
+    (wanted,) = against_baseline(Results("t", board(gains), INFO))
+    assert (line.difference, line.low, line.high) == pytest.approx(
+        (wanted.compared.difference, wanted.compared.low, wanted.compared.high)
+    )
+    assert (line.gap.mine, line.gap.other) == pytest.approx((80.1 + np.mean(gains), 80.1))
+
+
+def test_noise_alone_hardly_ever_decides_a_claim() -> None:
+    """Of boards with four networks that are all the same, one in twenty may have a verdict."""
+    rng = np.random.default_rng(3)
+    decided = 0
+    for _ in range(300):
+        rows = [row for b in "abcd" for row in board(rng.normal(0, 0.4, 3), backbone=b)]
+        found = judged(BETTER, rows)
+        assert len(found.lines) == 4
+        decided += any(line.verdict is not Verdict.INCONCLUSIVE for line in found.lines)
+    assert decided <= 300 * 0.05 + 2 * np.sqrt(300 * 0.05 * 0.95)
+
+
+def test_it_holds_for_all_networks_or_not_at_all() -> None:
+    good, bad, open_ = (2.0, 2.1, 1.9), (-2.0, -2.1, -1.9), (2.0, -2.0, 0.0)
+    for gains, verdict, counts in (
+        ((good, good), Verdict.REPRODUCED, "2 reproduced"),
+        ((good, open_), Verdict.INCONCLUSIVE, "1 reproduced, 1 inconclusive"),
+        ((good, bad), Verdict.NOT_REPRODUCED, "1 reproduced, 1 not reproduced"),
+    ):
+        rows = [row for b, some in zip("ab", gains, strict=True) for row in board(some, backbone=b)]
+        # Variances of unlike networks are pooled: with the noisy one both are judged apart here.
+        found = [judged(BETTER, [r for r in rows if r.backbone == b]).lines[0] for b in "ab"]
+        both = judged(BETTER, rows)
+        if open_ not in gains:
+            assert (both.verdict, both.counts) == (verdict, counts)
+        assert {one.verdict for one in found} >= {both.verdict} or open_ in gains
+
+
+def test_the_rival_that_leaves_least_room_decides() -> None:
+    claim = replace(BETTER, nets=("*/td_rev",), against=("td", "td_uni"))
+    rows = [*board((1.0, 1.1, 0.9), "td"), *board((2.95, 3.1, 3.0), "td_uni")]
+    rows += board((3.0, 3.1, 2.9), "td_rev")
+    found = judged(claim, rows)
+    (line,) = found.lines
+    assert line.gap.rival == "td_uni"
+    assert line.verdict is Verdict.INCONCLUSIVE
+    assert judged(replace(claim, against=("td",)), rows).verdict is Verdict.REPRODUCED
+
+
+def test_what_was_not_measured_is_not_tested() -> None:
+    for claim in (
+        replace(BETTER, numbers=("accuracy/top5",)),
+        replace(BETTER, nets=("*/td_uni",)),
+        replace(BETTER, against=("td_rev",)),
+        Claim("Heatmaps", ("localization/precision",), "higher"),
+        Claim("Inputs", ("robustness/*/perturbed_top1*",), "weakest input", inputs=("high",)),
+    ):
+        found = judged(claim, board((1.0, 1.0, 1.0)))
+        assert (found.verdict, found.lines, found.counts) == (Verdict.NOT_TESTED, (), "")
+
+
+def test_loss_under_attack_is_that_of_the_curve() -> None:
+    """Six images, two seeds, two attacks: the mean of the loss curve up to B, by hand."""
+    inf = np.inf
+    l2 = {
+        ("bu", "blur"): [[0, 1, 2, 3, inf, 1], [0, 1, 1, 3, inf, 2]],
+        ("td", "blur"): [[0, 2, 3, 3, inf, inf], [0, 0, 2, 3, inf, inf]],
+        ("bu", "noise"): [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 0]],
+        ("td", "noise"): [[1, 1, 1, 1, 0.5, 0], [1, 1, 1, 1, 0.5, 0]],
+    }
+    samples = tuple(
+        Sample("d", "net", variant, seed, attack, np.array(row, dtype=np.float64))
+        for (variant, attack), rows in l2.items()
+        for seed, row in enumerate(rows)
+    )
+    claim = Claim("Robust", ("robustness/*/loss",), "lower", nets=("*/td",))
+    found = judged(claim, (), samples=samples)
+    (line,) = found.lines
+    ends = {"blur": 3.0, "noise": 1.0}  # where the panels end
+
+    def loss(variant: str, seed: int) -> float:
+        parts = []
+        for attack, end in ends.items():
+            row = np.array(l2[variant, attack][seed], dtype=np.float64)
+            parts.append(np.mean([(1 - min(v, end) / end) if v > 0 else 0.0 for v in row]))
+        return 100 * float(np.mean(parts))
+
+    wanted = [loss("td", seed) - loss("bu", seed) for seed in (0, 1)]
+    assert line.gap.values == pytest.approx(wanted)
+    assert line.gap.of == 2
+    assert line.gap.images > 0
+    left = replace(claim, numbers=("robustness/*/area",), expect="higher")
+    area = judged(left, (), samples=samples).lines[0].gap
+    clean = {
+        (variant, seed): np.mean([np.mean(np.array(l2[variant, a][seed]) > 0) for a in ends])
+        for variant in ("bu", "td")
+        for seed in (0, 1)
+    }
+    gains = [100 * (clean["td", seed] - clean["bu", seed]) for seed in (0, 1)]
+    assert area.values == pytest.approx(np.subtract(gains, wanted))
+
+
+def heat(variant: str, seed: int, tp: list[int], fp: list[int], right: list[bool]) -> Localized:
+    hit, beside = (np.array(column)[:, None] for column in (tp, fp))
+    return Localized(
+        "d", "net", variant, seed, np.arange(len(tp)), np.array(right), hit, beside,
+        10 - hit, np.array([0.2]), 0.2,
+    )  # fmt: skip
+
+
+def test_precision_is_of_images_that_both_get_right() -> None:
+    cells = (
+        heat("bu", 0, [8, 2, 9], [2, 8, 1], [True, True, True]),
+        heat("td", 0, [9, 4, 0], [1, 6, 10], [True, True, False]),
+        heat("bu", 1, [8, 2, 9], [2, 8, 1], [True, False, True]),
+        heat("td", 1, [9, 4, 6], [1, 6, 4], [True, True, True]),
+    )
+    claim = Claim("Precise", ("localization/precision",), "higher", nets=("*/td",))
+    (line,) = judged(claim, (), localized=cells).lines
+    assert line.gap.values == pytest.approx([100 * (13 - 10) / 20, 100 * (15 - 17) / 20])
+    assert (line.gap.mine, line.gap.other) == pytest.approx((70, 67.5))
+
+
+def test_what_is_counted_needs_no_second_seed() -> None:
+    info = MetricInfo("training memory", "B", "lower", headline=True, scale="bytes")
+    rows = [
+        Row("d", "net", variant, 0, "efficiency", "train_memory", value, "B")
+        for variant, value in (("bu", 2.0**20), ("td", 3.5 * 2**20))
+    ]
+    claim = Claim("Dearer", ("efficiency/train_memory",), "higher", nets=("*/td",))
+    found = judged(claim, rows, metrics={("efficiency", "train_memory"): info})
+    assert found.verdict is Verdict.REPRODUCED
+    assert found.lines[0].difference == pytest.approx(2.5)
+    speed = [replace(row, metric="images_per_second") for row in rows]
+    timed = replace(claim, numbers=("efficiency/images_per_second",))
+    found = judged(timed, speed, metrics={("efficiency", "images_per_second"): info})
+    assert found.verdict is Verdict.INCONCLUSIVE  # one timing says nothing of the next
+
+
+@pytest.mark.parametrize(
+    ("inputs", "verdict"),
+    [
+        (("medium",), Verdict.REPRODUCED),
+        (("high",), Verdict.NOT_REPRODUCED),
+        (("medium", "low"), Verdict.REPRODUCED),
+    ],
+)
+def test_the_weakest_input(inputs: tuple[str, ...], verdict: Verdict) -> None:
+    base = {"high": 90.0, "medium": 60.0, "low": 80.0, "high+low": 10.0}
+    rng = np.random.default_rng(0)
+    rows = [
+        Row("d", "net", "td", seed, f"robustness/{attack}", f"perturbed_top1[{name}]",
+            value + rng.normal(0, 0.2), "%")
+        for seed in range(3)
+        for attack in ("blur", "noise")
+        for name, value in base.items()
+    ]  # fmt: skip
+    claim = Claim("x", ("robustness/*/perturbed_top1*",), "weakest input", inputs=inputs)
+    assert judged(claim, rows).verdict is verdict
+
+
+def test_the_pages_have_a_section(tmp_path: Path) -> None:
+    plain = results(seeds=(0, 1, 2))
+    memory = Claim("Dearer", ("efficiency/peak_memory",), "higher", source="section 5")
+    data = replace(
+        plain, claims=(replace(ON_PAR, margin=1.5), memory, replace(BETTER, nets=("x",)))
+    )
+    page = leaderboard.render_markdown(data, tmp_path / "a").read_text("utf-8")
+    section = page.partition("## What reproduces")[2].partition("\n## ")[0]
+    for number, one in enumerate(judge(data), 1):
+        start = f"| {number} | {one.claim.claim} |"
+        (line,) = [row for row in section.splitlines() if row.startswith(start)]
+        assert f"| {one.verdict} |" in line
+    assert "| not tested | – |" in section
+    assert "section 5" in section
+    assert "within a margin" in section
+    assert page == leaderboard.render_markdown(data, tmp_path / "b").read_text("utf-8")
+    html = tmp_path / "page.html"
+    leaderboard.render_html(data, html)
+    assert "What reproduces" in html.read_text("utf-8")
+    leaderboard.render_markdown(plain, tmp_path / "c")
+    assert "What reproduces" not in (tmp_path / "c" / "leaderboard.md").read_text("utf-8")
