@@ -21,4 +21,6 @@ def run(problem: Problem, *, epsilons: int = 1000) -> Tensor:
     return grow(problem, noise, epsilons)
 
 
-ATTACK = Attack(run, deterministic=False, version=2, typical=500, defaults={"epsilons": 1000})
+ATTACK = Attack(
+    run, deterministic=False, version=2, typical=550, steps="epsilons", defaults={"epsilons": 1000}
+)

@@ -66,6 +66,9 @@ REGISTRY = Attacks(
 )
 
 
+_FAST = 40  # predictions of a search by coarse steps and then finer ones
+
+
 @dataclass(frozen=True, slots=True)
 class Attack:
     """An attack's declaration.
@@ -75,8 +78,9 @@ class Attack:
             candidate found, or the image itself where none was.
         deterministic: such attacks are not repeated, for a repeat would be the same.
         version: raise it when results change.
-        typical: about how many predictions it spends on an image (and strength), for the estimate
-            of `plan`.
+        typical: about how many predictions it spends on an image (and strength) at the defaults,
+            for the estimate of `plan`.
+        steps: the option that these grow with, such as a number of steps; "" for none.
         defaults: options with their values; a number must be positive, of the same type.
         choices: the words an option may have.
         norm: which distance it looks at by its own account: "L2", "Linf", "L0", "L1", or "" for
@@ -98,6 +102,7 @@ class Attack:
     deterministic: bool
     version: int = 1
     typical: int = 100
+    steps: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     norm: str = ""
@@ -138,6 +143,12 @@ class Attack:
         elif not positive(value) or (isinstance(default, int) and not isinstance(value, int)):
             what = "whole number" if isinstance(default, int) else "number"
             raise BenchError(f"option '{key}' must be a positive {what}, not {value!r}")
+
+    def spends(self, options: Mapping[str, Any]) -> float:
+        """About how many predictions it spends on an image (and strength) with these options."""
+        if options.get("search") == "fast":
+            return min(self.typical, _FAST)
+        return self.typical * (options[self.steps] / self.defaults[self.steps] if self.steps else 1)
 
     def is_deterministic(self, options: Mapping[str, Any]) -> bool:
         """Whether a repeat with these options would be the same."""

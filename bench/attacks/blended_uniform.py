@@ -48,7 +48,8 @@ def _directions(problem: Problem, draws: int) -> Tensor:
 ATTACK = Attack(
     run,
     deterministic=False,
-    typical=500,
+    typical=800,
+    steps="epsilons",
     defaults={"epsilons": 1000, "directions": 1000, "search": "exact"},
     choices={"search": SEARCHES},
 )

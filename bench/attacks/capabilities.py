@@ -19,14 +19,14 @@ from bench.errors import BenchError, did_you_mean
 # on a small network and 28 x 28 pixels; flags: s slow.
 NATIVE = """
 single_pixel         L0    decision  yes   -            1000
-salt_and_pepper      -     decision  yes   -             400
-pointwise            -     decision  yes   -            1000
-additive_gaussian    -     decision  yes   -             500
-additive_uniform     -     decision  yes   -             500
-blended_uniform      -     decision  yes   -             500
-gaussian_blur        -     decision  no    -             300
-contrast_reduction   -     decision  no    -             700
-spatial              -     decision  no    -             300
+salt_and_pepper      -     decision  yes   -             100
+pointwise            -     decision  yes   -             700
+additive_gaussian    -     decision  yes   -             550
+additive_uniform     -     decision  yes   -             550
+blended_uniform      -     decision  yes   -             800
+gaussian_blur        -     decision  no    -             180
+contrast_reduction   -     decision  no    -             300
+spatial              -     decision  no    -             350
 shifts               -     decision  no    -              60
 pgd                  Linf  gradient  yes*  epsilon        12
 fgsm                 Linf  gradient  no    epsilon         2

@@ -25,7 +25,8 @@ def run(problem: Problem, *, epsilons: int = 1000, search: Search = "exact") -> 
 ATTACK = Attack(
     run,
     deterministic=True,
-    typical=700,
+    typical=300,
+    steps="epsilons",
     defaults={"epsilons": 1000, "search": "exact"},
     choices={"search": SEARCHES},
 )

@@ -48,7 +48,8 @@ def blur_matrix(size: int, sigma: float, truncate: float = 4.0) -> Tensor:
 ATTACK = Attack(
     run,
     deterministic=True,
-    typical=300,
+    typical=180,
+    steps="epsilons",
     defaults={"epsilons": 1000, "search": "exact"},
     choices={"search": SEARCHES},
 )

@@ -164,6 +164,6 @@ def _next_pass(state: State) -> Tensor:
 ATTACK = Attack(
     run,
     deterministic=False,
-    typical=1000,
+    typical=700,
     defaults={"epsilons": 100, "repetitions": 10},
 )

@@ -61,6 +61,6 @@ def _ask(problem: Problem, candidates: Tensor, index: Tensor) -> Tensor:
 ATTACK = Attack(
     run,
     deterministic=False,
-    typical=400,
+    typical=100,
     defaults={"epsilons": 100, "repetitions": 10},
 )

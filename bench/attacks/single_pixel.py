@@ -42,4 +42,11 @@ def _orders(problem: Problem, size: int, count: int) -> Tensor:
     return torch.cat(orders) if orders else rows.new_zeros(0, min(size, count))
 
 
-ATTACK = Attack(run, deterministic=False, typical=1000, norm="L0", defaults={"max_pixels": 1000})
+ATTACK = Attack(
+    run,
+    deterministic=False,
+    typical=1000,
+    steps="max_pixels",
+    norm="L0",
+    defaults={"max_pixels": 1000},
+)

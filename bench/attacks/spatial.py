@@ -102,7 +102,7 @@ def _improve(problem: Problem, candidates: Tensor, index: Tensor) -> None:
 ATTACK = Attack(
     run,
     deterministic=True,
-    typical=300,
+    typical=350,
     defaults={"points": 10, "max_shift": 5.0, "max_angle": 5.0, "search": "first"},
     choices={"search": SEARCHES},
 )

@@ -205,8 +205,9 @@ def forwards(task: Task, test_samples: int) -> float:
     """About how many predictions one cell spends."""
     images = min(task.samples or test_samples, test_samples)
     attack = attacks.load(task.attack.name)
-    strengths = len(attack.strengths(attack.options(task.attack.options)))
-    return float(images * task.repeats * strengths * attack.typical)
+    options = attack.options(task.attack.options)
+    strengths = len(attack.strengths(options))
+    return float(images * task.repeats * strengths * attack.spends(options))
 
 
 METRICS = {

@@ -39,7 +39,7 @@ def test_all_attacks_are_there(capsys: Out) -> None:
     ("name", "facts"),
     [
         ("single_pixel", "L0 decision yes smallest 1,000 any"),
-        ("gaussian_blur", "- decision no smallest 300 any"),
+        ("gaussian_blur", "- decision no smallest 180 any"),
         ("autoattack", "Linf gradient yes epsilons 4,000 any"),
         ("pgd", "Linf gradient yes* epsilons 12 any"),
         ("fgsm", "Linf gradient no epsilons 2 any"),

@@ -185,6 +185,10 @@ def test_the_cost_is_estimated_from_the_images_there_are() -> None:
     typical = {name: load(name).typical for name in ("additive_gaussian", "gaussian_blur")}
     assert robustness.forwards(noise.options, 1000) == 50 * 3 * typical["additive_gaussian"]
     assert robustness.forwards(blur.options, 1000) == 50 * typical["gaussian_blur"]
+    short, fast = tasks([{"name": "gaussian_blur", "epsilons": 10},
+                         {"name": "gaussian_blur", "search": "fast"}], samples=50)  # fmt: skip
+    assert robustness.forwards(short.options, 1000) == pytest.approx(0.5 * typical["gaussian_blur"])
+    assert robustness.forwards(fast.options, 1000) < robustness.forwards(blur.options, 1000)
     assert robustness.forwards(blur.options, 20) < robustness.forwards(blur.options, 1000)
 
 
