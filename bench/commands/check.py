@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,14 @@ def main(args: argparse.Namespace) -> int:
     elif args.run is None or args.baseline is None:
         raise BenchError("check: name a RUN and its --baseline FILE (`bench baseline` makes one)")
     else:
-        judgement, title = judged(args.run, args.baseline), str(args.run)
-        if args.benchmark_json:
-            judgement = judgement.joined(_benchmarks(args))
+        title = str(args.run)
+        try:
+            judgement = judged(args.run, args.baseline)
+            if args.benchmark_json:
+                judgement = judgement.joined(_benchmarks(args))
+        except BenchError as error:
+            _tell_error(str(error), title, args.junit)
+            raise
     return _tell(judgement, title, args)
 
 
@@ -71,6 +77,16 @@ def _benchmarks(args: argparse.Namespace) -> Judgement:
         return judge_benchmarks(*sides)
     except BenchmarkError as error:
         raise BenchError(str(error)) from None
+
+
+def _tell_error(error: str, title: str, junit: Path | None) -> None:
+    """An error is in the JUnit file, too; where that cannot be written, it is told all the same."""
+    from leaderboard.files import write_atomic
+    from leaderboard.gate.report import error_as_junit
+
+    if junit is not None:
+        with suppress(OSError):
+            write_atomic(junit, error_as_junit(error, title))
 
 
 def _tell(judgement: Judgement, title: str, args: argparse.Namespace) -> int:

@@ -40,11 +40,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All that is on both sides, what is on one of them only, and what was done otherwise."""
+    """All that is on both sides, what is on one of them only, and what was done otherwise.
+
+    What is `gone` belongs to the second as well, but failed there or was never reached; `removed`
+    is not part of it any more.
+    """
 
     changes: tuple[Change, ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
+    gone: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -67,10 +72,16 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
     machine = before.machine.differs(after.machine)
     if machine:
         notes.append(f"another machine: {machine}")
+    # A network whose training failed lacks all that was to be measured of it.
+    untrained = {net[:3] for net, measure in after.gaps if measure == "train"}
+    unmeasured = {(*net[:3], measure) for net, measure in after.gaps}
+    lost = mine - theirs
+    gone = {key for key in lost if key[:3] in untrained or key[:4] in unmeasured}
     return Comparison(
         tuple(_decided(drafts, before)),
         tuple(sorted(map(_name, theirs - mine))),
-        tuple(sorted(map(_name, mine - theirs))),
+        tuple(sorted(map(_name, lost - gone))),
+        tuple(sorted(map(_name, gone))),
         tuple(notes),
     )
 
@@ -158,14 +169,15 @@ def as_markdown(found: Comparison, before: str, after: str) -> str:
     parts = [
         f"### {markdown(after)} against {markdown(before)}",
         f"{worse} worse, {len(beyond) - worse} better, {len(unsure)} inconclusive, {same} the same;"
-        f" {len(found.added)} added, {len(found.removed)} removed.",
+        f" {len(found.added)} added, {len(found.removed)} removed, {len(found.gone)} not measured.",
     ]
     if found.notes:
         parts.append("\n".join(f"- ⚠ {markdown(note)}" for note in found.notes))
     for title, some in (("Beyond noise", beyond), ("Inconclusive", unsure)):
         if some:
             parts.append(f"**{title}**\n\n{_table(some)}")
-    for title, names in (("Added", found.added), ("Removed", found.removed)):
+    lists = (("Added", found.added), ("Removed", found.removed), ("Not measured", found.gone))
+    for title, names in lists:
         if names:
             parts.append(f"**{title}**\n\n" + "\n".join(f"- {markdown(name)}" for name in names))
     return "\n\n".join(parts) + "\n"

@@ -113,6 +113,20 @@ def as_junit(judgement: Judgement, title: str) -> str:
     if empty:
         case = ET.SubElement(suite, "testcase", classname="gate", name="anything measured")
         ET.SubElement(case, "error", message=one_line("; ".join(judgement.notes) or "nothing"))
+    return _document(suite)
+
+
+def error_as_junit(error: str, title: str) -> str:
+    """One test case in error: the gate could not judge (a stale baseline, a damaged run), so
+    that a CI that reads nothing but this file does not take silence for a pass."""
+    suite = ET.Element("testsuite", name=one_line(title), tests="1", failures="0", errors="1")
+    suite.set("skipped", "0")
+    case = ET.SubElement(suite, "testcase", classname="gate", name="comparable")
+    ET.SubElement(case, "error", message=one_line(error)).set("type", "bad input")
+    return _document(suite)
+
+
+def _document(suite: ET.Element) -> str:
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root, " ")

@@ -101,11 +101,15 @@ def test_a_stale_baseline_is_refused(
 ) -> None:
     run, baseline = made
     other = changed(run, f"UPDATE facts SET value = replace(value, '{old}', '{new}')")
-    assert main(["check", str(other), "--baseline", str(baseline)]) == 2
+    junit = run.parent / "stale.xml"
+    assert main(["check", str(other), "--baseline", str(baseline), "--junit", str(junit)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "stale" in err
     assert said in err
+    case = ET.parse(junit).getroot().find("testsuite/testcase/error")
+    assert case is not None
+    assert said in case.get("message", "")
 
 
 def test_other_test_images_are_another_experiment(made: tuple[Path, Path], capsys: Out) -> None:
@@ -182,7 +186,13 @@ def test_compare(made: tuple[Path, Path], capsys: Out) -> None:
     assert main(["compare", str(run), str(other), "--format", "json", "--out", "c.json"]) == 0
     read = json.loads(Path("c.json").read_text())
     assert [name.rpartition("/")[2] for name in read["removed"]] == ["accuracy top1"]
+    assert read["gone"] == []
     assert [change["verdict"] for change in read["changes"]] == ["equivalent"]
+    other = changed(run, "DELETE FROM cells WHERE name LIKE '%/accuracy'")
+    assert main(["compare", str(run), str(other), "--format", "json", "--out", "c.json"]) == 0
+    read = json.loads(Path("c.json").read_text())
+    assert read["removed"] == []
+    assert [name.rpartition("/")[2] for name in read["gone"]] == ["accuracy top1"]
 
 
 def test_the_fixture(made: tuple[Path, Path], tmp_path: Path) -> None:
