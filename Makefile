@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart gate test lint types all clean
+.PHONY: quickstart gate test lint types docs all clean
 
 quickstart: $(VENV)/.ready-run
 	$(BIN)/python -m bench run suites/quickstart.yaml --workers 2
@@ -24,7 +24,11 @@ lint: $(VENV)/.ready-test
 types: $(VENV)/.ready-test
 	$(BIN)/mypy
 
-all: lint types test
+# Into site/; nothing of it asks other servers.
+docs: $(VENV)/.ready-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+all: lint types docs test
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,4 +47,4 @@ $(VENV)/.ready-test: pyproject.toml $(VENV)/.made
 	touch $@ $(VENV)/.ready-run
 
 clean:
-	rm -rf $(VENV) build dist runs/quickstart runs/gate
+	rm -rf $(VENV) build dist site runs/quickstart runs/gate

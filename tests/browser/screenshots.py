@@ -1,4 +1,4 @@
-"""Screenshots of both pages for the README: the HTML page on a desktop in light colours, sorted and
+"""Screenshots of both pages for docs/: the HTML page on a desktop in light colours, sorted and
 with the details of a cell, and its curves on a phone in dark colours; the Markdown page as a
 code-hosting site sets it.
 

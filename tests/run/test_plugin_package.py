@@ -1,4 +1,4 @@
-"""The plugin package of the README: built, installed in an environment of its own, and run."""
+"""The plugin package of docs/: built, installed in an environment of its own, and run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ measures: [accuracy, confidence]
 """
 
 
-def readme_files() -> dict[str, str]:
-    """The code blocks of the README that carry a file name in a first-line comment."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def shown_files() -> dict[str, str]:
+    """The code blocks of its page that carry a file name in a first-line comment."""
+    text = (ROOT / "docs" / "how-to" / "own-backbone.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:toml|python)\n# (my_nets/\S+)\n(.*?)```", text, re.DOTALL)
     return dict(blocks)
 
@@ -53,8 +53,8 @@ def call(venv: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_readmes_plugin_is_built_installed_and_run(environment: Path) -> None:
-    files = readme_files()
+def test_the_plugin_is_built_installed_and_run(environment: Path) -> None:
+    files = shown_files()
     assert set(files) == {"my_nets/pyproject.toml", "my_nets/my_nets.py"}
     assert len(files["my_nets/my_nets.py"].strip().splitlines()) <= 25
     source = environment.parent / "my_nets"

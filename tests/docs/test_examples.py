@@ -1,0 +1,137 @@
+"""Suites of the pages are suites, and Python on them is Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from documents import ROOT, Block, all_blocks, blocks, commands, write_files
+
+from bench import identity
+from bench.cli import main
+
+SUITES = ROOT / "docs" / "how-to" / "suites.md"
+# What a fragment of a suite is put into.
+BASE = {
+    "name": "fragment",
+    "seeds": [0],
+    "datasets": ["fashion-mnist-mini", "mnist"],
+    "backbones": ["lenet_fc"],
+    "variants": ["bu", "td"],
+    "measures": ["accuracy", "efficiency", {"robustness": {"attacks": ["shifts"]}}],
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, whose modules are found and forgotten again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    identity.code_fingerprint.cache_clear()
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if (tmp_path / f"{name}.py").is_file():
+            del sys.modules[name]
+    identity.code_fingerprint.cache_clear()
+
+
+def prepare(page: Path, folder: Path) -> None:
+    """The page's files, and what its scripts make."""
+    write_files(page, folder)
+    for block in blocks(page):
+        for words in commands(block) if block.language == "bash" and not block.not_run else ():
+            if words[0] == "python" and (folder / words[1]).is_file():
+                subprocess.run([sys.executable, words[1]], check=True, cwd=folder)
+
+
+@pytest.mark.parametrize("block", all_blocks("yaml"), ids=str)
+def test_suites_can_be_planned(
+    block: Block, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "torchattacks" in block.text and importlib.util.find_spec("torchattacks") is None:
+        block = Block(block.page, block.line, "yaml", block.text.replace("torchattacks:CW", "fgsm"))
+    prepare(block.page, place)
+    given = yaml.safe_load(block.text)
+    suite = given if "name" in given else BASE | given
+    Path("planned.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    code = main(["plan", "planned.yaml", "--no-cost"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert "cells: 0 done, 0 failed" in out
+
+
+def test_a_suites_mistakes_look_as_the_page_says(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (suite,) = (one.text for one in blocks(SUITES) if one.file == "my_suite.yaml")
+    wrong = suite.replace("[fashion-mnist-mini]", "[fashion-mnist-mni]")
+    wrong = wrong.replace("{lr: 0.05}", "{lrr: 1}")
+    Path("my_suite.yaml").write_text(wrong, encoding="utf-8")
+    assert main(["plan", "my_suite.yaml"]) == 2
+    (shown,) = (one.text for one in blocks(SUITES) if "did you mean" in one.text)
+    assert capsys.readouterr().err.strip() == shown.strip()
+
+
+@pytest.mark.parametrize("block", all_blocks("python"), ids=str)
+def test_python_is_python(block: Block) -> None:
+    compile(block.text, str(block), "exec")
+
+
+@pytest.mark.parametrize("block", all_blocks("toml"), ids=str)
+def test_toml_is_toml(block: Block) -> None:
+    tomllib.loads(block.text)
+
+
+def test_every_block_says_what_it_is() -> None:
+    known = {"bash", "python", "toml", "yaml", "text"}
+    strangers = [str(one) for one in all_blocks("", "sh", "console", "shell", "yml", "py")]
+    assert not strangers
+    assert {one.language for one in all_blocks(*known)} == known
+
+
+SHORTER = (
+    ("epochs: 10", "epochs: 1"),
+    ("epochs: 6", "epochs: 1"),
+    ("samples: 200", "samples: 20"),
+    ("epsilons: 100", "epsilons: 10"),
+    ("contrast_reduction]", "{name: contrast_reduction, epsilons: 10}]"),
+    ("  - efficiency", ""),
+    ("seeds: [0, 1]", "seeds: [0]"),
+    (
+        "[fashion-mnist-mini]",
+        "[{name: fashion-mnist-mini, train_samples: 500, test_samples: 100}]",
+    ),
+)
+
+
+def shorter(text: str) -> str:
+    for old, new in SHORTER:
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.parametrize("name", ["tutorial.md", "how-to/runs.md"])
+def test_a_page_runs_from_top_to_bottom_with_short_trainings(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process; the slow tests run all pages as they stand, each command in its own."""
+    from bench.suite.load import shipped_suites
+
+    short = shipped_suites()["quickstart"].read_text(encoding="utf-8")
+    Path("quickstart").write_text(shorter(short), encoding="utf-8")
+    for block in blocks(ROOT / "docs" / name):
+        if block.file:
+            Path(block.file).write_text(shorter(block.text), encoding="utf-8")
+        elif block.language == "bash" and not block.not_run:
+            for _, *words in commands(block):
+                if "--workers" in words:  # processes of their own take seconds to start
+                    at = words.index("--workers")
+                    del words[at : at + 2]
+                assert main(words) == 0, (words, capsys.readouterr())
