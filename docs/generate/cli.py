@@ -1,23 +1,16 @@
-"""Writes docs/reference/cli.md from the command line's own parser.
-
-    python docs/generate/cli.py
-
-Verbs, arguments and help texts are read off argparse; a test fails when the page is out of date.
-"""
+"""The page of the command line, from its own parser: verbs, arguments and help texts."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "reference" / "cli.md"
+from bench.cli import build_parser
+
 HEAD = """# Command line
 
-<!-- Written by docs/generate/cli.py from `bench/cli.py`; not to be edited. -->
+<!-- Written by docs/generate/reference.py from `bench/cli.py`; not to be edited. -->
 
 `bench VERB ...`, or `python -m bench VERB ...`. Bad usage or input ends with one line on
 standard error and exit code 2.
@@ -66,9 +59,6 @@ def row(action: argparse.Action) -> str:
 
 def text() -> str:
     """The whole page."""
-    sys.path.insert(0, str(ROOT))
-    from bench.cli import build_parser
-
     parts = [HEAD]
     for name, line, parser in verbs(build_parser()):
         parts += [f"## bench {name}", "", f"{line[:1].upper()}{line[1:]}.", ""]
@@ -77,7 +67,3 @@ def text() -> str:
         shown = [a for a in parser._actions if not isinstance(a, argparse._HelpAction)]
         parts += ["| argument | what it does |", "|---|---|", *map(row, shown), ""]
     return "\n".join(parts).rstrip() + "\n"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(text(), encoding="utf-8")
