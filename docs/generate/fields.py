@@ -1,7 +1,8 @@
 """Tables of the keys of suites, recipes and measures, from the models that read them.
 
 A page marks a place with `<!-- fields of MODULE:CLASS -->` and `<!-- end -->`; what stands between
-is written anew: the docstring, and a row for each key.
+is written anew: the docstring, and a row for each key. Of `<!-- fields of MODULE: -->` it is the
+module's docstring alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-_PLACE = re.compile(r"(<!-- fields of ([\w.]+):(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- fields of ([\w.]+):(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", Any: "anything"}
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 # A limit that only catches slips of the finger.
@@ -32,7 +33,10 @@ def filled(page: str) -> str:
 
 
 def _section(module: str, name: str) -> str:
-    model: type[BaseModel] = getattr(importlib.import_module(module), name)
+    home = importlib.import_module(module)
+    if not name:
+        return f"\n{inspect.getdoc(home)}\n\n"
+    model: type[BaseModel] = getattr(home, name)
     rows = [_row(key, field) for key, field in model.model_fields.items() if _own(model, key)]
     head = ["| key | takes | default |", "|---|---|---|"]
     return "\n".join(["", inspect.getdoc(model) or "", "", *head, *rows, "", ""])
