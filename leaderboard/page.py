@@ -38,6 +38,7 @@ def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
     from leaderboard.overview import overview_blocks
     from leaderboard.overview_figures import across_figures
     from leaderboard.robustness import attacks_of
+    from leaderboard.tuning_page import tuning_blocks
     from leaderboard.variants_page import variant_blocks
 
     taken: set[str] = set()
@@ -54,7 +55,7 @@ def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
         if tables:
             found += _board(section, raised[name])
         found += _section(results, name, attacks[name], raised[name], taken, kept)
-    return [*found, *_across(results, taken, kept)]
+    return [*found, *tuning_blocks(results), *_across(results, taken, kept)]
 
 
 def listed(missing: Sequence[str]) -> tuple[Sequence[str], str]:

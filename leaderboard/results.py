@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from leaderboard.searched import Searched as Searched
+from leaderboard.searched import Trial as Trial
 from leaderboard.text import one_line
 
 if TYPE_CHECKING:  # rows can be made, and errors shown, before numpy is loaded
@@ -289,6 +291,7 @@ class Results:
 
     `metrics` is keyed by (measure, metric); for attacks the measure is the full
     "robustness/gaussian_blur". `missing` are cells planned but never reached.
+    Trials are in `searches` alone, be they done, failed or not reached.
     `nets` is the order (data set, backbone, variant) of the boards' lines; others come last, in
     the order of `rows`. `attacks` maps the label of an attack ("gaussian_blur") to what is known of
     it. `claims` are judged on the page. `provenance` maps a heading ("command", "hardware", "date",
@@ -305,6 +308,7 @@ class Results:
     localized: tuple[Localized, ...] = ()
     removed: tuple[Removed, ...] = ()
     learned: tuple[Learned, ...] = ()
+    searches: tuple[Searched, ...] = ()
     attacks: Mapping[str, AttackInfo] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ def render_csv(results: Results, path: Path) -> Path:
 
 
 def render_json(results: Results, path: Path) -> Path:
-    """Write rows, metrics, failures, missing cells and provenance as strict JSON.
+    """Write rows, metrics, failures, missing cells, searches and provenance as strict JSON.
 
     JSON has no infinity: an infinite value is the string "inf", which `float` reads in most
     languages. There are no NaNs.
@@ -37,6 +37,7 @@ def render_json(results: Results, path: Path) -> Path:
         ],
         "failures": [asdict(failure) for failure in results.failures],
         "missing": [asdict(gone) for gone in results.missing],
+        "searches": [asdict(search) for search in results.searches],
         "attacks": {label: asdict(info) for label, info in results.attacks.items()},
         "notes": list(results.notes),
         "provenance": dict(results.provenance),

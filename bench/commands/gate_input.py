@@ -221,6 +221,8 @@ def _experiment(
         ],
         "measures": dict(_measures(suite)),
     }
+    if suite.tune is not None:
+        made["tune"] = suite.tune.model_dump(mode="json")
     return json.loads(json.dumps(made, default=str))  # type: ignore[no-any-return]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
+from bench.plan.tuning import budget
 from bench.store.database import NAME, Store
 
 
@@ -37,6 +38,11 @@ def main(args: argparse.Namespace) -> int:
         f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed, "
         f"{len(left)} to do; results in {folder}"
     )
+    planned = budget(chosen)
+    if planned is not None:
+        trials = sum(cell.training.trial for cell in left)
+        done = f" ({planned.total - trials} of them over)" if trials < planned.total else ""
+        print(f"{planned}{done}; {planned.fairness}")
     if left:
         from bench.plan import cost
 

@@ -102,6 +102,16 @@ class Dataset:
         """Side of the test images in pixels (their height)."""
         return int(self.test.images.shape[2])
 
+    def without_test(self) -> Dataset:
+        """The set with two black images in place of its test images: for what must not see them.
+
+        Networks can still be built for the size of the test images.
+        """
+        import torch
+
+        shape = tuple(self.test.images.shape[1:])
+        return replace(self, test=Split(torch.zeros((2, *shape), dtype=torch.uint8), None))
+
     @property
     def num_classes(self) -> int:
         """Number of classes."""

@@ -17,7 +17,7 @@ from bench.store.database import Store
 
 CELLS = """SELECT p.identity, p.dataset, p.backbone, p.variant, p.seed, p.measure, c.started,
     c.facts FROM planned p JOIN cells c USING (identity) WHERE c.status = 'done'
-    ORDER BY p.position"""
+    AND p.measure NOT LIKE 'tune/%' ORDER BY p.position"""
 NUMBERS = "SELECT metric, value FROM metrics WHERE identity = ? ORDER BY position"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.suite.claims import ClaimKeys
-from bench.suite.recipe import Recipe
+from bench.suite.recipe import Recipe, RecipeKeys
 from bench.suite.schema import BackboneRef, DatasetRef
 
 
@@ -19,12 +19,26 @@ def weights_path(name: str, base: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuning:
+    """The search that the recipe of a training comes from.
+
+    `candidates` are recipe values in the order of the suite, `trials` the identities of the cells
+    that try them.
+    """
+
+    candidates: tuple[Mapping[str, Any], ...]
+    trials: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """One trained network: shared by every cell that measures it.
 
     `weights` names a file to load instead of training. `label` is
     `dataset/backbone/variant/seed0`, `place` where the suite names the backbone
-    (`file:line: backbones[0]`).
+    (`file:line: backbones[0]`). With `tuning`, one of its candidates goes over `recipe`, and which
+    is known when all trials are over. A `trial` is a training that only its validation accuracy is
+    wanted of; its label is `dataset/backbone/variant/tune/lr=0.1`.
     """
 
     identity: str
@@ -36,11 +50,24 @@ class Training:
     recipe: Recipe
     weights: Path | None
     place: str
+    tuning: Tuning | None = None
+    trial: bool = False
 
     @property
     def pair(self) -> str:
         """The label without the seed."""
         return f"{self.dataset.label}/{self.backbone.label}/{self.variant}"
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """All recipes that it may come to be trained with; one without tuning."""
+        if self.tuning is None:
+            return (self.recipe,)
+        return tuple(self.recipe.overridden(RecipeKeys(**c)) for c in self.tuning.candidates)
+
+    def settled(self, recipe: Recipe) -> Training:
+        """This training with the recipe that its trials have chosen."""
+        return replace(self, recipe=recipe, tuning=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +75,10 @@ class Cell:
     """One measurement, or the training itself (`measure` is None).
 
     `name` is `dataset/backbone/variant/seed0/robustness/gaussian_blur`, `title` its tail
-    (`robustness/gaussian_blur`, `accuracy`, `train`). `measure` is a name, not the measure: a
-    cell must be able to travel to a worker, and `given` are the measure's options as the suite has
-    them, from which that one makes `options` anew. `exclusive` cells share the machine with nobody.
+    (`robustness/gaussian_blur`, `accuracy`, `train`, `tune/lr=0.1`). `measure` is a name, not the
+    measure: a cell must be able to travel to a worker, and `given` are the measure's options as the
+    suite has them, from which that one makes `options` anew. `exclusive` cells share the machine
+    with nobody.
     """
 
     name: str
@@ -79,8 +107,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All cells of a suite, in order: each training before what measures it. `notes` are
-    sentences on how it is measured, `claims` what the page is to judge."""
+    """All cells of a suite, in order: each training before what measures it, and trials before
+    what they choose a recipe for. `notes` are sentences on how it is measured, `claims` what the
+    page is to judge, `searches` what is searched for each network (plain data)."""
 
     suite: str
     base: Path
@@ -89,3 +118,4 @@ class Plan:
     notes: tuple[str, ...] = ()
     limits: Limits = Limits()
     claims: tuple[ClaimKeys, ...] = ()
+    searches: tuple[Mapping[str, Any], ...] = ()

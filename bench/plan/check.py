@@ -22,8 +22,10 @@ from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones, stages
 from bench.plan.cell import weights_path
+from bench.plan.check_tune import check_tune
 from bench.plan.gate import check_gate, titles
 from bench.plan.refusals import import_plugin, refusal, scheme_hint
+from bench.plan.tuning import TITLE
 from bench.suite.claims import ClaimKeys, misfits, read_claims
 from bench.suite.load import find, load, shape_problems, validated
 from bench.suite.recipe import Recipe
@@ -42,6 +44,7 @@ from bench.suite.yaml_tree import Problem, Step, SuiteError, Tree
 M = TypeVar("M", bound=BaseModel)
 Placed = list[tuple[int, M]]
 Where = tuple[Step, ...]
+_NOWHERE = "fits no dataset/backbone/variant of this suite, such as"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,8 @@ class _Checker:
             yield from self._check_measure(("measures", index), measure)
         yield from self._check_twins()
         yield from self._check_overrides()
+        trained = self._combinations(trained=True) if self._are_complete() else ()
+        yield from check_tune(self.tree, trained, self.overrides)
         refs = [ref for _, ref in self.measures]
         yield from check_gate(self.tree, self._combinations(), refs)
         yield from misfits(self.tree, [*self._combinations()], titles(refs))
@@ -251,7 +256,7 @@ class _Checker:
         for key, refs in (("datasets", self.datasets), ("backbones", self.backbones)):
             labels = [((key, index), ref.label) for index, ref in refs]
             yield from self._twins(labels, "; give one of them a label")
-        titles: list[tuple[Where, str]] = [((), "train")]
+        titles: list[tuple[Where, str]] = [((), "train"), ((), TITLE)]
         for index, ref in self.measures:
             try:
                 titles.append((("measures", index), measures.load(ref.name).name))
@@ -271,21 +276,12 @@ class _Checker:
         for index, measure in self.measures:
             for pattern in measure.only:
                 if pairs and not any(fnmatchcase(pair, pattern) for pair in pairs):
-                    text = (
-                        f"`only: {pattern}` fits no dataset/backbone/variant of this suite, "
-                        f"such as '{pairs[0]}'"
-                    )
+                    text = f"`only: {pattern}` {_NOWHERE} '{pairs[0]}'"
                     yield self.tree.problem(("measures", index, measure.name, "only"), text)
-        complete = all(
-            len(found) == len(self._list(key))
-            for key, found in (("datasets", self.datasets), ("backbones", self.backbones))
-        )
+        complete = self._are_complete()
         for index, override in self.overrides:
             if pairs and complete and not any(fnmatchcase(pair, override.match) for pair in pairs):
-                text = (
-                    f"'{override.match}' fits no dataset/backbone/variant of this suite, "
-                    f"such as '{pairs[0]}'"
-                )
+                text = f"'{override.match}' {_NOWHERE} '{pairs[0]}'"
                 yield self.tree.problem(("overrides", index, "match"), text)
         try:
             base = Recipe.model_validate(self.data.get("recipe", {}))
@@ -305,9 +301,17 @@ class _Checker:
                     yield from shape_problems(self.tree, where, error, Recipe)
                     return
 
-    def _combinations(self) -> Iterator[str]:
+    def _are_complete(self) -> bool:
+        """Whether all data sets and backbones have a shape that can be read."""
+        lists = (("datasets", self.datasets), ("backbones", self.backbones))
+        return all(len(found) == len(self._list(key)) for key, found in lists)
+
+    def _combinations(self, trained: bool = False) -> Iterator[str]:
+        """`dataset/backbone/variant`; those that are `trained` here alone, or all."""
         for _, dataset in self.datasets:
             for _, backbone in self.backbones:
+                if trained and backbone.weights is not None:
+                    continue
                 if backbone.datasets is None or dataset.label in backbone.datasets:
                     for variant in backbone.variants or self.variants:
                         yield f"{dataset.label}/{backbone.label}/{variant}"

@@ -71,17 +71,20 @@ def look(cells: list[Cell], base: Path, timed: bool) -> dict[str, Look]:
 def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[str]:
     """Yield the lines that `bench plan` prints under the cells."""
     totals: dict[str, float] = {}
-    unknown = 0
+    unknown, tuning = 0, 0.0
     for cell in cells:
         pair = cell.training.pair
         pace = looks[pair].pace
         if pace is None:
             unknown += looks[pair].objection is None
             continue
-        totals[pair] = totals.get(pair, 0.0) + _seconds(cell, pace)
+        seconds = _seconds(cell, pace)
+        totals[pair] = totals.get(pair, 0.0) + seconds
+        tuning += seconds if cell.training.trial else 0.0
     if timed:
         total = _clock(sum(totals.values()))
-        yield f"estimate for this machine's CPU, one worker: {total}"
+        part = f", of it about {_clock(tuning)} for tuning" if tuning else ""
+        yield f"estimate for this machine's CPU, one worker: {total}{part}"
     for pair, seen in looks.items():
         texts = [_clock(totals[pair])] if pair in totals else []
         texts += [str(seen.over)] if seen.over else []
@@ -99,7 +102,9 @@ def _seconds(cell: Cell, pace: Pace) -> float:
         kept = pace.info.train_samples * (1 - recipe.validation)
         held_out = pace.info.train_samples * recipe.validation
         each = kept * pace.train + held_out * pace.predict
-        return SECONDS_PER_CELL + recipe.epochs * each
+        # Of a training whose recipe is searched it is not known yet.
+        epochs = [one.epochs for one in cell.training.recipes]
+        return SECONDS_PER_CELL + sum(epochs) / len(epochs) * each
     measure = measures.load(cell.measure)
     images = measure.forwards(cell.options, pace.info.test_samples)
     return SECONDS_PER_CELL + images * pace.predict

@@ -1,8 +1,12 @@
-"""From suite to cells: dataset x backbone x variant x seed, a training each, then its measures."""
+"""From suite to cells: dataset x backbone x variant x seed, a training each, then its measures.
+
+Where a suite searches recipes (`tune:`), the trials of a network come before its trainings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,13 @@ from bench.data.sources import OwnData, find
 from bench.measures import base as measures
 from bench.models import stages
 from bench.models.backbones import REGISTRY as BACKBONES
-from bench.plan.cell import Cell, Limits, Plan, Training, weights_path
+from bench.plan import tuning
+from bench.plan.cell import Cell, Limits, Plan, Training, Tuning, weights_path
 from bench.plan.check import CheckedSuite
+from bench.plan.tuning import TITLE, Search
 from bench.suite.recipe import Recipe
-from bench.suite.schema import BackboneRef, DatasetRef, MeasureRef, Suite
+from bench.suite.schema import BackboneRef, DatasetRef, MeasureRef, Suite, Variant
+from bench.suite.search import values_text
 
 # Raise when training changes what comes out of the same recipe.
 TRAINING_VERSION = 2
@@ -31,11 +38,16 @@ def expand(checked: CheckedSuite) -> Plan:
     parts = list(_parts(checked.suite))
     cells: list[Cell] = []
     done: set[str] = set()
-    for training in _trainings(checked):
+    search = tuning.read(checked.suite.tune)
+    searches: dict[str, dict[str, Any]] = {}
+    for training in _trainings(checked, search):
         if training.weights is None and training.identity not in done:
-            name = f"{training.label}/train"
-            cells.append(Cell(name, training.identity, "train", training, None, None, None))
+            cells.append(_train_cell(training))
             done.add(training.identity)
+        if training.trial:
+            continue
+        if search is not None and training.tuning is not None and training.pair not in searches:
+            searches[training.pair] = search.facts(training)
         smallest = min(training.backbone.seeds or checked.suite.seeds)
         for ref, measure, item, key in parts:
             if training.seed != smallest and not measure.per_seed:
@@ -58,8 +70,15 @@ def expand(checked: CheckedSuite) -> Plan:
             )
     notes = tuple(dict.fromkeys(_notes(checked.suite)))
     limits = Limits(checked.suite.timeout, checked.suite.memory)
-    suite = checked.suite.name
-    return Plan(suite, checked.base, checked.text, tuple(cells), notes, limits, checked.claims)
+    suite, found = checked.suite.name, (checked.claims, tuple(searches.values()))
+    return Plan(suite, checked.base, checked.text, tuple(cells), notes, limits, *found)
+
+
+def _train_cell(training: Training) -> Cell:
+    """The cell of a training itself, or of a trial."""
+    name = training.label if training.trial else f"{training.label}/train"
+    title = name.removeprefix(f"{training.pair}/") if training.trial else "train"
+    return Cell(name, training.identity, title, training, None, None, None)
 
 
 def _parts(suite: Suite) -> Iterator[Part]:
@@ -80,7 +99,8 @@ def _notes(suite: Suite) -> Iterator[str]:
             yield text
 
 
-def _trainings(checked: CheckedSuite) -> Iterator[Training]:
+def _trainings(checked: CheckedSuite, search: Search | None) -> Iterator[Training]:
+    """Every network's trials, if its recipe is searched, and then its trainings."""
     suite = checked.suite
     for dataset in suite.datasets:
         data_key = dataset_key(dataset, checked.base)
@@ -91,33 +111,67 @@ def _trainings(checked: CheckedSuite) -> Iterator[Training]:
             backbone = backbone.model_copy(update={"options": options})
             net_key = identity.reference_key(BACKBONES.find(backbone.name), backbone.options)
             for variant in backbone.variants or suite.variants:
-                pair = f"{dataset.label}/{backbone.label}/{variant}"
-                recipe = _recipe(suite, pair)
-                recipe_key = recipe.model_dump(mode="json")
-                for number, seed in enumerate(suite.seeds):
-                    if backbone.seeds is not None and seed not in backbone.seeds:
-                        continue
-                    weights = _weights(backbone, number, checked.base)
-                    how = _file_key(weights, recipe_key) if weights else recipe_key
-                    yield Training(
-                        identity=identity.digest(
-                            identity.VERSION,
-                            TRAINING_VERSION,
-                            data_key,
-                            net_key,
-                            variant,
-                            seed,
-                            how,
-                        ),
-                        label=f"{pair}/seed{seed}",
-                        dataset=dataset,
-                        backbone=backbone,
-                        variant=variant,
-                        seed=seed,
-                        recipe=recipe,
-                        weights=weights,
-                        place=place,
-                    )
+                found = _Network(checked, dataset, backbone, variant, place, (data_key, net_key))
+                yield from found.trainings(search)
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """A `dataset/backbone/variant` and what identifies the first two."""
+
+    checked: CheckedSuite
+    dataset: DatasetRef
+    backbone: BackboneRef
+    variant: Variant
+    place: str
+    keys: tuple[dict[str, Any], dict[str, Any]]
+
+    def trainings(self, search: Search | None) -> Iterator[Training]:
+        """Its trials, if its recipe is searched, and a training for each seed."""
+        suite, backbone = self.checked.suite, self.backbone
+        recipe = _recipe(suite, self.pair)
+        how: dict[str, Any] = recipe.model_dump(mode="json")
+        tuning = None
+        if search is not None and backbone.weights is None and search.fits(self.pair):
+            trials = list(self._trials(search, recipe))
+            yield from trials
+            tuning = Tuning(search.candidates, tuple(trial.identity for trial in trials))
+            # Which of the candidates it will be is not known yet; what decides that is.
+            how = {"recipe": search.rest(how), "trials": tuning.trials}
+        for number, seed in enumerate(suite.seeds):
+            if backbone.seeds is not None and seed not in backbone.seeds:
+                continue
+            weights = _weights(backbone, number, self.checked.base)
+            key = _file_key(weights, how) if weights else how
+            label = f"seed{seed}"
+            yield self._training(seed, recipe, key, label, weights=weights, tuning=tuning)
+
+    def _trials(self, search: Search, recipe: Recipe) -> Iterator[Training]:
+        for number, values in enumerate(search.candidates):
+            tried = search.recipe(recipe, number)
+            key = {"trial": tried.model_dump(mode="json")}
+            label = f"{TITLE}/{values_text(values)}"
+            yield self._training(search.tune.seed, tried, key, label, trial=True)
+
+    def _training(
+        self, seed: int, recipe: Recipe, how: Mapping[str, Any], label: str, **more: Any
+    ) -> Training:
+        version = (identity.VERSION, TRAINING_VERSION)
+        return Training(
+            identity=identity.digest(*version, *self.keys, self.variant, seed, how),
+            label=f"{self.pair}/{label}",
+            dataset=self.dataset,
+            backbone=self.backbone,
+            variant=self.variant,
+            seed=seed,
+            recipe=recipe,
+            place=self.place,
+            **{"weights": None, **more},
+        )
+
+    @property
+    def pair(self) -> str:
+        return f"{self.dataset.label}/{self.backbone.label}/{self.variant}"
 
 
 def dataset_key(dataset: DatasetRef, base: Path) -> dict[str, Any]:
@@ -152,9 +206,12 @@ def _file_key(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def select(plan: Plan, pattern: str) -> tuple[Cell, ...]:
-    """The cells whose name fits the glob, and the trainings they need."""
+    """The cells whose name fits the glob, and the trainings and trials they need."""
     chosen = [cell for cell in plan.cells if fnmatchcase(cell.name, pattern)]
     needed = {cell.training.identity for cell in chosen}
+    for cell in chosen:
+        if cell.training.tuning is not None:
+            needed.update(cell.training.tuning.trials)
     return tuple(
         cell
         for cell in plan.cells

@@ -15,6 +15,7 @@ from bench.plan.cell import Cell
 from bench.run import wire
 from bench.run.engine import Engine, Over
 from bench.run.events import CellFinished, Event
+from bench.run.tuned import refused
 from bench.store.outcome import Failed
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Handle = Callable[[Event], None]
 # Where a run keeps the weights of a training.
 Weights = Callable[[str], Path]
+Settle = Callable[["Unit"], "Unit | Failed"]
 
 # A cell under which so many workers have died is not given to another one.
 LOSSES = 3
@@ -42,6 +44,7 @@ def dispatch(
     place: Place,
     handle: Handle,
     weights: Weights,
+    settle: Settle,
     alone: bool = False,
 ) -> None:
     """Have all units done, telling of every event in this thread.
@@ -52,12 +55,14 @@ def dispatch(
         place: where they work, if the engine's machine has nothing to say against it.
         handle: is told of each event; has recorded a training when it returns.
         weights: the file of a training that was recorded, by its identity.
+        settle: gives a unit the recipe that its trials have chosen, once they are over, or says
+            why there is none.
         alone: one unit at a time, with all cores.
 
     Raises:
         BenchError: a worker cannot be used.
     """
-    _Dispatch(units, engine, place, handle, weights, alone).run()
+    _Dispatch(units, engine, place, handle, weights, settle, alone).run()
 
 
 @dataclass(slots=True)
@@ -80,11 +85,14 @@ class _Dispatch:
         place: Place,
         handle: Handle,
         weights: Weights,
+        settle: Settle,
         alone: bool,
     ) -> None:
         self._waiting = deque(units)
+        trials = (unit.train for unit in self._waiting if unit.training.trial)
+        self._trials = {cell.identity for cell in trials if cell}  # that are not over
         self._engine, self._place, self._handle = engine, place, handle
-        self._weights, self._alone = weights, alone
+        self._weights, self._settle, self._alone = weights, settle, alone
         self._running: dict[int, _Running] = {}
         self._losses: dict[str, int] = {}
         self._number = 0  # of the job that was submitted last
@@ -92,6 +100,8 @@ class _Dispatch:
     def run(self) -> None:
         while self._waiting or self._running:
             self._fill()
+            if not self._running:
+                continue  # what was left could not be done
             # In slices, so that Ctrl-C is heard on every system.
             try:
                 news = self._engine.news.get(timeout=1.0)
@@ -107,7 +117,9 @@ class _Dispatch:
         while self._waiting and len(self._running) < slots:
             while len(self._running) + len(self._waiting) < slots and self._halve():
                 pass
-            unit = self._waiting.popleft()
+            unit = self._next()
+            if unit is None:
+                return  # the rest waits for trials
             then: tuple[Cell, ...] = ()
             if unit.train and len(unit.cells) > 1 and self._are_idle(slots):
                 unit, then = replace(unit, cells=()), unit.cells
@@ -116,6 +128,26 @@ class _Dispatch:
             left = {cell.identity: cell for cell in cells}
             self._running[self._number] = _Running(unit, left, then)
             self._engine.submit(self._number, unit, self._place, self._alone)
+
+    def _next(self) -> Unit | None:
+        """The first unit that can be begun: its trials, if it has any, are over. Those that get no
+        recipe from them are told of and left out."""
+        while True:
+            ready = (number for number, unit in enumerate(self._waiting) if self._is_ready(unit))
+            number = next(ready, None)
+            if number is None:
+                return None
+            unit = self._waiting[number]
+            del self._waiting[number]
+            found = self._settle(unit)
+            if not isinstance(found, Failed):
+                return found
+            for event in refused(unit, found):
+                self._handle(event)
+
+    def _is_ready(self, unit: Unit) -> bool:
+        tuning = unit.training.tuning
+        return unit.train is None or tuning is None or self._trials.isdisjoint(tuning.trials)
 
     def _are_idle(self, slots: int) -> bool:
         """Whether workers have nothing to do beside those that run, wait and start now."""
@@ -144,6 +176,7 @@ class _Dispatch:
         if isinstance(event, CellFinished):
             del running.cells[message.identity]
             running.current = None
+            self._trials.discard(cell.identity)
             if cell.measure is None:
                 running.failed = event.outcome.error
 
@@ -168,6 +201,7 @@ class _Dispatch:
             return
         error = Failed(WorkerLost.__name__, f"its worker died, {losses} times", "")
         del running.cells[cell.identity]
+        self._trials.discard(cell.identity)
         self._fail((cell,), error)
         if cell.measure is None:
             running.failed = error

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell, Limits
 from bench.run.events import CellFinished, CellPart, Event
+from bench.run.tuned import refused, settled
 from bench.store import parts
 from bench.store.database import Store
+from bench.store.outcome import Failed
 
 if TYPE_CHECKING:
     from bench.run.engine import Engine
@@ -30,7 +32,8 @@ def distinct(cells: Iterable[Cell]) -> list[Cell]:
 def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> list[Cell]:
     """The cells without a result, in order; failed ones too if they are to be tried again.
 
-    A training whose weights are needed but missing or damaged is taken back and done again.
+    A training whose weights are needed but missing or damaged is taken back and done again, and so
+    is a trial whose record is damaged before it has chosen anything.
     """
     cells = distinct(cells)
     store.forget_lost_files()
@@ -57,6 +60,9 @@ def _take_back_damaged(cells: list[Cell], store: Store, statuses: dict[str, str]
         and cell.training.weights is None
         and cell.identity not in statuses
     }
+    for cell in cells:
+        if cell.training.tuning is not None and cell.training.identity not in statuses:
+            needed.update(cell.training.tuning.trials)
     for identity in needed:
         if statuses.get(identity) == "done" and not store.is_whole(identity):
             store.forget(identity)
@@ -120,7 +126,7 @@ def run(
         watch(event)
 
     if engine is None and workers == 1 and not limits:
-        _run_here(units(cells, store), place, handle)
+        _run_here(units(cells, store), store, place, handle)
         return
     if engine is None:
         from bench.run.engine import LocalEngine
@@ -133,11 +139,16 @@ def run(
         engine.close()
 
 
-def _run_here(found: list[Unit], place: Place, handle: Watch) -> None:
+def _run_here(found: list[Unit], store: Store, place: Place, handle: Watch) -> None:
     from bench.run.unit import execute
 
     for unit in found:
-        execute(unit, place, handle)
+        ready = settled(unit, store)
+        if isinstance(ready, Failed):
+            for event in refused(unit, ready):
+                handle(event)
+        else:
+            execute(ready, place, handle)
 
 
 def _run_there(
@@ -148,8 +159,11 @@ def _run_there(
     def weights(identity: str) -> Path:
         return store.folder / store.file_of(identity, "weights")
 
+    def settle(unit: Unit) -> Unit | Failed:
+        return settled(unit, store)
+
     shared = [cell for cell in cells if not cell.exclusive]
-    dispatch(units(shared, store), engine, place, handle, weights)
+    dispatch(units(shared, store), engine, place, handle, weights, settle)
     statuses = store.statuses()
     alone = [
         cell
@@ -157,7 +171,7 @@ def _run_there(
         if cell.exclusive and statuses.get(cell.training.identity) != "failed"
     ]
     engine.rest()
-    dispatch(units(alone, store), engine, place, handle, weights, alone=True)
+    dispatch(units(alone, store), engine, place, handle, weights, settle, alone=True)
 
 
 def borrow_trainings(cells: list[Cell], store: Store, session: int, place: Place) -> list[Cell]:
@@ -165,9 +179,14 @@ def borrow_trainings(cells: list[Cell], store: Store, session: int, place: Place
 
     A run directory's neighbours are the other folders with a results file in the same parent.
     Weights count only if they come from the same torch version, kind of device and content of the
-    data set, and their checksum holds.
+    data set, and their checksum holds. Trials are done in every run, and what they choose a recipe
+    for with them.
     """
-    wanted = {cell.identity: cell for cell in cells if cell.measure is None}
+    wanted = {
+        cell.identity: cell
+        for cell in cells
+        if cell.measure is None and not cell.training.trial and cell.training.tuning is None
+    }
     taken: set[str] = set()
     for folder in _neighbours(store.folder) if wanted else ():
         for identity in list(wanted.keys() - taken):

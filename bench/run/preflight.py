@@ -51,7 +51,8 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
     }
     for cell in suits.values():
         problems.update(dict.fromkeys(_unfit(cell, place)))
-    for cell in cells:
+    # Trials last: what is said of a network is said of its own schedule.
+    for cell in sorted(cells, key=lambda cell: cell.training.trial):
         training = cell.training
         if training.pair in seen:
             continue

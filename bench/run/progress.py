@@ -77,7 +77,9 @@ class Estimate:
     def _kinds(cell: Cell) -> tuple[tuple[str, ...], ...]:
         training = cell.training
         net = (training.dataset.label, training.backbone.label, training.variant)
-        return ((cell.title, *net), (cell.title,), ())
+        # Trials have a title each, and cost much the same.
+        kind = "trial" if training.trial else cell.title
+        return ((kind, *net), (kind,), ())
 
     def finished(self, cell: Cell, seconds: float) -> None:
         """Note a finished cell."""

@@ -1,4 +1,7 @@
-"""Damaged results are done again: everything recorded is looked at before a page is made of it."""
+"""What cannot stay as it is is done again: everything recorded is looked at before a page is made.
+
+That is what is damaged, and what was trained with another recipe than the trials choose now.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from bench.errors import visible
-from bench.plan.cell import Cell
+from bench.plan.cell import Cell, Plan
+from bench.run.tuned import outdated
 from bench.store.check import damaged_files
 from bench.store.database import Store
 from bench.store.read import read
@@ -16,9 +20,29 @@ if TYPE_CHECKING:
     from leaderboard.results import Results
 
 
-def redo_damaged(chosen: Iterable[Cell], store: Store, do: Callable[[list[Cell]], None]) -> Results:
-    """The results, after `do` was asked to do those of the chosen cells again whose record or
-    arrays are damaged."""
+def redo(
+    plan: Plan, chosen: Iterable[Cell], store: Store, do: Callable[[list[Cell]], None]
+) -> Results:
+    """The results, after `do` was asked to do those of the chosen cells again that cannot stay."""
+    chosen = list(chosen)
+    found = _redo_damaged(chosen, store, do)
+    old = outdated(plan.cells, store)
+    for cell in old:
+        if cell.measure is None:
+            text = f"{cell.name}: its trials choose another recipe now; it is done again"
+            print(visible(text), file=sys.stderr)
+        store.forget(cell.identity)
+    known = {cell.identity for cell in old}
+    again = [cell for cell in chosen if cell.identity in known]
+    if not again:
+        return found
+    do(again)
+    return read(store).results
+
+
+def _redo_damaged(
+    chosen: Iterable[Cell], store: Store, do: Callable[[list[Cell]], None]
+) -> Results:
     found = read(store)
     damaged = dict(found.damaged)
     for identity, _, text in damaged_files(store, "arrays", skip={*damaged, *found.sound}):

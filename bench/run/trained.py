@@ -13,6 +13,8 @@ from bench.plan.expand import expand
 from bench.store import files
 from bench.store.database import Store
 from bench.store.outcome import error_text
+from bench.store.tuned import recorded_recipe
+from bench.suite.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +56,7 @@ def trained(store: Store, plan: Plan) -> list[Trained]:
     names = {cell.identity: cell.name for cell in plan.cells if cell.measure is None}
     found: dict[str, Trained] = {}
     for training in (cell.training for cell in plan.cells):
-        if training.label not in found:
+        if training.label not in found and not training.trial:
             # By its name: where code has changed since, the identity is another one now.
             name = names.get(training.identity, "")
             identity = recorded.get(name, training.identity)
@@ -71,6 +73,11 @@ def _found(store: Store, training: Training, identity: str) -> Trained:
     if row["file"] is None:
         error = error_text(row["error_kind"], row["error"])
         return Trained(training, missing=f"its training failed: {error}")
+    if training.tuning is not None:
+        recipe = recorded_recipe(store, identity)
+        if recipe is None:
+            return Trained(training, missing="what it was trained with is not recorded")
+        training = training.settled(Recipe.model_validate(recipe))
     changed = identity != training.identity
     return Trained(training, store.folder / row["file"], row["sha256"], changed=changed)
 

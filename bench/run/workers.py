@@ -64,18 +64,21 @@ def choose(cells: Iterable[Cell], place: Place) -> Workers:
 
 def _needs(trainings: Iterable[Training], place: Place, kind: str) -> Iterator[float]:
     """Memory in bytes of each distinct training; infinite where it cannot be told."""
-    seen: set[str] = set()
+    largest: dict[str, Training] = {}
     for training in trainings:
-        if training.pair not in seen:
-            seen.add(training.pair)
-            try:
-                dataset = load_dataset(training, place)
-                declared = backbones.is_declared(training.backbone.name)
-                with torch.device("meta" if declared else "cpu"):
-                    network = build_network(training, dataset)
-                yield memory(training, network, dataset, kind)
-            except Exception:  # what a plugin raises will be told by its cell
-                yield float("inf")
+        for recipe in training.recipes:  # a search may try several sizes of batches
+            known = largest.get(training.pair)
+            if known is None or recipe.batch_size > known.recipe.batch_size:
+                largest[training.pair] = training.settled(recipe)
+    for training in largest.values():
+        try:
+            dataset = load_dataset(training, place)
+            declared = backbones.is_declared(training.backbone.name)
+            with torch.device("meta" if declared else "cpu"):
+                network = build_network(training, dataset)
+            yield memory(training, network, dataset, kind)
+        except Exception:  # what a plugin raises will be told by its cell
+            yield float("inf")
 
 
 def memory(training: Training, network: nn.Module, dataset: Dataset, kind: str) -> float:

@@ -19,6 +19,7 @@ from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
 from bench.store.outcome import error_text
 from bench.store.seals import Broken
+from bench.store.tuned import searches
 from leaderboard.results import (
     AttackInfo,
     Claim,
@@ -35,13 +36,13 @@ from leaderboard.results import (
 
 TIDY = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value, m.unit,
     m.info, p.identity FROM planned p JOIN metrics m USING (identity)
-    ORDER BY p.position, m.position"""
+    WHERE p.measure NOT LIKE 'tune/%' ORDER BY p.position, m.position"""
 NAMES = "SELECT identity, name FROM planned"
 FAILED = """SELECT p.*, c.error_kind, c.error FROM planned p JOIN cells c USING (identity)
-    WHERE c.status = 'failed' ORDER BY p.position"""
+    WHERE c.status = 'failed' AND p.measure NOT LIKE 'tune/%' ORDER BY p.position"""
 MISSING = """SELECT p.name, p.dataset, p.backbone, p.variant, p.seed, p.measure, p.identity,
     c.identity AS found FROM planned p LEFT JOIN cells c USING (identity)
-    ORDER BY p.position"""
+    WHERE p.measure NOT LIKE 'tune/%' ORDER BY p.position"""
 NETS = """SELECT dataset, backbone, variant FROM planned
     GROUP BY dataset, backbone, variant ORDER BY min(position)"""
 ARRAYS = """SELECT p.*, c.file, c.sha256 FROM planned p JOIN cells c USING (identity)
@@ -124,6 +125,7 @@ def _read(store: Store, broken: Broken) -> Reading:
         localized=tuple(_localized(store, damaged)),
         removed=tuple(_removed(store, damaged)),
         learned=tuple(_learned(store, damaged)),
+        searches=tuple(searches(store, facts, damaged)),
         missing=tuple(_missing(store, broken.cells)),
         nets=tuple((row["dataset"], row["backbone"], row["variant"]) for row in store.rows(NETS)),
         attacks={

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench.errors import BenchError, did_you_mean
 from bench.suite.recipe import Augment, Recipe
-from bench.suite.schema import GateThreshold, Override, Suite
+from bench.suite.schema import GateThreshold, Override, Suite, Tune
 from bench.suite.words import shown
 from bench.suite.yaml_tree import Problem, Step, Tree, read
 
@@ -77,10 +77,11 @@ def shape_problems(
     for item in found:
         path = (*prefix, *item["loc"])
         if not tree.is_unread(path) and not (item["type"] == "too_short" and item["input"]):
-            yield tree.problem(path, _say(item, model))
+            yield tree.problem(path, described(item, model))
 
 
-def _say(item: Any, model: type[BaseModel]) -> str:
+def described(item: Any, model: type[BaseModel]) -> str:
+    """One of pydantic's errors (`ValidationError.errors()`) on `model` in the words of a suite."""
     kind, context, value = item["type"], item.get("ctx", {}), item["input"]
     if kind == "extra_forbidden":
         unknown = str(item["loc"][-1])
@@ -131,6 +132,7 @@ def _keys(loc: Sequence[Step], model: type[BaseModel]) -> list[str]:
         "recipe": Recipe,
         "augment": Augment,
         "gate": GateThreshold,
+        "tune": Tune,
     }
     for step in loc[:-1]:
         owner = inner.get(str(step), owner)

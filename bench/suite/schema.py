@@ -17,6 +17,8 @@ _PART = r"[A-Za-z0-9][A-Za-z0-9._+:=-]*"
 _LABEL = re.compile(rf"{_PART}(/{_PART})*")
 # Names and labels become names of files and folders.
 LONGEST = 100
+# Trials of one network: what is beyond this is a slip of the finger in a grid.
+MOST_TRIALS = 1000
 
 
 def as_label(name: str) -> str:
@@ -197,6 +199,30 @@ class GateThreshold(Strict):
         return self
 
 
+class Tune(Strict):
+    """A search over recipe values, the same for each `dataset/backbone/variant` that `match` fits.
+
+    `values` gives for every recipe key that is searched a list, or, in a random search, a range
+    (`{uniform: [a, b]}`, `{log_uniform: [a, b]}`). A grid tries every combination; a random search
+    draws `trials` of them. `seed` is that of the draws and of the trials' trainings. `epochs`
+    gives trials a schedule of their own. What is in `values` is read by `bench.suite.search`.
+    """
+
+    search: Literal["grid", "random"] = "grid"
+    trials: Annotated[Whole, Field(ge=1, le=MOST_TRIALS)] | None = None
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    epochs: Annotated[Whole, Field(ge=1)] | None = None
+    match: str = "*"
+    values: dict[str, Any]
+
+    @field_validator("values")
+    @classmethod
+    def _not_empty(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not value:
+            raise ValueError("is empty; name at least one recipe key, as in {lr: [0.1, 0.05]}")
+        return value
+
+
 class Suite(Strict):
     """datasets x backbones x variants x seeds, one recipe with overrides, and what to measure.
 
@@ -213,6 +239,7 @@ class Suite(Strict):
     variants: tuple[Variant, ...] = ("bu",)
     recipe: Recipe = Recipe()
     overrides: tuple[Override, ...] = ()
+    tune: Tune | None = None
     measures: tuple[MeasureRef, ...]
     gate: dict[str, GateThreshold] = Field(default_factory=dict)
     claims: Any = None
