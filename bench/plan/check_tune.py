@@ -139,7 +139,7 @@ def _candidates(
         text = f"makes over {MOST_TRIALS:,} combinations; use search: random with `trials:`"
         yield tree.problem(("tune", "values"), text)
         return
-    if tune.trials is not None and len(tried) < tune.trials:
+    if tune.search == "random" and len(tried) < (tune.trials or 0):
         text = f"is more than there are different draws ({len(tried)}); lower it, or search a grid"
         yield tree.problem(("tune", "trials"), text)
     search = Search(tune, found, tried)

@@ -18,6 +18,16 @@ from bench.cli import main
 Tiny = Callable[..., Path]
 
 
+TWO = """
+
+def two(in_chans, num_classes):
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
+    )
+"""
+
+
 def slow_suite(tiny: Tiny) -> Path:
     """Three trainings of some seconds, with two cells each."""
     return tiny(("[0]", "[0, 1, 2]"), ("epochs: 2", "epochs: 400"), ("samples: 20", "samples: 60"))
@@ -45,6 +55,24 @@ def test_a_cluster_gives_the_numbers_of_one_process(tiny: Tiny, cluster: LocalCl
     out, error = process.communicate(timeout=300)
     assert process.returncode == 0, out + error + cluster.log()
     assert rows(suite.parent / "run") == alone(suite)
+
+
+@pytest.mark.slow
+def test_tuned_trainings_wait_for_their_trials(tiny: Tiny, cluster: LocalCluster) -> None:
+    search = "tune: {values: {lr: [1.0e-7, 0.05, 0.06]}}\nmeasures:"
+    suite = tiny(("[0]", "[0, 1]"), ("[bu]", "[bu, td]"), ("linear", "two"), ("measures:", search))
+    with (suite.parent / "tiny_nets.py").open("a", encoding="utf-8") as stream:
+        stream.write(TWO)
+    cluster.worker("--nworkers", "2")
+    process = driver(suite, "--scheduler", cluster.address, "--out", "run")
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, out + error + cluster.log()
+    assert rows(suite.parent / "run") == alone(suite)
+    started = finished(suite.parent / "run")
+    for variant in ("bu", "td"):
+        own = {name: start for name, start in started.items() if f"/{variant}/" in name}
+        last = max(start for name, start in own.items() if "/tune/" in name)
+        assert all(start > last for name, start in own.items() if "/train" in name)
 
 
 @pytest.mark.slow
