@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.errors import visible
 from bench.plan.cell import Cell, Plan
 from bench.run.tuned import outdated
+from bench.store import parts
 from bench.store.check import damaged_files
 from bench.store.database import Store
 from bench.store.read import read
@@ -32,11 +33,13 @@ def redo(
             text = f"{cell.name}: its trials choose another recipe now; it is done again"
             print(visible(text), file=sys.stderr)
         store.forget(cell.identity)
+        parts.drop(store.folder, cell.identity)  # of the other network
+    if not old:
+        return found
     known = {cell.identity for cell in old}
     again = [cell for cell in chosen if cell.identity in known]
-    if not again:
-        return found
-    do(again)
+    if again:
+        do(again)
     return read(store).results
 
 
