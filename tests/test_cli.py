@@ -176,8 +176,10 @@ def test_plan_estimates_the_cost(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where no run is done yet
     assert exit_code("plan", "quickstart", "--only", "*/bu/seed0/accuracy") == 0
-    first, second = capsys.readouterr().out.splitlines()[-2:]
+    first, gpu, second = capsys.readouterr().out.splitlines()[-3:]
     assert first.startswith("estimate for this machine's CPU, one worker: ")
+    assert gpu.startswith("estimate for one GPU, ")
+    assert "timed" in gpu
     assert second.startswith("  fashion-mnist-mini/lenet_fc/bu: ")
 
 

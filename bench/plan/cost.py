@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones
 from bench.models.settings import autocast, settle
-from bench.plan import guard
+from bench.plan import gpu_pace, guard
 from bench.plan.cell import Cell, Training
 
 # Time spent on timing one network, and what a cell costs beside its network (loading, writing).
@@ -40,12 +40,13 @@ class Pace:
 class Look:
     """What is known before the run of one network on one data set.
 
-    `place` is where the suite names its backbone; `objection` is the reason why it may not be
-    trained without an explicit yes.
+    `place` is where the suite names its backbone; `pace` is that of this machine's CPU, `gpu` that
+    of one GPU; `objection` is the reason why it may not be trained without an explicit yes.
     """
 
     place: str
     pace: Pace | None = None
+    gpu: Pace | None = None
     over: guard.Over | None = None
     notes: list[str] = field(default_factory=list)
     objection: str | None = None
@@ -71,7 +72,7 @@ def look(cells: list[Cell], base: Path, timed: bool) -> dict[str, Look]:
 def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[str]:
     """Yield the lines that `bench plan` prints under the cells."""
     totals: dict[str, float] = {}
-    unknown, tuning = 0, 0.0
+    unknown, tuning, gpu = 0, 0.0, 0.0
     for cell in cells:
         pair = cell.training.pair
         pace = looks[pair].pace
@@ -81,10 +82,12 @@ def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[st
         seconds = _seconds(cell, pace)
         totals[pair] = totals.get(pair, 0.0) + seconds
         tuning += seconds if cell.training.trial else 0.0
+        gpu += _seconds(cell, looks[pair].gpu or pace)
     if timed:
         total = _clock(sum(totals.values()))
         part = f", of it about {_clock(tuning)} for tuning" if tuning else ""
         yield f"estimate for this machine's CPU, one worker: {total}{part}"
+        yield f"estimate for one GPU, {_how_told()}: {_clock(gpu)}"
     for pair, seen in looks.items():
         texts = [_clock(totals[pair])] if pair in totals else []
         texts += [str(seen.over)] if seen.over else []
@@ -140,17 +143,30 @@ def _build(seen: Look, training: Training, info: DatasetInfo, costs: guard.Guard
         seen.over = costs.measure(training, network, info) or seen.over
         seen.objection = guard.objection(training, seen.over)
     if seen.objection is None:
-        seen.pace = _timed(training, network, info)
+        seen.pace = _timed(training, network, info, torch.device("cpu"))
+        if gpu_pace.name():
+            seen.gpu = _timed(training, network, info, torch.device("cuda"))
+        else:
+            seen.gpu = Pace(*gpu_pace.counted(network, info, training.recipe.batch_size), info)
     return list(guard.width_notes(network))
 
 
-def _timed(training: Training, network: torch.nn.Module, info: DatasetInfo) -> Pace:
-    recipe, device = training.recipe, torch.device("cpu")
+def _how_told() -> str:
+    if gpu_pace.name():
+        return f"timed on {gpu_pace.name()}"
+    rate, launch = gpu_pace.FLOPS_PER_SECOND / 1e12, gpu_pace.SECONDS_PER_OPERATION * 1e6
+    return f"counted, not timed ({rate:.0f} TFLOP/s, {launch:.0f} µs an operation)"
+
+
+def _timed(
+    training: Training, network: torch.nn.Module, info: DatasetInfo, device: torch.device
+) -> Pace:
+    recipe = training.recipe
     settings = settle(recipe, device, network)
     size, side = recipe.batch_size, recipe.augment.crop or info.image_size
-    images = torch.rand(size, info.channels, side, side)
+    images = torch.rand(size, info.channels, side, side, device=device)
     laid_out = images.contiguous(memory_format=settings.memory_format)
-    labels = torch.randint(info.num_classes, (size,))
+    labels = torch.randint(info.num_classes, (size,), device=device)
     threads = torch.get_num_threads()
 
     def step() -> None:
@@ -162,25 +178,35 @@ def _timed(training: Training, network: torch.nn.Module, info: DatasetInfo) -> P
         with torch.no_grad():
             network(images)
 
-    network.to(memory_format=settings.memory_format)
+    network.to(device, memory_format=settings.memory_format)  # type: ignore[call-overload]
     try:
         if settings.mode == "deterministic":
             torch.set_num_threads(1)
-        train = _time(step) / size
+        train = _time(step, device) / size
     finally:
         torch.set_num_threads(threads)
     network.to(memory_format=torch.contiguous_format).eval()
-    return Pace(train, _time(predict) / size, info)
+    predicted = _time(predict, device) / size
+    network.to("cpu")
+    return Pace(train, predicted, info)
 
 
-def _time(action: Callable[[], None]) -> float:
-    """Seconds of one call: the mean of calls for a moment, after one to warm up."""
-    action()
-    count, start = 0, time.perf_counter()
-    while count < 2 or time.perf_counter() - start < SECONDS_EACH:
+def _time(action: Callable[[], None], device: torch.device) -> float:
+    """Seconds of one call: the shortest of a moment, which other load disturbs least, after one to
+    warm up."""
+
+    def once() -> float:
+        start = time.perf_counter()
         action()
-        count += 1
-    return (time.perf_counter() - start) / count
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    once()
+    spent = [once(), once()]
+    while sum(spent) < SECONDS_EACH:
+        spent.append(once())
+    return min(spent)
 
 
 def _clock(seconds: float) -> str:
