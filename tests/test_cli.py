@@ -176,7 +176,8 @@ def test_plan_estimates_the_cost(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where no run is done yet
     assert exit_code("plan", "quickstart", "--only", "*/bu/seed0/accuracy") == 0
-    first, gpu, second = capsys.readouterr().out.splitlines()[-3:]
+    lines = capsys.readouterr().out.splitlines()
+    first, gpu, second = [line for line in lines[-4:] if not line.startswith("note: ")][-3:]
     assert first.startswith("estimate for this machine's CPU, one worker: ")
     assert gpu.startswith("estimate for one GPU, ")
     assert "timed" in gpu

@@ -5,6 +5,7 @@ For inverted networks that the paper does not have, it also tells what they cost
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -88,6 +89,9 @@ def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[st
         part = f", of it about {_clock(tuning)} for tuning" if tuning else ""
         yield f"estimate for this machine's CPU, one worker: {total}{part}"
         yield f"estimate for one GPU, {_how_told()}: {_clock(gpu)}"
+        load, cores = os.getloadavg()[0], os.cpu_count() or 1
+        if load > cores:
+            yield f"note: the machine is busy (load {load:.1f} on {cores} cores): it may take less"
     for pair, seen in looks.items():
         texts = [_clock(totals[pair])] if pair in totals else []
         texts += [str(seen.over)] if seen.over else []
