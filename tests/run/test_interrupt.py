@@ -32,8 +32,8 @@ def test_sigint_keeps_what_is_finished_and_says_how_to_go_on(tiny: Tiny) -> None
     process = start(suite)
     wait_for(run, 2, process)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
+    output, error = process.communicate(timeout=30)
+    assert process.returncode == 130, (output, error, finished(run))
     assert error.strip() == "interrupted; run the same command again to go on"
     before = finished(run)
     assert 2 <= len(before) < 9
