@@ -54,7 +54,7 @@ def claim_blocks(results: Results) -> Iterator[Block]:
         yield Grid(
             "Figures behind the verdicts",
             ("No.", "Data set", "Backbone", "Variant", "Against"),
-            ("Its figure", "The other's", "Difference", "Interval", "Seeds (n)"),
+            ("Its figure", "The other's", "Difference", "Interval", "Numbers", "Seeds (n)"),
             lines,
             ("Verdict",),
         )
@@ -77,6 +77,7 @@ def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
         Cell(_value(gap, gap.other)),
         Cell(f"{scale * line.difference:+,.1f} {unit}"),
         Cell(ends),
+        Cell(str(gap.of)),
         Cell(str(len(gap.values))),
         Cell(line.verdict),
     )
@@ -93,7 +94,8 @@ def _legend(margins: bool) -> str:
         "them. Figures are percentages whose differences are points, or have the number's own unit "
         "with differences in percent of the other's. Under attack they are mean accuracies (or, of "
         "a claim about losses, mean accuracy losses) up to the L₂ size B of each attack, averaged "
-        "over the attacks of the claim; with a perturbed input, accuracies. Intervals are for "
+        "over the attacks of the claim; with a perturbed input, accuracies. Numbers: how many the "
+        "figure is the mean of, those that both networks have. Intervals are for "
         "other seeds and other images of the same kinds, of a moderated t-test (Smyth, 2004); all "
         "those of one claim hold together with a probability of 95 % (Bonferroni). Inconclusive: "
         "the interval holds both answers, more seeds are needed. Not tested: nothing of it was "
