@@ -49,7 +49,8 @@ def across_figures(
         if column is None or (heading and column.heading != heading):
             continue  # another quantity does not belong on the same axis
         heading, higher = column.heading, column.info.better == "higher"
-        ranked[section.dataset] = _summaries(results, section, column)
+        if nets := _summaries(results, section, column):
+            ranked[section.dataset] = nets
     bars = sum(map(len, ranked.values()))
     if not 1 < bars <= MOST_BARS:
         return

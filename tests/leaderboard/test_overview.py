@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_results import results
+from synthetic_results import missing, results
 from test_pages import read_markdown
 
 import leaderboard
-from leaderboard import AttackInfo, Results, Row
+from leaderboard import AttackInfo, Results, Row, bars
 from leaderboard.board import Net
 from leaderboard.memory_depth import profiles
 from leaderboard.overview_figures import Priced, front
@@ -151,3 +151,20 @@ def test_a_row_of_many_bars_is_left_to_the_tables(tmp_path: Path) -> None:
     )
     leaderboard.render_markdown(replace(base, rows=rows), tmp_path)
     assert not (tmp_path / "figures").exists()
+
+
+def test_a_data_set_without_any_result_has_no_empty_axis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+    draw = bars.result_figure
+    monkeypatch.setattr(
+        bars,
+        "result_figure",
+        lambda heading, ranked: (drawn.append([*ranked]), draw(heading, ranked))[1],
+    )
+    data = results()
+    gone = replace(data, missing=(missing("accuracy", dataset="never-reached"),))
+    page = leaderboard.render_markdown(gone, tmp_path).read_text("utf-8")
+    assert "## never-reached" in page
+    assert drawn == [["fashion-mnist-mini"]]
