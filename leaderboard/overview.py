@@ -197,7 +197,8 @@ def _accuracy(results: Results, one: Standing, column: Column) -> Cell:
 def _interval(one: Spread, info: MetricInfo) -> str:
     if one.low is None or one.high is None:
         return "–"
-    low, high = (show(summarize([end]), info).text for end in (one.low, one.high))
+    ends = (max(one.low, 0.0), min(one.high, 100.0)) if info.unit == "%" else (one.low, one.high)
+    low, high = (show(summarize([end]), info).text for end in ends)
     return f"[{low}, {high}]"
 
 

@@ -35,7 +35,8 @@ def variant_blocks(results: Results) -> Iterator[Block]:
         "by image. The interval and p are of a moderated t-test (Smyth, 2004), whose variance is "
         "pooled over all comparisons of the same number; p is corrected over this whole table "
         "(Benjamini and Hochberg, 1995). Effect is the mean difference over its standard deviation "
-        "between seeds. Inconclusive: these seeds do not tell."
+        "between seeds. An interval is of its number alone, while verdicts go by the corrected p: "
+        "of many intervals some leave 0 out by chance. Inconclusive: these seeds do not tell."
     )
     if results.localized or results.removed:
         text += (

@@ -19,7 +19,7 @@ from bench.errors import BenchError, did_you_mean
 # on a small network and 28 x 28 pixels; flags: s slow.
 NATIVE = """
 single_pixel         L0    decision  yes   -            1000
-salt_and_pepper      -     decision  yes   -             100
+salt_and_pepper      -     decision  yes   -             300
 pointwise            -     decision  yes   -             700
 additive_gaussian    -     decision  yes   -             550
 additive_uniform     -     decision  yes   -             550

@@ -61,6 +61,6 @@ def _ask(problem: Problem, candidates: Tensor, index: Tensor) -> Tensor:
 ATTACK = Attack(
     run,
     deterministic=False,
-    typical=100,
+    typical=300,
     defaults={"epsilons": 100, "repetitions": 10},
 )

@@ -26,6 +26,7 @@ from bench.plan.cell import Cell, Training
 # Time spent on timing one network, and what a cell costs beside its network (loading, writing).
 SECONDS_EACH = 0.5
 SECONDS_PER_CELL = 0.1
+MOST_IMAGES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[st
         yield f"estimate for one GPU, {_how_told()}: {_clock(gpu)}"
         load, cores = os.getloadavg()[0], os.cpu_count() or 1
         if load > cores:
-            yield f"note: the machine is busy (load {load:.1f} on {cores} cores): it may take less"
+            yield f"note: the machine is busy (load {load:.1f} on {cores} cores): a rough estimate"
     for pair, seen in looks.items():
         texts = [_clock(totals[pair])] if pair in totals else []
         texts += [str(seen.over)] if seen.over else []
@@ -167,7 +168,9 @@ def _timed(
 ) -> Pace:
     recipe = training.recipe
     settings = settle(recipe, device, network)
-    size, side = recipe.batch_size, recipe.augment.crop or info.image_size
+    # A batch is never larger than the set, and a part of a large one tells the pace as well.
+    size = min(recipe.batch_size, info.train_samples, MOST_IMAGES)
+    side = recipe.augment.crop or info.image_size
     images = torch.rand(size, info.channels, side, side, device=device)
     laid_out = images.contiguous(memory_format=settings.memory_format)
     labels = torch.randint(info.num_classes, (size,), device=device)

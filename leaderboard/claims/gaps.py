@@ -199,7 +199,9 @@ def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
     for key, seeds in table.items():
         name = key.metric[len(PERTURBED) : -1]
         single = key.metric.startswith(PERTURBED) and "+" not in name
-        if single and _concerns(claim, *key[:3]) and _counts(claim, key.measure, key.metric):
+        # Whichever number of an attack is named, it is its accuracies with one input perturbed.
+        meant = any(fnmatchcase(key.measure, p.rpartition("/")[0]) for p in claim.numbers)
+        if single and meant and _concerns(claim, *key[:3]):
             of = attacks.setdefault(tuple(key[:3]), {})  # type: ignore[arg-type]
             of.setdefault(key.measure, {})[name] = seeds
     for net, of in attacks.items():

@@ -89,16 +89,17 @@ def _value(gap: Gap, value: float) -> str:
 
 def _legend(margins: bool) -> str:
     text = (
-        "Claims are stated in the suite, not after the results; each is judged network by network, "
-        "against the rival that leaves it the least room, and holds only if it holds for all of "
-        "them. Figures are percentages whose differences are points, or have the number's own unit "
-        "with differences in percent of the other's. Under attack they are mean accuracies (or, of "
-        "a claim about losses, mean accuracy losses) up to the L₂ size B of each attack, averaged "
-        "over the attacks of the claim; with a perturbed input, accuracies. Numbers: how many the "
-        "figure is the mean of, those that both networks have. Intervals are for "
-        "other seeds and other images of the same kinds, of a moderated t-test (Smyth, 2004); all "
-        "those of one claim hold together with a probability of 95 % (Bonferroni). Inconclusive: "
-        "the interval holds both answers, more seeds are needed. Not tested: nothing of it was "
+        "Claims are the suite's own (below, or in the file that it names); each is judged network "
+        "by network, against the rival that leaves it the least room, and holds only if it holds "
+        "for all of them. Figures are percentages whose differences are points, or have the "
+        "number's own unit with differences in percent of the other's. Under attack they are mean "
+        "accuracies (or, of a claim about losses, mean accuracy losses) up to the L₂ size B of "
+        "each attack, averaged over the attacks of the claim; with a perturbed input, accuracies. "
+        "Only what was right can be lost: beside a loss, look at the accuracies. Numbers: how "
+        "many the figure is the mean of, those that both networks have. Intervals are for other "
+        "seeds and other images of the same kinds, of a moderated t-test (Smyth, 2004); all those "
+        "of one claim hold together with a probability of 95 % (Bonferroni). Inconclusive: the "
+        "interval holds both answers, more seeds are needed. Not tested: nothing of it was "
         "measured here. Exact: counted, not sampled."
     )
     if margins:

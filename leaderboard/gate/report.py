@@ -158,8 +158,9 @@ def _gain(one: Finding) -> str:
     inside = []
     if one.bound is not None and one.bound != one.gain:
         inside.append(f"at worst {show(one.bound)}")
-    if one.delta:
-        inside.append(f"allowed {show(-one.delta)}")
+    decided = one.margin if one.status is Status.PASS and one.margin else one.delta
+    if decided:
+        inside.append(f"allowed {show(-decided)}")
     return show(one.gain) + (f" ({', '.join(inside)})" if inside else "")
 
 
