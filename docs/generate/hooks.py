@@ -15,7 +15,12 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 # What is copied, at the same place relative to the site as to the repository.
-SHOWN = ("leaderboard/published/**/*.md", "leaderboard/published/**/*.png", "suites/**/*.yaml")
+SHOWN = (
+    "leaderboard/published/**/*.md",
+    "leaderboard/published/**/*.png",
+    "leaderboard/published/**/*.csv",
+    "suites/**/*.yaml",
+)
 ALSO = ("arches/support.csv",)
 _ROLE = re.compile(r":(?:func|data|class|meth|mod|attr):<code>")
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
