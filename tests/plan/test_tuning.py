@@ -187,6 +187,6 @@ def test_the_estimate_tells_the_part_of_the_search(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = plan_lines(tmp_path, GRID, capsys, "--only", "*/bu/seed0/train")
-    (line,) = [line for line in out.splitlines() if line.startswith("estimate")]
+    line = next(line for line in out.splitlines() if line.startswith("estimate"))
     assert ", of it about " in line
     assert line.endswith(" for tuning")
