@@ -157,7 +157,7 @@ def _summary(
         draws = draw(len(mine.images))
         base = aligned.get((backbone, BASELINE)) if variant != BASELINE else None
         withstood = [_surviving(mine.l2, share * end) for share in (0.0, *SHARES)]
-        tables = [_areas(mine.l2, end), *withstood]
+        tables = [areas(mine.l2, end), *withstood]
         area, clean, *at = mean_intervals(tables, draws, (0.0, 100.0))
         estimates.append(
             Estimate(
@@ -180,10 +180,10 @@ def _surviving(l2: Floats, budget: float) -> Floats:
     return withstood
 
 
-def _areas(l2: Floats, end: float) -> Floats:
+def areas(l2: Floats, end: float) -> Floats:
     """Each image's share of the area under the curve of accuracy: it counts until it is fooled."""
-    areas: Floats = 100.0 * np.minimum(l2, end) / end
-    return areas
+    shares: Floats = 100.0 * np.minimum(l2, end) / end
+    return shares
 
 
 def _difference(
@@ -194,11 +194,12 @@ def _difference(
     images = sorted(set(mine.images) & set(base.images))
     if not seeds or not images:
         return None
-    own, other = (_areas(_part(aligned, seeds, images), end) for aligned in (mine, base))
+    own, other = (areas(part(aligned, seeds, images), end) for aligned in (mine, base))
     return mean_interval(own - other, draw(len(images)), (-100.0, 100.0))
 
 
-def _part(aligned: Aligned, seeds: Sequence[int], images: Sequence[int]) -> Floats:
+def part(aligned: Aligned, seeds: Sequence[int], images: Sequence[int]) -> Floats:
+    """The distances of these seeds and images, all of which are there."""
     place = {image: number for number, image in enumerate(aligned.images)}
     rows = [aligned.seeds.index(seed) for seed in seeds]
     return aligned.l2[np.ix_(rows, [place[image] for image in images])]

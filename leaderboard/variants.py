@@ -6,7 +6,7 @@ Seeds are paired, of robustness images too. Variances are pooled over the compar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from leaderboard.curves import by_attack, by_net, limit
 from leaderboard.results import Better, Results
-from leaderboard.robustness import BASELINE, Aligned, align
-from leaderboard.statistics.moderated import fit, moderated
+from leaderboard.robustness import BASELINE, align, areas, part
+from leaderboard.statistics.moderated import among
 from leaderboard.statistics.multiplicity import corrected
-from leaderboard.statistics.uncertainty import image_part, of_seeds
+from leaderboard.statistics.uncertainty import image_part
 from leaderboard.statistics.verdict import Compared, Verdict, decide
 from leaderboard.summary import Key, by_seed
 
@@ -94,42 +94,16 @@ def _areas(results: Results, baseline: str) -> Iterator[_Draft]:
                 images = sorted(set(mine.images) & set(base.images))
                 if len(seeds) < 2 or not images:
                     continue
-                one, other = paired_areas(mine, base, seeds, images, end)
+                one, other = (areas(part(side, seeds, images), end) for side in (mine, base))
                 table = one - other
                 key = Key(dataset, backbone, variant, f"robustness/{attack}", AREA)
                 yield _Draft(key, "higher", table.mean(1), image_part(table))
 
 
-def paired_areas(
-    mine: Aligned, base: Aligned, seeds: Sequence[int], images: Sequence[int], end: float
-) -> tuple[Floats, Floats]:
-    """Of two networks on the same seeds and images, each image's percentage of the area under the
-    curve of accuracy up to L2 `end`: seeds x images."""
-    one, other = (part_of(side, seeds, images) for side in (mine, base))
-    return 100.0 * np.minimum(one, end) / end, 100.0 * np.minimum(other, end) / end
-
-
-def part_of(aligned: Aligned, seeds: Sequence[int], images: Sequence[int]) -> Floats:
-    """The distances of these seeds and images."""
-    rows = np.ix_(_rows(aligned.seeds, seeds), _rows(aligned.images, images))
-    return np.asarray(aligned.l2[rows])
-
-
-def _rows(there: tuple[int, ...], wanted: Sequence[int]) -> list[int]:
-    place = {number: row for row, number in enumerate(there)}
-    return [place[number] for number in wanted]
-
-
 def _compared(draft: _Draft, drafts: list[_Draft]) -> Compared:
     """With a p-value that is not corrected yet."""
     alike = [other.gaps for other in drafts if other.key[3:] == draft.key[3:]]
-    freedoms = [len(gaps) - 1 for gaps in alike]
-    prior = fit([float(gaps.var(ddof=1)) for gaps in alike], freedoms)
-    # Its own variance is among those that the prior comes from; alone, it is Student's t.
-    found = of_seeds(draft.gaps)
-    if len(alike) > 1:
-        found = moderated(found, prior, len(draft.gaps), sum(freedoms))
-    found = replace(found, images=draft.images)
+    found = among(draft.gaps, alike, draft.images)
     sd = float(draft.gaps.std(ddof=1))
     p_value = found.p_value()
     effect = found.mean / sd if sd else None

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 from leaderboard.claims.localized import located
 from leaderboard.curves import by_attack, by_net, limit
-from leaderboard.gate.thresholds import kind
 from leaderboard.results import Claim, MetricInfo, Results
-from leaderboard.robustness import Aligned, align
+from leaderboard.robustness import Aligned, align, areas, part
 from leaderboard.scales import METRIC as PERTURBED
 from leaderboard.statistics.uncertainty import image_part
 from leaderboard.summary import Key, by_seed
-from leaderboard.variants import AREA, part_of
+from leaderboard.variants import AREA
 
 Floats = NDArray[np.float64]
 
 LOSS = "loss"
 _LOCALIZATION = "localization"
-_EXACT = ("counted", "memory")
+# Of the measure of efficiency; resident and allocated memory, speed and energy are measured.
+_COUNTED = ("parameters", "flops", "macs", "activations", "train_memory", "inference_memory")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +90,7 @@ def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
             if rival == net[2] or not whole:
                 continue
             units = {results.metrics[key.measure, key.metric].unit for key in keys}
-            exact = all(kind(key) in _EXACT for key in keys)
+            exact = all(key.measure == "efficiency" and key.metric in _COUNTED for key in keys)
             gap = _paired(net, rival, whole, ratio=units != {"%"}, exact=exact)
             if gap is not None:
                 info = results.metrics[keys[0].measure, keys[0].metric]
@@ -129,8 +129,8 @@ class _Attack:
 
     def values(self, net: tuple[str, str], seeds: Sequence[int], images: Sequence[int]) -> Floats:
         """Percentages of the area, seeds x images."""
-        l2 = part_of(self.nets[net], seeds, images)
-        kept = 100.0 * np.minimum(l2, self.end) / self.end
+        l2 = part(self.nets[net], seeds, images)
+        kept = areas(l2, self.end)
         return 100.0 * (l2 > 0) - kept if self.loss else kept
 
 
@@ -178,7 +178,7 @@ def _of_tables(
 
 
 def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
-    """Of heatmaps, on the images that all variants of a backbone classify correctly."""
+    """Of heatmaps, on the images that both networks classify correctly."""
     if not any(pattern.startswith(_LOCALIZATION) for pattern in claim.numbers):
         return
     for dataset in dict.fromkeys(cell.dataset for cell in results.localized):

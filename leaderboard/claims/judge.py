@@ -16,8 +16,8 @@ from enum import StrEnum
 
 from leaderboard.claims.gaps import Gap, gaps
 from leaderboard.results import Claim, Results
-from leaderboard.statistics.moderated import Prior, fit, moderated
-from leaderboard.statistics.uncertainty import LEVEL, Uncertain, of_seeds
+from leaderboard.statistics.moderated import among
+from leaderboard.statistics.uncertainty import LEVEL, Floats
 
 
 class Verdict(StrEnum):
@@ -54,7 +54,7 @@ class Judged:
 
     @property
     def counts(self) -> str:
-        """`3 of 4 reproduced, 1 inconclusive`; empty without lines."""
+        """`3 reproduced, 1 inconclusive`; empty without lines."""
         found = Counter(line.verdict for line in self.lines)
         parts = [f"{found[verdict]} {verdict}" for verdict in Verdict if found[verdict]]
         return ", ".join(parts)
@@ -67,44 +67,26 @@ def judge(results: Results) -> list[Judged]:
 
 def _judged(results: Results, claim: Claim) -> Judged:
     found = gaps(results, claim)
-    prior = _prior(found)
+    # A single seed tells nothing of others, and what is counted has no variance.
+    alike = [gap.values for gap in found if len(gap.values) > 1 and not gap.exact]
     level = 1 - (1 - LEVEL) / max(1, len(found))
     rivals: dict[tuple[str, str, str], list[Line]] = {}
     for gap in found:
-        line = _line(claim, gap, prior, found, level)
-        rivals.setdefault(gap.net, []).append(line)
+        rivals.setdefault(gap.net, []).append(_line(claim, gap, alike, level))
     lines = tuple(_hardest(claim, of) for of in rivals.values())
     return Judged(claim, lines, _together([line.verdict for line in lines]))
 
 
-def _prior(found: Sequence[Gap]) -> Prior:
-    free = [gap for gap in found if len(gap.values) > 1 and not gap.exact]
-    return fit([float(gap.values.var(ddof=1)) for gap in free], [len(g.values) - 1 for g in free])
-
-
-def _line(claim: Claim, gap: Gap, prior: Prior, found: Sequence[Gap], level: float) -> Line:
+def _line(claim: Claim, gap: Gap, alike: Sequence[Floats], level: float) -> Line:
     mean = float(gap.values.mean())
     if gap.exact:
         low = high = mean
+    elif len(gap.values) > 1:
+        low, high = among(gap.values, alike, gap.images).interval(level)
     else:
-        sure = _sure(gap, prior, found)
-        if sure is None:
-            return Line(gap, _shown(gap, mean), None, None, Verdict.INCONCLUSIVE)
-        low, high = sure.interval(level)
+        return Line(gap, _shown(gap, mean), None, None, Verdict.INCONCLUSIVE)
     ends = _shown(gap, low), _shown(gap, high)
     return Line(gap, _shown(gap, mean), *ends, _verdict(claim, *ends))
-
-
-def _sure(gap: Gap, prior: Prior, found: Sequence[Gap]) -> Uncertain | None:
-    """None for a single seed: it has no variance, and what is pooled is of others."""
-    if len(gap.values) < 2:
-        return None
-    mine = of_seeds(gap.values)
-    alike = [other for other in found if len(other.values) > 1 and not other.exact]
-    if len(alike) > 1:
-        pooled = sum(len(other.values) - 1 for other in alike)
-        mine = moderated(mine, prior, len(gap.values), pooled)
-    return Uncertain(mine.mean, mine.seeds, mine.freedom, gap.images)
 
 
 def _shown(gap: Gap, value: float) -> float:
@@ -113,7 +95,7 @@ def _shown(gap: Gap, value: float) -> float:
 
 def _verdict(claim: Claim, low: float, high: float) -> Verdict:
     """From the interval of the difference, turned so that up is what the claim says."""
-    if claim.expect in ("lower", "not higher", "weakest input"):
+    if _is_down(claim):
         low, high = -high, -low
     if claim.expect.startswith("not"):
         # "Not lower" allows for the margin: below it the claim is wrong, above it is right.
@@ -126,10 +108,15 @@ def _verdict(claim: Claim, low: float, high: float) -> Verdict:
     return Verdict.NOT_REPRODUCED if bad else Verdict.INCONCLUSIVE
 
 
+def _is_down(claim: Claim) -> bool:
+    """Whether a lower number is what the claim says."""
+    return claim.expect in ("lower", "not higher", "weakest input")
+
+
 def _hardest(claim: Claim, lines: Sequence[Line]) -> Line:
     """A claim against several rivals holds against all: the one against which it holds least."""
     rank = {Verdict.NOT_REPRODUCED: 0, Verdict.INCONCLUSIVE: 1, Verdict.REPRODUCED: 2}
-    sign = -1 if claim.expect in ("lower", "not higher", "weakest input") else 1
+    sign = -1 if _is_down(claim) else 1
     return min(lines, key=lambda line: (rank[line.verdict], sign * line.difference))
 
 

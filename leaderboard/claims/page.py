@@ -12,9 +12,7 @@ from leaderboard.summary import Summary
 
 if TYPE_CHECKING:
     from leaderboard.claims.gaps import Gap
-    from leaderboard.claims.judge import Line
-
-HEADING = "What reproduces"
+    from leaderboard.claims.judge import Judged, Line
 
 
 def claim_blocks(results: Results) -> Iterator[Block]:
@@ -24,26 +22,12 @@ def claim_blocks(results: Results) -> Iterator[Block]:
     from leaderboard.claims.judge import judge
 
     found = judge(results)
-    yield Heading(2, HEADING)
+    yield Heading(2, "What reproduces")
     yield Grid(
         "Claims and verdicts",
         ("No.", "Claim", "Source"),
         (),
-        tuple(
-            tuple(
-                map(
-                    Cell,
-                    (
-                        str(number),
-                        one.claim.claim,
-                        one.claim.source or "–",
-                        one.verdict,
-                        one.counts or "–",
-                    ),
-                )
-            )
-            for number, one in enumerate(found, 1)
-        ),
+        tuple(_head(number, one) for number, one in enumerate(found, 1)),
         ("Verdict", "Networks"),
     )
     lines = tuple(
@@ -59,6 +43,12 @@ def claim_blocks(results: Results) -> Iterator[Block]:
             ("Verdict",),
         )
     yield Text(_legend(any(one.claim.margin for one in found)))
+
+
+def _head(number: int, one: Judged) -> tuple[Cell, ...]:
+    claim = one.claim
+    texts = (str(number), claim.claim, claim.source or "–", one.verdict, one.counts or "–")
+    return tuple(map(Cell, texts))
 
 
 def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from leaderboard.statistics.uncertainty import Uncertain
+from leaderboard.statistics.uncertainty import Floats, Uncertain, of_seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,21 @@ def moderated(found: Uncertain, prior: Prior, count: int, pooled: float = math.i
     mine = own * found.seeds * count if own else 0.0
     variance = (prior.freedom * prior.variance + mine) / freedom
     return replace(found, seeds=variance / count, freedom=min(freedom, max(pooled, own)))
+
+
+def among(values: Floats, alike: Sequence[Floats], images: float = 0.0) -> Uncertain:
+    """The mean of one comparison's differences, seed by seed (two at least), its variance pooled
+    with those of `alike`, of which it is one; alone, it is Student's.
+
+    `images` is the part of the variance of the mean that other images would bring.
+    """
+    found = of_seeds(values)
+    if len(alike) > 1:
+        # Its own variance is among those that the prior comes from.
+        freedoms = [len(other) - 1 for other in alike]
+        prior = fit([float(other.var(ddof=1)) for other in alike], freedoms)
+        found = moderated(found, prior, len(values), sum(freedoms))
+    return replace(found, images=images)
 
 
 def trigamma_inverse(value: float) -> float:

@@ -76,7 +76,8 @@ def test_injected_losses(change: Change, least: int) -> None:
 @pytest.mark.parametrize("net", ["bu", "td"])
 def test_seven_seeds_see_what_one_network_has_lost(net: str) -> None:
     """Of seeds that differ by half a point, five are too few for one network alone: a test that
-    knew their spread exactly would see 1.5 points in 94 of 100 cases at one false alarm in 100."""
+    knew their spread exactly would see 1.5 points in 94 of 100 cases, at one false alarm in 100
+    that is shared by the board's six numbers."""
     found = exits(1000, 7, lost(1.5, (net,)))
     print(net, found)
     assert found[Exit.REGRESSION] >= 950
