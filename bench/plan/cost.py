@@ -182,6 +182,7 @@ def _timed(
         F.cross_entropy(logits, labels).backward()
 
     def predict() -> None:
+        # As measures do: weights in the layout of the training, images as they come.
         with torch.no_grad():
             network(images)
 
@@ -192,7 +193,7 @@ def _timed(
         train = _time(step, device) / size
     finally:
         torch.set_num_threads(threads)
-    network.to(memory_format=torch.contiguous_format).eval()
+    network.eval()
     predicted = _time(predict, device) / size
     network.to("cpu")
     return Pace(train, predicted, info)
