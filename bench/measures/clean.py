@@ -35,7 +35,7 @@ def predictions(context: Context, index: NDArray[np.int64] | None = None) -> Ten
         images, which = images[torch.from_numpy(index)], name_of(index)
     found = once(
         context,
-        f"predictions of {which} in {context.network.precision}",
+        f"predictions of {which}",
         lambda: predict(context.network, images, context.device),
     )
     return found.clone()

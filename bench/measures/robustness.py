@@ -36,8 +36,7 @@ class Options(BaseModel):
 
     `samples` images, class-balanced and drawn with `subset_seed`, are the same for every network;
     0 means all. `repeats` counts for attacks with randomness only. `batch_size` bounds memory; it
-    is halved where it does not fit. With `precision: bf16` the network that is attacked rounds to
-    bfloat16 (autocast), which is two to three times as fast where the hardware computes it.
+    is halved where it does not fit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +47,6 @@ class Options(BaseModel):
     repeats: Annotated[Whole, Field(ge=1)] = 3
     subset_seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     batch_size: Annotated[Whole, Field(ge=1)] = 256
-    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,6 @@ class Task:
     repeats: int
     subset_seed: int
     batch_size: int
-    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 def items(options: Options) -> list[Item]:
@@ -80,8 +77,6 @@ def items(options: Options) -> list[Item]:
         }
         if attack.depends_on_batch(chosen):
             key["batch_size"] = options.batch_size
-        if options.precision != "fp32":
-            key["precision"] = options.precision
         task = Task(
             ref,
             options.protocol,
@@ -89,7 +84,6 @@ def items(options: Options) -> list[Item]:
             repeats,
             options.subset_seed,
             options.batch_size,
-            options.precision,
         )
         found.append(Item(ref.label, key, task))
     return found
@@ -102,11 +96,10 @@ def note(options: Options) -> str:
         if options.samples
         else "all test images"
     )
-    rounding = "" if options.precision == "fp32" else f"; attacked in {options.precision}"
     return (
         f"Robustness, protocol {options.protocol}: {PROTOCOLS[options.protocol]}; the best of "
         f"{options.repeats} repeats by L2 (1 for deterministic attacks) on {which}; every "
-        f"adversarial is predicted again in another batch{rounding}."
+        "adversarial is predicted again in another batch."
     )
 
 
@@ -143,8 +136,7 @@ def run(context: Context) -> Found:
     index = balanced_subset(test.labels.numpy(), task.samples, task.subset_seed)
     chosen = torch.from_numpy(index)
     labels, images = test.labels[chosen], test.images[chosen]
-    with context.network.predicting_in(task.precision):
-        predicted = clean.predictions(context, index)
+    predicted = clean.predictions(context, index)
     correct = predicted == labels
     if not correct.any():
         raise BenchError("not one of the attacked images is classified correctly")
@@ -153,8 +145,7 @@ def run(context: Context) -> Found:
     options = attack.options(task.attack.options)
     trial = Trial(task.attack.name, attack, options, context.seed, task.repeats, task.protocol)
     attacked = images[correct], labels[correct], index[right]
-    with context.network.predicting_in(task.precision):
-        done = attack_batches.attack_all(context, trial, *attacked, task.batch_size)
+    done = attack_batches.attack_all(context, trial, *attacked, task.batch_size)
     signs = clean.once(
         context,
         f"symptoms of {clean.name_of(index)}",
@@ -167,8 +158,7 @@ def run(context: Context) -> Found:
     for strength, column in zip(strengths, done["robust"].T, strict=True):
         metrics[f"robust_top1[{strength:g}]"] = 100.0 * float(column.sum()) / len(right)
     if options.get("search") == "fast":
-        with context.network.predicting_in(task.precision):
-            metrics["miss_rate"] = attack_batches.miss_rate(context, trial, *attacked, done["l2"])
+        metrics["miss_rate"] = attack_batches.miss_rate(context, trial, *attacked, done["l2"])
     return Found(metrics, _arrays(done, right, predicted.numpy(), index))
 
 

@@ -52,7 +52,6 @@ def correct(
     columns = []
     for chosen in _chosen(scales):
         inputs = {name: changed if name in chosen else plain for name in scales}
-        with network.rounding(clean.device):
-            logits: Tensor = backbone.forward_scales(inputs)  # type: ignore[operator]
+        logits: Tensor = backbone.forward_scales(inputs)  # type: ignore[operator]
         columns.append(logits.argmax(1) == labels)
     return torch.stack(columns, 1).cpu().numpy()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +40,6 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.normalize = normalize
-        self.precision: Literal["fp32", "bf16"] = "fp32"
         # One module under two names would be stored twice: keep it out of the state.
         self._train_normalization = [normalize_train]
 
@@ -55,29 +50,8 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits N x num_classes of images N x C x H x W in [0, 1]."""
-        logits: Tensor
-        if self.precision == "fp32":
-            logits = self.backbone(self.normalize(images))
-            return logits
-        with self.rounding(images.device):
-            logits = self.backbone(self.normalize(images))
-        return logits.float()
-
-    def rounding(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
-        """Autocast for its precision; nothing for fp32. For who calls the backbone itself."""
-        if self.precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-
-    @contextlib.contextmanager
-    def predicting_in(self, precision: Literal["fp32", "bf16"]) -> Iterator[None]:
-        """Within it the network itself rounds as declared, and nothing around it does: images,
-        logits and whatever an attack computes stay float32."""
-        before, self.precision = self.precision, precision
-        try:
-            yield
-        finally:
-            self.precision = before
+        logits: Tensor = self.backbone(self.normalize(images))
+        return logits
 
 
 def wrap(backbone: nn.Module, dataset: Dataset, recipe: Recipe) -> Network:

@@ -83,14 +83,6 @@ def to_white(problem: Problem) -> Tensor:
     return moved(problem, 1.0)
 
 
-def all_float32(problem: Problem) -> Tensor:
-    """As `to_white`; looks at what it gets and works with."""
-    assert problem.images.dtype == problem.logits(problem.images).dtype == torch.float32
-    grey = torch.full((4, 4), 1 / 3)
-    assert (grey @ grey).dtype == torch.float32
-    return to_white(problem)
-
-
 def to_random(problem: Problem) -> Tensor:
     """First pixel to a random value: fools those whose source says so."""
     return moved(problem, problem.source.uniform(problem.rows, 0, ()))

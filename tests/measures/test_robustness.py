@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,59 +208,3 @@ def test_a_convolutional_network_end_to_end(name: str) -> None:
     right = first.arrays["prediction"] == dataset.test.labels.numpy()[first.arrays["index"]]
     np.testing.assert_array_equal(first.arrays["l2"] == 0, ~right)
     assert first.arrays["evaluations"][~right].tolist() == [1] * int((~right).sum())
-
-
-class Rounding(nn.Module):
-    """Bright behind a convolution that changes nothing; notes in what it computed.
-
-    Its half is a little more, so that bfloat16 makes 128/255 equal to it."""
-
-    scale_names = ("high", "low")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.same = nn.Conv2d(1, 1, 1, bias=False)
-        nn.init.ones_(self.same.weight)
-        self.seen: set[torch.dtype] = set()
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        value = self.same(images)[:, 0, 0, 0]
-        self.seen.add(value.dtype)
-        return torch.stack([torch.full_like(value, 0.501957), value, torch.zeros_like(value)], 1)
-
-    def forward_scales(self, images: dict[str, torch.Tensor]) -> torch.Tensor:
-        return self.forward(images["high"])
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_network_rounds_and_the_attack_does_not(precision: str) -> None:
-    backbone = Rounding()
-    found = attacked(PIXELS, backbone, "measure_parts:all_float32", precision=precision)
-    wanted = torch.bfloat16 if precision == "bf16" else torch.float32
-    # The signs of a sick network are looked for in single precision.
-    assert backbone.seen - {torch.float32} == {wanted} - {torch.float32}
-    exact = attacked(PIXELS, Bright(), "measure_parts:to_white")
-    assert found.arrays["l2"].tolist() == exact.arrays["l2"].tolist()
-
-
-def test_a_network_that_rounds_is_asked_anew_what_it_predicts() -> None:
-    """The first image is above the half in single precision only."""
-    dataset = first_pixels([128, 255], [1, 1])
-    where = context(dataset, Rounding())
-    found = []
-    for precision in ("fp32", "bf16", "fp32"):
-        (item,) = tasks("measure_parts:to_white", precision=precision)
-        found.append(robustness.run(replace(where, options=item.options)))
-    assert [one.metrics["clean_top1"] for one in found] == [100.0, 50.0, 100.0]
-    assert found[1].arrays["l2"].tolist() == [0.0, math.inf]
-    assert found[1].metrics["perturbed_top1[high]"] == 50.0
-
-
-def test_the_precision_is_in_the_key_where_it_is_not_single() -> None:
-    """So that what was measured before there was a choice is still known."""
-    plain, single, half = (
-        tasks("gaussian_blur", **more)[0].key
-        for more in ({}, {"precision": "fp32"}, {"precision": "bf16"})
-    )
-    assert plain == single
-    assert half == {**plain, "precision": "bf16"}
