@@ -58,6 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
     _export(verbs.add_parser("export", help="a run's curves for TensorBoard or MLflow"))
     _doctor(verbs.add_parser("doctor", help="is a run directory whole? finds and mends damage"))
+    _pack(verbs.add_parser("pack", help="a run as one file, to hand on or to keep"))
+    _unpack(verbs.add_parser("unpack", help="a run directory of such a file"))
     _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
     _baseline(verbs.add_parser("baseline", help="write a run as the baseline of later ones"))
@@ -223,6 +225,24 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="mend what can be mended: damaged results are forgotten, and done again by the next "
         "`bench run` (default: only tell)",
+    )
+
+
+def _pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, at work or not")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: RUN.tar.xz")
+    parser.add_argument(
+        "--no-weights",
+        dest="weights",
+        action="store_false",
+        help="leave trained weights out: pages and checks need none, and what does trains again",
+    )
+
+
+def _unpack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="made by `bench pack`")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/ and the name of the file"
     )
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from bench.errors import BenchError
 from bench.store import files, parts, seals
+from bench.store.archive import LEFT_OUT
 from bench.store.check import damaged_files
 from bench.store.connect import SCHEMA, connect_to_read, locked
 from bench.store.database import FORMAT, NAME, UNSEALED, Store
@@ -197,9 +198,17 @@ def _rows(store: Store) -> Iterator[Finding]:
 
 
 def _files(store: Store) -> Iterator[Finding]:
+    left_out = 0
     for folder in FOLDERS:
         for identity, name, wrong in damaged_files(store, folder):
+            gone = not (store.folder / store.file_of(identity, folder)).exists()
+            if folder == "weights" and gone and LEFT_OUT in store.facts():
+                left_out += 1
+                continue
             yield Finding(f"{name}: {wrong}", AGAIN, partial(store.forget, identity))
+    if left_out:
+        text = f"{store.folder}: packed without weights (trainings without: {left_out})"
+        yield Finding(text, "what needs them trains again", harmless=True)
 
 
 def _arrays(store: Store) -> Iterator[Finding]:

@@ -1,0 +1,145 @@
+"""A run as one file: to hand it on, to keep beside its page, to go on elsewhere.
+
+The archive is a tar file compressed with xz. It holds the results file as it is at one moment and
+the arrays that belong to it, checked as they are read; figures, logs and half-done parts are made
+anew. Weights, which are most of a run, may be left out: what needs them trains again.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.store import files
+from bench.store.check import damaged_files
+from bench.store.connect import connect_to_read, understood
+from bench.store.database import NAME, Store
+
+SUFFIX = ".tar.xz"
+# A fact of the run: its weights were left out, which is no damage.
+LEFT_OUT = "weights_left_out"
+_MEMBER = re.compile(rf"{re.escape(NAME)}|(?:arrays|weights)/[0-9a-f]+\.safetensors")
+_NAMED = "SELECT file, sha256 FROM cells WHERE file IS NOT NULL ORDER BY file"
+
+
+def pack(folder: Path, archive: Path, weights: bool = True) -> int:
+    """Write a run, at work or not, as one file that is either whole or not there.
+
+    Args:
+        folder: the run directory.
+        archive: the file to write; one that is there is replaced.
+        weights: whether those of the trainings come along.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        BenchError: there is no run, or one of its files is gone or damaged.
+        OSError: the archive cannot be written.
+    """
+    Store.open(folder).close()  # tells what is wrong with it
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    aside = archive.with_name(archive.name + files.PART)
+    try:
+        with tempfile.TemporaryDirectory() as temporary, tarfile.open(aside, "w:xz") as out:
+            copy = Path(temporary)
+            _snapshot(folder, copy, weights)
+            _add(out, NAME, (copy / NAME).read_bytes())
+            for name, data in _files_of(copy, folder, weights):
+                _add(out, name, data)
+        aside.replace(archive)
+    finally:
+        aside.unlink(missing_ok=True)
+    return archive.stat().st_size
+
+
+def _snapshot(folder: Path, copy: Path, weights: bool) -> None:
+    """The results file as it is now, without what a writer still has in its log."""
+    connection = connect_to_read(folder / NAME)
+    try:
+        with understood(folder / NAME):
+            connection.execute("VACUUM INTO ?", (str(copy / NAME),))
+    finally:
+        connection.close()
+    if not weights:
+        store = Store.create_or_open(copy)
+        store.set_facts({LEFT_OUT: "yes"})
+        store.close()
+
+
+def _files_of(copy: Path, folder: Path, weights: bool) -> Iterator[tuple[str, bytes]]:
+    store = Store.open(copy)
+    try:
+        named = store.tuples(_NAMED)
+        left_out = LEFT_OUT in store.facts()
+    finally:
+        store.close()
+    for name, sha256 in named:
+        of_weights = name.startswith("weights/")
+        if of_weights and (not weights or (left_out and not (folder / name).exists())):
+            continue
+        try:
+            yield name, files.verified(folder / name, sha256)
+        except BenchError as error:
+            hint = f"`python -m bench doctor {folder} --repair`, then run its suite again"
+            raise BenchError(f"{error}; {hint}, or try again if the run is at work") from None
+
+
+def _add(out: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # of nobody and no time: only what was measured is in it
+    member.size = len(data)
+    out.addfile(member, io.BytesIO(data))
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Make a run directory of an archive: whole, or not there.
+
+    Raises:
+        BenchError: the folder is there already, or the file is no archive of a run, is damaged, or
+            holds anything else.
+        OSError: the folder cannot be written.
+    """
+    if folder.exists():
+        raise BenchError(f"{folder}: is there already; name another folder with --out")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        _extract(archive, aside)
+        store = Store.open(aside)
+        try:
+            left_out = LEFT_OUT in store.facts()
+            for kind in ("arrays", "weights"):
+                for _, name, _ in damaged_files(store, kind):
+                    if not (kind == "weights" and left_out):
+                        raise BenchError(f"{archive}: damaged: {name} is not as it was written")
+        finally:
+            store.close()
+        aside.chmod(0o755)  # temporary folders are their maker's alone
+        aside.replace(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    try:
+        with tarfile.open(archive, "r:xz") as source:
+            for member in source:
+                if not member.isreg() or not _MEMBER.fullmatch(member.name):
+                    raise BenchError(
+                        f"{archive}: holds '{member.name}', which is no part of a run; it was not "
+                        "made by `bench pack`"
+                    )
+                source.extract(member, folder, filter="data")
+    except FileNotFoundError:
+        raise BenchError(f"{archive}: no such file; it is made by `bench pack RUN`") from None
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise BenchError(f"{archive}: damaged, or no archive of a run ({error})") from None
+    if not (folder / NAME).is_file():
+        raise BenchError(f"{archive}: no archive of a run (no {NAME} in it)")

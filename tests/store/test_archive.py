@@ -1,0 +1,188 @@
+"""A run as one file: what comes back is what was packed, or a line says why not."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.cli import main
+from bench.errors import BenchError
+from bench.store.archive import pack, unpack
+from bench.store.database import Store
+
+Tiny = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A finished run of the tiny suite."""
+    assert main(["run", str(tiny()), "--out", "runs/tiny", "--quiet"]) == 0
+    capsys.readouterr()
+    return Path("runs/tiny")
+
+
+def tables(folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    store = Store.open(folder)
+    names = ("planned", "cells", "metrics", "sessions", "facts")
+    found = {name: store.tuples(f"SELECT * FROM {name} ORDER BY 1, 2") for name in names}
+    store.close()
+    return found
+
+
+def page(folder: Path) -> dict[str, bytes]:
+    assert main(["report", str(folder)]) == 0
+    figures = sorted((folder / "figures").iterdir())
+    return {path.name: path.read_bytes() for path in [folder / "leaderboard.md", *figures]}
+
+
+def test_a_packed_run_is_the_same_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pack", str(run)]) == 0
+    assert capsys.readouterr().out.startswith("runs/tiny.tar.xz  (")
+    assert main(["unpack", "runs/tiny.tar.xz", "--out", "elsewhere/again"]) == 0
+    again = Path("elsewhere/again")
+    assert tables(again) == tables(run)
+    assert page(again) == page(run)
+    assert main(["doctor", str(again)]) == 0
+    assert capsys.readouterr().out.endswith("elsewhere/again: whole\n")
+    assert main(["run", "suite.yaml", "--out", str(again), "--verbose"]) == 0
+    assert "all 3 cells are there; nothing to do" in capsys.readouterr().out
+
+
+def test_without_weights_what_is_missing_trains_again(
+    run: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pack", str(run), "--no-weights", "--out", "small.tar.xz"]) == 0
+    assert main(["unpack", "small.tar.xz"]) == 0
+    small = Path("runs/small")
+    assert not (small / "weights").exists()
+    assert page(small) == page(run)
+    capsys.readouterr()
+    assert main(["doctor", str(small)]) == 0
+    assert "packed without weights (trainings without: 1)" in capsys.readouterr().out
+    assert main(["doctor", str(small), "--repair"]) == 0
+    assert tables(small)["cells"] == tables(run)["cells"], "nothing was damaged"
+    # Beside it are the same trainings, which would be taken over.
+    small = small.rename("small")
+    suite = str(tiny(("epsilons: 20", "epsilons: 30")))
+    assert main(["run", suite, "--out", str(small), "--only", "*/bu/seed0/*"]) == 0
+    assert main(["run", suite, "--out", "runs/whole", "--only", "*/bu/seed0/*"]) == 0
+    blurs = [
+        [row for row in tables(folder)["metrics"] if row[2] == "median_l2"]
+        for folder in (small, Path("runs/whole"))
+    ]
+    assert blurs[1]
+    assert {row[:4] for row in blurs[1]} <= {row[:4] for row in blurs[0]}
+    # A second time it is packed as it is: with the weights that were trained again.
+    assert main(["pack", str(small), "--out", "more.tar.xz"]) == 0
+    assert main(["unpack", "more.tar.xz"]) == 0
+    assert len(list(Path("runs/more/weights").iterdir())) == 1
+
+
+def test_a_run_at_work_is_packed_as_it_is_at_that_moment(run: Path, tmp_path: Path) -> None:
+    before = tables(run)
+    at_work = Store.create_or_open(run)
+    with at_work.transaction():
+        at_work._db.execute("DELETE FROM metrics")
+        pack(run, tmp_path / "a.tar.xz")
+    unpack(tmp_path / "a.tar.xz", tmp_path / "a")
+    assert tables(tmp_path / "a") == before
+    pack(run, tmp_path / "b.tar.xz")
+    at_work.close()
+    with tarfile.open(tmp_path / "b.tar.xz") as archive:
+        archive.extract("results.sqlite", tmp_path, filter="data")
+    left = sqlite3.connect(tmp_path / "results.sqlite")
+    assert left.execute("SELECT count(*) FROM metrics").fetchone() == (0,)
+
+
+def line_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a refused command says: one line, exit code 2."""
+    capsys.readouterr()
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err.strip()
+
+
+def test_what_cannot_be_packed_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert line_of(["pack", "nowhere"], capsys).startswith("nowhere: no run there")
+    assert line_of(["pack", str(run), "--out", "runs"], capsys) == (
+        "--out runs: is a folder; name a file"
+    )
+    (damaged,) = sorted((run / "arrays").iterdir())[:1]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    said = line_of(["pack", str(run)], capsys)
+    assert damaged.name in said
+    assert "`python -m bench doctor runs/tiny --repair`" in said
+    assert not Path("runs/tiny.tar.xz").exists()
+    assert not list(Path("runs").glob("*.part"))
+
+
+def foreign(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> str:
+    with tarfile.open(path, "w:xz") as out:
+        member = tarfile.TarInfo(name)
+        member.type, member.size = kind, 3 if kind == tarfile.REGTYPE else 0
+        member.linkname = "/etc/passwd"
+        out.addfile(member, io.BytesIO(b"abc"))
+    return str(path)
+
+
+def test_what_is_no_archive_of_a_run_is_told_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no such file; it is made by `bench pack RUN`" in line_of(["unpack", "no"], capsys)
+    Path("text.tar.xz").write_text("no archive", encoding="utf-8")
+    assert "damaged, or no archive of a run" in line_of(["unpack", "text.tar.xz"], capsys)
+    for name in ("../out.sqlite", "/tmp/results.sqlite", "weights/../../a.safetensors", "a.py"):
+        said = line_of(["unpack", foreign(tmp_path / "f.tar.xz", name)], capsys)
+        assert f"holds '{name}', which is no part of a run" in said
+    said = line_of(
+        ["unpack", foreign(tmp_path / "f.tar.xz", "results.sqlite", tarfile.SYMTYPE)], capsys
+    )
+    assert "which is no part of a run" in said
+    said = line_of(["unpack", foreign(tmp_path / "f.tar.xz", "arrays/ab.safetensors")], capsys)
+    assert "no results.sqlite in it" in said
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["f.tar.xz", "runs", "text.tar.xz"]
+
+
+def test_a_run_that_is_there_is_left_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pack", str(run)]) == 0
+    before = tables(run)
+    said = line_of(["unpack", "runs/tiny.tar.xz"], capsys)
+    assert said == "runs/tiny: is there already; name another folder with --out"
+    assert tables(run) == before
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_damaged_archive_is_refused_or_gives_the_same_run(
+    run: Path, where: float, bit: int, cut: bool
+) -> None:
+    archive = Path("damaged.tar.xz")
+    pack(run, archive)
+    data = bytearray(archive.read_bytes())
+    place = int(where * len(data))
+    data[place] ^= 1 << bit
+    archive.write_bytes(data[:place] if cut else data)
+    target = Path("from_damaged")
+    try:
+        unpack(archive, target)
+    except BenchError:
+        assert not target.exists()
+    else:
+        assert tables(target) == tables(run)
+        for path in target.rglob("*"):
+            path.unlink() if path.is_file() else None
+        for path in sorted(target.rglob("*"), reverse=True):
+            path.rmdir()
+        target.rmdir()
