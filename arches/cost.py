@@ -7,7 +7,6 @@ fractions of a second.
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from arches.storages import StorageTracker
 
 # What models raise that read values while they run, which the meta device does not have
 # (an operation without shapes is a RuntimeError as well).
@@ -197,47 +197,6 @@ class _Saved:
 
 
 def _inference_peak(module: nn.Module, images: Tensor) -> int:
-    live = _Live(images.untyped_storage().nbytes())
-    with torch.no_grad(), live:
+    with torch.no_grad(), StorageTracker() as tracker:
         module(images)
-    return live.peak
-
-
-class _Live(TorchDispatchMode):
-    """Follows the storages that operations make, from their making until nobody holds them."""
-
-    def __init__(self, start: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = start
-        self._alive: set[int] = set()
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        # Storages of arguments are not new, even where an operation hands a view of one back.
-        known = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor) and _storage(leaf) not in known | self._alive:
-                self._follow(leaf)
-        return result
-
-    def _follow(self, tensor: Tensor) -> None:
-        storage, address = tensor.untyped_storage(), _storage(tensor)
-        size = storage.nbytes()
-        self._alive.add(address)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._release, address, size)
-
-    def _release(self, address: int, size: int) -> None:
-        self._alive.discard(address)
-        self.now -= size
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+    return int(images.untyped_storage().nbytes()) + tracker.peak

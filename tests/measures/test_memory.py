@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.measures.memory import StorageTracker
+from arches.storages import StorageTracker
 
 FLOAT = 4
 
