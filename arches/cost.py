@@ -197,6 +197,7 @@ class _Saved:
 
 
 def _inference_peak(module: nn.Module, images: Tensor) -> int:
-    with torch.no_grad(), StorageTracker() as tracker:
+    tracker = StorageTracker()
+    with torch.no_grad(), tracker:
         module(images)
-    return int(images.untyped_storage().nbytes()) + tracker.peak
+    return images.untyped_storage().nbytes() + tracker.peak
