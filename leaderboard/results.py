@@ -150,11 +150,12 @@ class Sample:
 
     def __post_init__(self) -> None:
         name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/{self.attack}"
-        if self.l2.ndim != 1 or self.l2.size == 0 or not bool((self.l2 >= 0).all()):
+        # A NaN is the least of all, and not >= 0.
+        if self.l2.ndim != 1 or self.l2.size == 0 or not self.l2.min() >= 0:
             raise ValueError(f"{name}: l2 must be a non-empty row of distances >= 0, without NaN")
         for field_name in ("index", "linf", "l0"):
             array = getattr(self, field_name)
-            if array is not None and (array.shape != self.l2.shape or not bool((array >= 0).all())):
+            if array is not None and (array.shape != self.l2.shape or not array.min() >= 0):
                 raise ValueError(f"{name}: {field_name} must have a value >= 0 for each l2")
         if self.index is not None and not _each_once(self.index):
             raise ValueError(f"{name}: index has an image twice")

@@ -221,9 +221,11 @@ class Store:
             return seals.broken_tables(self._db) if self.sealed else []
 
     def broken(self) -> seals.Broken:
-        """Everything that does not fit its seal."""
+        """Everything that does not fit its seal; and all metrics, which are read for it."""
         with understood(self.folder / NAME):
-            return seals.broken(self._db) if self.sealed else seals.Broken()
+            if self.sealed:
+                return seals.broken(self._db)
+            return seals.Broken(metrics=seals.metrics_of(self._db))
 
     def forget_broken_tables(self) -> list[str]:
         """Empty the tables of facts and planned cells if one of them is damaged, to be written

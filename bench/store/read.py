@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from bench.store import files
 from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
 from bench.store.outcome import error_text
-from bench.store.seals import Broken
+from bench.store.seals import Broken, Metrics
 from bench.store.tuned import searches
 from leaderboard.results import (
     AttackInfo,
@@ -34,10 +35,10 @@ from leaderboard.results import (
     Sample,
 )
 
-TIDY = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.measure, m.metric, m.value, m.unit,
-    m.info, p.identity FROM planned p JOIN metrics m USING (identity)
-    WHERE p.measure NOT LIKE 'tune/%' ORDER BY p.position, m.position"""
+PLANNED = """SELECT identity, dataset, backbone, variant, seed, measure FROM planned
+    WHERE measure NOT LIKE 'tune/%' ORDER BY position"""
 NAMES = "SELECT identity, name FROM planned"
+_POSITION = itemgetter(1)
 FAILED = """SELECT p.*, c.error_kind, c.error FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'failed' AND p.measure NOT LIKE 'tune/%' ORDER BY p.position"""
 MISSING = """SELECT p.name, p.dataset, p.backbone, p.variant, p.seed, p.measure, p.identity,
@@ -111,7 +112,7 @@ def _no_collection() -> Iterator[None]:
 
 def _read(store: Store, broken: Broken) -> Reading:
     damaged = _Damaged(store, broken.cells)
-    rows, metrics = _tidy(store, damaged)
+    rows, metrics = _tidy(store, damaged, broken.metrics)
     facts = store.facts()
     shown, session = _provenance(store, facts, broken.sessions)
     found = Results(
@@ -166,20 +167,26 @@ def _missing(store: Store, damaged: Container[str]) -> Iterator[Missing]:
             yield Missing(*place)
 
 
-def _tidy(store: Store, damaged: _Damaged) -> tuple[list[Row], dict[tuple[str, str], MetricInfo]]:
+def _tidy(
+    store: Store, damaged: _Damaged, recorded: Metrics
+) -> tuple[list[Row], dict[tuple[str, str], MetricInfo]]:
     """Every number, and what is known of each metric (as it was last recorded)."""
     rows: list[Row] = []
     texts: dict[tuple[str, str], str] = {}
-    found = store.tuples(TIDY)
-    if damaged.found:
-        found = [one for one in found if one[-1] not in damaged]
-    for dataset, backbone, variant, seed, measure, metric, value, unit, info, identity in found:
-        try:
-            rows.append(Row(dataset, backbone, variant, seed, measure, metric, value, unit))
-        except (ValueError, TypeError) as error:
-            damaged.add(identity, str(error), "lacks a number")
-        if info != "{}":
-            texts[measure, metric] = info
+    # Names that rows share are one text, quicker to find again than a hundred thousand.
+    names: dict[str, str] = {}
+    left_out = frozenset(damaged.found)
+    for identity, dataset, backbone, variant, seed, measure in store.tuples(PLANNED):
+        if identity in left_out:
+            continue
+        for _, _, name, value, unit, info in sorted(recorded.get(identity, ()), key=_POSITION):
+            metric = names.setdefault(name, name)
+            try:
+                rows.append(Row(dataset, backbone, variant, seed, measure, metric, value, unit))
+            except (ValueError, TypeError) as error:
+                damaged.add(identity, str(error), "lacks a number")
+            if info != "{}":
+                texts[measure, metric] = info
     return rows, {key: MetricInfo(**json.loads(text)) for key, text in texts.items()}
 
 

@@ -21,6 +21,7 @@ TABLES = {"facts": "key", "planned": "position"}  # sealed as a whole, in this o
 CELLS = "SELECT * FROM cells ORDER BY identity"
 METRICS = "SELECT * FROM metrics ORDER BY identity, metric"
 PUT = "INSERT OR REPLACE INTO seals VALUES (?, ?, ?)"
+Metrics = dict[str, list[tuple[Any, ...]]]
 CHANGED = "what is recorded of it was changed"
 GONE = "its record is gone"
 
@@ -28,11 +29,21 @@ GONE = "its record is gone"
 @dataclass(frozen=True, slots=True)
 class Broken:
     """What does not fit its seal: identities of cells with what is wrong, names of tables, numbers
-    of sessions."""
+    of sessions. `metrics` are those of all cells by identity, as they were looked at: a hundred
+    thousand rows need not be read again."""
 
     cells: dict[str, str] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
     sessions: list[int] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=dict)
+
+
+def metrics_of(db: sqlite3.Connection) -> Metrics:
+    """The rows of the table of metrics by the identity of their cell, in the order of names."""
+    found: Metrics = {}
+    for row in _tuples(db, METRICS):
+        found.setdefault(row[0], []).append(row)
+    return found
 
 
 def seal_cell(db: sqlite3.Connection, identity: str) -> None:
@@ -70,21 +81,21 @@ def seal_all(db: sqlite3.Connection) -> None:
 
 def broken(db: sqlite3.Connection) -> Broken:
     """Everything that does not fit its seal."""
-    return Broken(_broken_cells(db), broken_tables(db), _broken_sessions(db))
+    metrics = metrics_of(db)
+    return Broken(_broken_cells(db, metrics), broken_tables(db), _broken_sessions(db), metrics)
 
 
-def _broken_cells(db: sqlite3.Connection) -> dict[str, str]:
+def _broken_cells(db: sqlite3.Connection, metrics: Metrics) -> dict[str, str]:
     """The identities of cells that do not fit their seal, with what is wrong; also those whose
     metrics or seal is there and whose row is not."""
     sealed = _sealed(db, "cell")
-    metrics: dict[str, list[Any]] = {}
-    for row in _tuples(db, METRICS):
-        metrics.setdefault(row[0], []).append(row)
+    alone = set(metrics)
     found = {}
     for row in _tuples(db, CELLS):
-        if sealed.pop(row[0], None) != digest(row, metrics.pop(row[0], ())):
+        if sealed.pop(row[0], None) != digest(row, metrics.get(row[0], ())):
             found[row[0]] = CHANGED
-    return {**found, **dict.fromkeys([*sealed, *metrics], GONE)}
+        alone.discard(row[0])
+    return {**found, **dict.fromkeys([*sealed, *(one for one in metrics if one in alone)], GONE)}
 
 
 def cell_is_whole(db: sqlite3.Connection, identity: str) -> bool:
