@@ -9,22 +9,33 @@ A bootstrap of two or three seeds alone is far too narrow; see `interval` for wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.resamples import REPLICATES, Resamples, lower_median, lower_medians
 from leaderboard.statistics.uncertainty import LEVEL, Uncertain
+
+__all__ = [
+    "REPLICATES",
+    "Interval",
+    "Resampled",
+    "Resamples",
+    "interval",
+    "intervals",
+    "lower_median",
+    "lower_medians",
+    "mean_interval",
+    "median_interval",
+    "resampled",
+    "resampled_interval",
+]
 
 Floats = NDArray[np.float64]
 
-REPLICATES = 2000
 _ROUNDING = 1e-12  # seeds that differ by no more of the variance are the same
-_BLOCK = 2**22  # values worked on at once: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,135 +60,17 @@ class Resampled:
         return Resampled(self.per_seed - other.per_seed, self.replicates - other.replicates)
 
 
-class Resamples:
-    """`replicates` resamples of `images` images and of the seeds, the same for all that asks.
-
-    Networks compared by the same resamples are compared image by image.
-    """
-
-    def __init__(self, images: int, replicates: int = REPLICATES, seed: int = 0) -> None:
-        self.images = images
-        self.replicates = replicates
-        self._seed = seed
-        self._drawn: dict[int, Floats] = {}
-
-    @cached_property
-    def _counts(self) -> NDArray[np.uint16]:
-        """How often each image is drawn: replicates x images."""
-        random = np.random.default_rng([self._seed, 0, self.images])
-        counts = np.empty((self.replicates, self.images), dtype=np.uint16)
-        for rows in self._blocks():
-            size = len(counts[rows])
-            drawn = random.integers(0, self.images, (size, self.images))
-            drawn += self.images * np.arange(size)[:, None]
-            flat = np.bincount(drawn.ravel(), minlength=size * self.images)
-            counts[rows] = flat.reshape(size, self.images)
-        return counts
-
-    @cached_property
-    def _by_image(self) -> NDArray[Any]:
-        """The same, images x replicates, in a type that holds `images`."""
-        small = np.int16 if self.images < 2**15 else np.int32
-        return np.ascontiguousarray(self._counts.T, dtype=small)
-
-    def seeds(self, number: int) -> Floats:
-        """How often each of `number` seeds is drawn: replicates x number."""
-        if number not in self._drawn:
-            random = np.random.default_rng([self._seed, 1, number])
-            drawn = random.integers(0, number, (self.replicates, number))
-            counts = (drawn[:, :, None] == np.arange(number)).sum(1)
-            self._drawn[number] = counts.astype(np.float64)
-        return self._drawn[number]
-
-    def means(self, values: Floats) -> Floats:
-        """Mean over the images of each resample: rows x images to replicates x rows."""
-        return self.sums(values) / self.images
-
-    def medians(self, l2: Floats) -> Floats:
-        """Lower median of the values above 0 in each resample: rows x images to replicates x rows.
-        Infinite values are the largest; a resample without such values has 0."""
-        orders, parts = [], np.zeros((2 * len(l2), self.images))
-        for number, row in enumerate(l2):
-            order = np.argsort(row, kind="stable")
-            order = order[row[order] > 0]
-            orders.append(order)
-            parts[2 * number, order] = 1
-            parts[2 * number + 1, order[: _window(order).start]] = 1
-        sums = self.sums(parts)
-        found = [
-            self._medians_of(row, order, sums[:, 2 * number], sums[:, 2 * number + 1])
-            for number, (row, order) in enumerate(zip(l2, orders, strict=True))
-        ]
-        return np.stack(found, axis=1)
-
-    def _medians_of(
-        self, l2: Floats, order: NDArray[np.intp], total: Floats, before: Floats
-    ) -> Floats:
-        """The medians of one row, whose positive values are in rising `order`; each resample has
-        `total` of them, `before` of which lie before the window."""
-        found = np.zeros(self.replicates)
-        if not len(order):
-            return found
-        rank, near = (total - 1) // 2, _window(order)
-        counts = self._by_image[order[near]]
-        for above, below in pairwise(counts):  # several times as fast as `cumsum` down the columns
-            below += above
-        left = (rank - before).astype(counts.dtype)
-        inside = (left >= 0) & (counts[-1] > left) & (total > 0)
-        place = (counts <= left).sum(0, dtype=counts.dtype)
-        found[inside] = l2[order[near.start + place[inside]]]
-        for row in np.flatnonzero(~inside & (total > 0)):
-            whole = np.cumsum(self._counts[row, order])
-            found[row] = l2[order[np.searchsorted(whole, rank[row], side="right")]]
-        return found
-
-    def sums(self, values: Floats) -> Floats:
-        """Sum over the images of each resample: rows x images to replicates x rows."""
-        # The counts are whole numbers: of shares, the sums are exact on any machine.
-        columns = np.ascontiguousarray(values.T)
-        return np.concatenate(
-            [self._counts[rows].astype(np.float64) @ columns for rows in self._blocks()]
-        )
-
-    def _blocks(self) -> Iterator[slice]:
-        size = max(1, _BLOCK // self.images)
-        return (slice(start, start + size) for start in range(0, self.replicates, size))
-
-
-def _window(order: NDArray[np.intp]) -> slice:
-    """Where the median of a resample is but for one in 10^15 (eight standard deviations of its
-    rank), so that not all values need be looked at."""
-    size = len(order)
-    reach = int(4 * np.sqrt(size)) + 8
-    return slice(max(0, size // 2 - reach), min(size, size // 2 + reach))
-
-
 def mean_interval(
     values: Floats, resamples: Resamples, bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> Interval:
     """The mean of seeds x images values, each finite, with its interval."""
-    return mean_intervals([values], resamples, bounds)[0]
-
-
-def mean_intervals(
-    several: Sequence[Floats],
-    resamples: Resamples,
-    bounds: tuple[float, float] = (-np.inf, np.inf),
-) -> list[Interval]:
-    """As `mean_interval` for several such tables, faster than one by one."""
-    sizes = np.cumsum([len(values) for values in several])
-    replicates = np.split(resamples.means(np.concatenate(several)), sizes[:-1], axis=1)
-    return [
-        interval(values.mean(1), found, resamples, bounds)
-        for values, found in zip(several, replicates, strict=True)
-    ]
+    return interval(values.mean(1), resamples.means(values), resamples, bounds)
 
 
 def median_interval(l2: Floats, resamples: Resamples) -> Interval:
     """The mean over seeds of the lower median over the images with a value above 0; l2 is
     seeds x images."""
-    per_seed = np.array([lower_median(row) for row in l2])
-    return interval(per_seed, resamples.medians(l2), resamples, (0.0, np.inf))
+    return interval(lower_medians(l2), resamples.medians(l2), resamples, (0.0, np.inf))
 
 
 def resampled(
@@ -208,12 +101,6 @@ def resampled_interval(
     return interval(found.per_seed[known], found.replicates[:, known], resamples, bounds)
 
 
-def lower_median(l2: Floats) -> float:
-    """The lower median of the values above 0 (infinity stays exact); 0 if there are none."""
-    right = np.sort(l2[l2 > 0])
-    return float(right[(len(right) - 1) // 2]) if len(right) else 0.0
-
-
 def interval(
     per_seed: Floats, replicates: Floats, resamples: Resamples, bounds: tuple[float, float]
 ) -> Interval:
@@ -235,38 +122,97 @@ def interval(
         resamples: where the seeds' resamples come from.
         bounds: what the statistic cannot exceed.
     """
+    return intervals(per_seed[None], replicates[:, None], resamples, bounds)[0]
+
+
+def intervals(
+    per_seed: Floats, replicates: Floats, resamples: Resamples, bounds: tuple[float, float]
+) -> list[Interval]:
+    """As `interval` for K such statistics of the same number of seeds, many times as fast as one by
+    one: `per_seed` is K x S, `replicates` replicates x K x S."""
+    by_row = np.ascontiguousarray(replicates.transpose(1, 2, 0))  # as `Resamples` makes them
+    drawn = resamples.seeds(per_seed.shape[1]).T
+    means = by_row.mean(1)
+    finite = np.isfinite(means).all(1) & np.isfinite(per_seed).all(1)
+    found: list[Interval | None] = [None] * len(per_seed)
+    if finite.any():
+        rows = slice(None) if finite.all() else finite
+        some = _of_finite(per_seed[rows], by_row[rows], means[rows], drawn)
+        for place, one in zip(np.flatnonzero(finite), some, strict=True):
+            found[place] = one
+    for place in np.flatnonzero(~finite):
+        found[place] = _of_any(per_seed[place], by_row[place], drawn)
+    return [
+        Interval(float(values.mean()), *bounds)
+        if one is None
+        else Interval(one.value, max(one.low, bounds[0]), min(one.high, bounds[1]))
+        for values, one in zip(per_seed, found, strict=True)
+    ]
+
+
+def _of_finite(per_seed: Floats, by_row: Floats, means: Floats, drawn: Floats) -> list[Interval]:
+    """Intervals without bounds of statistics that are finite: K x S, K x S x replicates, their mean
+    over seeds, and how often seeds are drawn, S x replicates."""
+    seeds = per_seed.shape[1]
+    ends = _percentiles(np.einsum("sr,ksr->kr", drawn, by_row) / seeds)
+    values = per_seed.mean(1)
+    if seeds == 1:
+        return [Interval(float(v), *map(float, end)) for v, end in zip(values, ends, strict=True)]
+    # From near their mean: squares of large numbers would leave little of small differences.
+    apart = by_row - per_seed[:, :, None]
+    squares = np.einsum("ksr,ksr->ks", apart, apart) / means.shape[1] - apart.mean(2) ** 2
+    between = per_seed.var(1, ddof=1) / seeds
+    whole = means.var(1)
+    found = []
+    for k, (value, (low, high)) in enumerate(zip(values, ends, strict=True)):
+        # How seeds move apart when images are drawn anew, for all seeds together.
+        alone = float(squares[k].sum()) - seeds * float(whole[k])
+        parts = float(between[k]), float(whole[k]), alone / (seeds - 1)
+        found.append(_stretched(float(value), float(low), float(high), seeds, parts))
+    return found
+
+
+def _of_any(per_seed: Floats, by_row: Floats, drawn: Floats) -> Interval | None:
+    """As `_of_finite` for one statistic that may be infinite or, in some resamples, not exist; None
+    if it exists in none."""
     seeds = len(per_seed)
     value = float(per_seed.mean())
-    drawn = resamples.seeds(seeds)
-    if np.isfinite(replicates).all():
-        boot = (drawn * replicates).sum(1) / seeds
-    else:
-        # Without the mask, a seed of infinite value that was not drawn would count 0 * inf.
-        boot = np.where(drawn > 0, np.where(drawn > 0, drawn, 1) * replicates, 0.0).sum(1) / seeds
-        boot = boot[~np.isnan(boot)]
+    # Without the mask, a seed of infinite value that was not drawn would count 0 * inf.
+    boot = np.where(drawn > 0, np.where(drawn > 0, drawn, 1) * by_row, 0.0).sum(0) / seeds
+    boot = boot[~np.isnan(boot)]
     if not len(boot):
-        return Interval(value, *bounds)
+        return None
+    low, high = map(float, _percentiles(boot[None])[0])
+    known = by_row[:, np.isfinite(by_row).all(0)]
+    if seeds < 2 or not np.isfinite([value, low, high]).all() or known.shape[1] < 2:
+        return Interval(value, low, high)
+    means = known.mean(0)
+    apart = float((known - means).var(1).sum()) / (seeds - 1)
+    parts = float(per_seed.var(ddof=1)) / seeds, float(means.var()), apart
+    return _stretched(value, low, high, seeds, parts)
+
+
+def _percentiles(boot: Floats) -> Floats:
+    """The ends of the percentile interval: rows x resamples to rows x 2."""
     tail = (1 - LEVEL) / 2
-    last = len(boot) - 1
-    ends = math.floor(tail * last), math.ceil((1 - tail) * last)
-    low, high = (float(end) for end in np.partition(boot, ends)[[*ends]])
-    if seeds > 1 and np.isfinite([value, low, high]).all() and high > low:
-        wide = 2 * _half_width(per_seed, replicates)
-        factor = wide / (high - low) if wide else 1.0
-        low, high = value + factor * (low - value), value + factor * (high - value)
-    return Interval(value, max(low, bounds[0]), min(high, bounds[1]))
+    last = boot.shape[1] - 1
+    ends = [math.floor(tail * last), math.ceil((1 - tail) * last)]
+    found: Floats = np.partition(boot, ends, axis=1)[:, ends]
+    return found
 
 
-def _half_width(per_seed: Floats, replicates: Floats) -> float:
-    """Half of the interval for the variance of seeds and images together; 0 if seeds agree."""
-    seeds = len(per_seed)
-    between = float(per_seed.var(ddof=1)) / seeds
-    known = replicates[np.isfinite(replicates).all(1)]
-    means = known.mean(1)
-    if len(known) < 2 or between <= _ROUNDING * float(means.var()):
-        return 0.0
-    # What a seed and an image have together, from how seeds move apart when images are drawn anew.
-    residual = float((known - means[:, None]).var(0).sum()) / (seeds - 1)
-    images = max(0.0, float(means.var()) - residual / seeds)
-    found = Uncertain(float(per_seed.mean()), between, seeds - 1, images)
-    return found.reach(1 - (1 - LEVEL) / 2)
+def _stretched(
+    value: float, low: float, high: float, seeds: int, parts: tuple[float, float, float]
+) -> Interval:
+    """The percentile interval stretched to the width for the variance of seeds and images together.
+
+    `parts` are the variance between seeds of their mean, that which images give it, and that which
+    they give a single seed beside it. Seeds that agree stretch nothing.
+    """
+    between, whole, alone = parts
+    if not high > low or between <= _ROUNDING * whole:
+        return Interval(value, low, high)
+    images = max(0.0, whole - max(0.0, alone) / seeds)
+    half = Uncertain(value, between, seeds - 1, images).reach(1 - (1 - LEVEL) / 2)
+    factor = 2 * half / (high - low) if half else 1.0
+    return Interval(value, value + factor * (low - value), value + factor * (high - value))

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrc
 
+from leaderboard.aligned import numbers
 from leaderboard.curves import REACHED
 from leaderboard.results import AttackInfo, Sample
-from leaderboard.robustness import numbers
 
 Floats = NDArray[np.float64]
 

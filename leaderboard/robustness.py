@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.aligned import Aligned, align, areas, part
 from leaderboard.bootstrap import (
     REPLICATES,
     Interval,
     Resamples,
+    intervals,
+    lower_medians,
     mean_interval,
-    mean_intervals,
-    median_interval,
 )
 from leaderboard.curves import REACHED, by_attack, by_net, limit
 from leaderboard.kept import Kept, fingerprint
+from leaderboard.resamples import Marks
 from leaderboard.results import AttackInfo, Results, Sample
 
 Floats = NDArray[np.float64]
+NetName = tuple[str, str]
 
 BASELINE = "bu"
 SHARES = (0.25, 0.5, 1.0)  # of the limit: budgets at which accuracy is told
+# Where more networks than this are under attack (each attack counts), intervals have fewer
+# replicates, so that a page takes seconds. Their ends are then known to about 3 % of their width;
+# to half of that with all replicates.
+MANY, FEWER = 300, 500
+_TOGETHER = 2**16  # replicates of seeds that are worked on at once: what fits into a cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,53 +70,28 @@ class Summary:
     estimates: tuple[Estimate, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Aligned:
-    """Distances of several seeds on the same images: seeds x images."""
-
-    seeds: tuple[int, ...]
-    images: tuple[int, ...]
-    l2: Floats
-
-
-def align(samples: Sequence[Sample]) -> Aligned:
-    """One network's samples of one attack, on the images that all of them have.
-
-    Raises:
-        ValueError: a seed comes twice, or there is no such image.
-    """
-    samples = sorted(samples, key=lambda sample: sample.seed)
-    seeds = tuple(sample.seed for sample in samples)
-    where = [dict(zip(numbers(sample), range(sample.l2.size), strict=True)) for sample in samples]
-    common = sorted(set(where[0]).intersection(*where[1:]))
-    name = "/".join((samples[0].dataset, samples[0].backbone, samples[0].variant))
-    if len(set(seeds)) < len(seeds) or not common:
-        raise ValueError(f"{name}: seeds {seeds} have no image in common, or come twice")
-    rows = [
-        sample.l2[[places[image] for image in common]]
-        for sample, places in zip(samples, where, strict=True)
-    ]
-    return Aligned(seeds, tuple(common), np.stack(rows))
-
-
-def numbers(sample: Sample) -> list[int]:
-    """Each image's number in the test set, or its row where that is not known."""
-    found: list[int] = range(sample.l2.size) if sample.index is None else sample.index.tolist()  # type: ignore[assignment]
-    return [*found]
-
-
 @dataclass(frozen=True, slots=True)
 class Attacks:
-    """All attacks on a data set: a fingerprint of each one's samples, and what they come to."""
+    """All attacks on a data set: a fingerprint of each one's samples, what they come to, and the
+    replicates that their intervals are of."""
 
     prints: Mapping[str, str]
     summaries: Sequence[Summary]
+    replicates: int = REPLICATES
 
 
 def attacks_of(results: Results, dataset: str, kept: Kept) -> Attacks:
     """Sum up what `results` have of the attacks on `dataset`; what is kept is read."""
-    prints = {a: fingerprint(found) for a, found in by_attack(results.samples, dataset).items()}
-    return Attacks(prints, summaries(results.samples, dataset, results.attacks, kept, prints))
+    found = by_attack(results.samples, dataset)
+    prints = {attack: fingerprint(some) for attack, some in found.items()}
+    replicates = replicates_for(sum(len(by_net(some)) for some in found.values()))
+    made = summaries(results.samples, dataset, results.attacks, kept, prints, replicates)
+    return Attacks(prints, made, replicates)
+
+
+def replicates_for(estimates: int) -> int:
+    """How many replicates the intervals of so many networks under attack are made of."""
+    return REPLICATES if estimates <= MANY else FEWER
 
 
 def summaries(
@@ -115,75 +100,157 @@ def summaries(
     infos: Mapping[str, AttackInfo],
     kept: Kept | None = None,
     prints: Mapping[str, str] | None = None,
+    replicates: int = REPLICATES,
 ) -> list[Summary]:
     """A summary of each attack on `dataset`, in the order of the samples; those that are kept under
     the attack's fingerprint are read."""
-    draw = cache(Resamples)
+    draw = cache(lambda images: Resamples(images, replicates))
     found = []
     for attack, some in by_attack(samples, dataset).items():
         info = infos.get(attack)
+        made: list[Summary] = []
 
-        def make(attack: str = attack, some: Sequence[Sample] = some) -> str:
-            made = _summary(attack, some, limit(some, infos.get(attack)), draw)
-            return json.dumps(asdict(made))
+        def make(
+            attack: str = attack, some: Sequence[Sample] = some, made: list[Summary] = made
+        ) -> str:
+            made.append(_summary(attack, some, limit(some, infos.get(attack)), draw))
+            return json.dumps(_parts(made[0]))
 
         if kept is None or prints is None:
-            text = make()
+            make()
         else:
-            depends = ("summary", attack, prints[attack], info, BASELINE, SHARES, REPLICATES)
+            depends = ("summary", attack, prints[attack], info, BASELINE, SHARES, replicates)
             text = kept.text(depends, make)
-        found.append(_summary_from(json.loads(text)))
+            if not made:
+                made.append(_summary_from(*json.loads(text)))
+        found += made
     return found
 
 
-def _summary_from(read: dict[str, Any]) -> Summary:
-    return Summary(read["attack"], read["limit"], tuple(map(_estimate, read["estimates"])))
+def _parts(summary: Summary) -> tuple[object, ...]:
+    """What `_summary_from` takes; several times as fast as `dataclasses.astuple`."""
+    lines = [
+        (
+            one.backbone,
+            one.variant,
+            one.seeds,
+            one.images,
+            *(
+                None if ends is None else (ends.value, ends.low, ends.high)
+                for ends in (one.clean, one.area, one.against, one.median, *one.at)
+            ),
+        )
+        for one in summary.estimates
+    ]
+    return summary.attack, summary.limit, lines
 
 
-def _estimate(read: dict[str, Any]) -> Estimate:
-    intervals = {
-        name: None if read[name] is None else Interval(**read[name])
-        for name in ("clean", "area", "against", "median")
-    }
-    return Estimate(**{**read, **intervals, "at": tuple(Interval(**at) for at in read["at"])})
+def _summary_from(attack: str, end: float, estimates: Sequence[Sequence[Any]]) -> Summary:
+    return Summary(attack, end, tuple(_estimate(*read) for read in estimates))
+
+
+def _estimate(
+    backbone: str, variant: str, seeds: int, images: int, *read: Sequence[float]
+) -> Estimate:
+    clean, area, against, median, *at = read
+    return Estimate(
+        backbone,
+        variant,
+        seeds,
+        images,
+        Interval(*clean),
+        Interval(*area),
+        Interval(*against) if against else None,
+        Interval(*median),
+        tuple(Interval(*ends) for ends in at),
+    )
 
 
 def _summary(
     attack: str, samples: Sequence[Sample], end: float, draw: Callable[[int], Resamples]
 ) -> Summary:
     aligned = {net: align(found) for net, found in by_net(samples).items()}
-    estimates = []
+    # Networks on the same seeds and images are worked on together: many times as fast.
+    groups: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[NetName, Floats]] = {}
+    for net in sorted(aligned, key=itemgetter(0)):
+        mine = aligned[net]
+        groups.setdefault((mine.seeds, mine.images), {})[net] = mine.l2
+    found = {
+        (one.backbone, one.variant): one
+        for (seeds, images), nets in groups.items()
+        for some in _backbones(nets, _TOGETHER // draw(len(images)).replicates)
+        for one in _estimates(some, len(seeds), end, draw(len(images)))
+    }
     for (backbone, variant), mine in aligned.items():
-        draws = draw(len(mine.images))
-        base = aligned.get((backbone, BASELINE)) if variant != BASELINE else None
-        withstood = [_surviving(mine.l2, share * end) for share in (0.0, *SHARES)]
-        tables = [areas(mine.l2, end), *withstood]
-        area, clean, *at = mean_intervals(tables, draws, (0.0, 100.0))
-        estimates.append(
-            Estimate(
-                backbone,
-                variant,
-                len(mine.seeds),
-                len(mine.images),
-                clean,
-                area,
-                None if base is None else _difference(mine, base, end, draw),
-                median_interval(mine.l2, draws),
-                tuple(at),
-            )
+        base = aligned.get((backbone, BASELINE))
+        if base and (mine.seeds, mine.images) != (base.seeds, base.images):
+            gap = _difference(mine, base, end, draw)
+            found[backbone, variant] = replace(found[backbone, variant], against=gap)
+    return Summary(attack, end, tuple(found[net] for net in aligned))
+
+
+def _backbones(nets: Mapping[NetName, Floats], rows: int) -> Iterator[dict[NetName, Floats]]:
+    """The networks in parts of about so many seeds, those of a backbone together."""
+    some: dict[NetName, Floats] = {}
+    for _, names in groupby(nets, key=itemgetter(0)):
+        some |= {name: nets[name] for name in names}
+        if sum(map(len, some.values())) >= rows:
+            yield some
+            some = {}
+    if some:
+        yield some
+
+
+def _estimates(
+    nets: Mapping[NetName, Floats], seeds: int, end: float, draws: Resamples
+) -> Iterator[Estimate]:
+    """Estimates of networks, seeds x images each, on the same seeds and images; against the
+    bottom-up one of the same backbone if it is among them."""
+    names = list(nets)
+    l2 = np.concatenate([nets[name] for name in names])
+
+    def told(per_seed: Floats, replicates: Floats, low: float, high: float) -> list[Interval]:
+        stacked = replicates.reshape(draws.replicates, -1, seeds)
+        return intervals(per_seed.reshape(-1, seeds), stacked, draws, (low, high))
+
+    shares = areas(l2, end)
+    means, means_of = shares.mean(1), draws.means(shares)
+    area = told(means, means_of, 0.0, 100.0)
+    standing = np.concatenate([_standing(l2, share * end) for share in (0.0, *SHARES)])
+    counts = draws.counts(standing)
+    percent = 100.0 / draws.images
+    at = told(percent * standing.sum(1), percent * counts, 0.0, 100.0)
+    median = told(lower_medians(l2), draws.medians(l2, counts[:, : len(l2)]), 0.0, np.inf)
+    pairs = [
+        (k, names.index((backbone, BASELINE)))
+        for k, (backbone, variant) in enumerate(names)
+        if variant != BASELINE and (backbone, BASELINE) in nets
+    ]
+    gaps: dict[int, Interval] = {}
+    if pairs:
+        places = np.arange(len(l2)).reshape(-1, seeds)
+        mine, base = (places[[*of]].ravel() for of in zip(*pairs, strict=True))
+        apart = means_of[:, mine] - means_of[:, base]
+        found = told(means[mine] - means[base], apart, -100.0, 100.0)
+        gaps = {k: gap for (k, _), gap in zip(pairs, found, strict=True)}
+    for k, name in enumerate(names):
+        clean, *others = at[k :: len(names)]
+        yield Estimate(
+            *name,
+            seeds=seeds,
+            images=draws.images,
+            clean=clean,
+            area=area[k],
+            against=gaps.get(k),
+            median=median[k],
+            at=tuple(others),
         )
-    return Summary(attack, end, tuple(estimates))
 
 
-def _surviving(l2: Floats, budget: float) -> Floats:
-    withstood: Floats = 100.0 * (l2 > budget * REACHED).astype(np.float64)
-    return withstood
-
-
-def areas(l2: Floats, end: float) -> Floats:
-    """Each image's share of the area under the curve of accuracy: it counts until it is fooled."""
-    shares: Floats = 100.0 * np.minimum(l2, end) / end
-    return shares
+def _standing(l2: Floats, budget: float) -> Marks:
+    """The images that a perturbation of at most that size does not fool."""
+    found: Marks = l2 > budget * REACHED
+    return found
 
 
 def _difference(
@@ -196,10 +263,3 @@ def _difference(
         return None
     own, other = (areas(part(aligned, seeds, images), end) for aligned in (mine, base))
     return mean_interval(own - other, draw(len(images)), (-100.0, 100.0))
-
-
-def part(aligned: Aligned, seeds: Sequence[int], images: Sequence[int]) -> Floats:
-    """The distances of these seeds and images, all of which are there."""
-    place = {image: number for number, image in enumerate(aligned.images)}
-    rows = [aligned.seeds.index(seed) for seed in seeds]
-    return aligned.l2[np.ix_(rows, [place[image] for image in images])]

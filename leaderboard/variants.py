@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.aligned import align, areas, part
 from leaderboard.curves import by_attack, by_net, limit
 from leaderboard.results import Better, Results
-from leaderboard.robustness import BASELINE, align, areas, part
+from leaderboard.robustness import BASELINE
 from leaderboard.statistics.moderated import among
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import image_part

@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.aligned import Aligned, align, areas, part
 from leaderboard.claims.localized import located
 from leaderboard.curves import by_attack, by_net, limit
 from leaderboard.results import Claim, MetricInfo, Results
-from leaderboard.robustness import Aligned, align, areas, part
 from leaderboard.scales import METRIC as PERTURBED
 from leaderboard.statistics.uncertainty import image_part
 from leaderboard.summary import Key, by_seed

@@ -9,6 +9,7 @@ from leaderboard.bootstrap import (
     Interval,
     Resamples,
     interval,
+    intervals,
     lower_median,
     mean_interval,
     median_interval,
@@ -40,12 +41,15 @@ def test_medians_are_those_of_the_resampled_images(images: int, data: st.DataObj
 
 
 def test_medians_of_many_images_are_exact_too() -> None:
+    """Of rows with few and many values above 0 and with none, at once."""
     rng = np.random.default_rng(5)
-    l2 = rng.lognormal(1, 0.5, 1200)
-    l2[rng.random(1200) < 0.7] = 0.0
-    resamples = Resamples(1200, replicates=30)
-    wanted = [lower_median(np.repeat(l2, row)) for row in drawn(resamples)]
-    assert resamples.medians(l2[None])[:, 0].tolist() == wanted
+    l2 = rng.lognormal(1, 0.5, (5, 1200))
+    l2[rng.random((5, 1200)) < np.array([[0.7], [0.0], [1.0], [0.1], [0.99]])] = 0.0
+    l2[1, 600:] = np.inf
+    resamples = Resamples(1200, replicates=300)
+    counts = drawn(resamples, 300)
+    wanted = [[lower_median(np.repeat(row, count)) for row in l2] for count in counts]
+    assert resamples.medians(l2).tolist() == wanted
 
 
 def test_one_seed_agrees_with_scipy() -> None:
@@ -141,6 +145,62 @@ def test_infinite_medians_stay_infinite_and_never_become_nan() -> None:
     assert 0 <= some.low <= 1.5
     half = median_interval(np.array([[1.0] * 4, [np.inf] * 4]), resamples)
     assert (half.value, half.low, half.high) == (np.inf, 1.0, np.inf)
+
+
+def by_definition(per_seed: np.ndarray, boot: np.ndarray, drawn_seeds: np.ndarray) -> Interval:
+    """One statistic's interval, step by step: percentiles of the pigeonhole bootstrap, stretched to
+    the width of the variance between seeds and that of images beside it."""
+    seeds, value = len(per_seed), float(per_seed.mean())
+    both = [
+        sum(n * v for n, v in zip(counts, row, strict=True) if n)
+        for counts, row in zip(drawn_seeds, boot, strict=True)
+    ]
+    ordered = np.sort(np.array(both) / seeds)
+    last = len(ordered) - 1
+    low, high = ordered[int(0.025 * last)], ordered[-int(-0.975 * last // 1)]
+    if seeds == 1 or not np.isfinite([value, low, high]).all() or not high > low:
+        return Interval(value, low, high)
+    known = boot[np.isfinite(boot).all(1)]
+    apart = known - known.mean(1, keepdims=True)
+    images = max(0.0, known.mean(1).var() - apart.var(0).sum() / (seeds - 1) / seeds)
+    between = per_seed.var(ddof=1) / seeds
+    if between <= 1e-9:
+        return Interval(value, low, high)
+    share = between / (between + images)
+    quantile = share * stats.t.ppf(0.975, seeds - 1) + (1 - share) * stats.norm.ppf(0.975)
+    factor = 2 * quantile * np.sqrt(between + images) / (high - low)
+    return Interval(value, value + factor * (low - value), value + factor * (high - value))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 10])
+def test_intervals_of_many_statistics_are_those_of_each(seeds: int) -> None:
+    """Among them one that is infinite for a seed, one that is so in some resamples, one that does
+    not exist in some, and one that is the same for all seeds."""
+    rng = np.random.default_rng(3)
+    resamples = Resamples(40, replicates=200)
+    values = rng.gamma(2.0, 3.0, (6, seeds, 40))
+    values[4] = values[4, :1]
+    per_seed = values.mean(2)
+    boot = resamples.means(values.reshape(-1, 40)).reshape(200, 6, seeds)
+    per_seed[1, 0] = boot[:, 1, 0] = np.inf
+    boot[:5, 2, 0] = np.inf
+    boot[7:9, 3, 0] = np.nan
+    found = intervals(per_seed, boot, resamples, (-np.inf, np.inf))
+    for k, one in enumerate(found):
+        there = ~np.isnan(boot[:, k]).any(1) | (resamples.seeds(seeds)[:, 0] == 0)
+        wanted = by_definition(per_seed[k], boot[there, k], resamples.seeds(seeds)[there])
+        assert (one.value, one.low, one.high) == pytest.approx(
+            (wanted.value, wanted.low, wanted.high), rel=1e-9
+        )
+        assert interval(per_seed[k], boot[:, k], resamples, (-np.inf, np.inf)) == one
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 60))))
+@settings(max_examples=30)
+def test_marked_images_are_counted_exactly(marks: np.ndarray) -> None:
+    resamples = Resamples(marks.shape[1], replicates=20)
+    wanted = drawn(resamples, 20) @ marks.T.astype(int)
+    assert (resamples.counts(marks) == wanted).all()
 
 
 @given(

@@ -1,6 +1,7 @@
 """Curves as numbers: areas, medians, accuracies at budgets, and differences to bottom-up."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from hypothesis.extra.numpy import arrays
 from synthetic_results import results
 
 from leaderboard import AttackInfo, Sample
-from leaderboard.robustness import Summary, align, summaries
+from leaderboard.aligned import align
+from leaderboard.robustness import Summary, summaries
 
+# One limit, whoever is looked at.
+KNOWN = {"blur": AttackInfo("gradient", "L2", "iterative", (1.5,))}
 distance = st.one_of(st.just(0.0), st.just(np.inf), st.floats(0.01, 50))
 
 
@@ -99,3 +103,22 @@ def test_images_are_matched_by_their_number() -> None:
 def test_what_cannot_be_matched_is_refused(other: Sample) -> None:
     with pytest.raises(ValueError, match="d/net/bu"):
         align([sample([1.0], 0), other])
+
+
+def test_a_network_has_the_same_numbers_in_any_company() -> None:
+    """Also beside networks of other seeds and images, and in another order."""
+    several = results(backbones=("a", "b", "c"), attacks=("blur",), seeds=(0, 1, 2), images=50)
+    samples = [
+        replace(one, index=np.arange(50) + 10 * (one.backbone == "b")) for one in several.samples
+    ]
+    samples = [one for one in samples if (one.backbone, one.seed) != ("c", 2)]
+    (together,) = summaries(samples[::-1], "fashion-mnist-mini", KNOWN)
+    assert len(together.estimates) == 6
+    for backbone in ("a", "b", "c"):
+        own = [one for one in samples if one.backbone == backbone]
+        (alone,) = summaries(own, "fashion-mnist-mini", KNOWN)
+        for one in alone.estimates:
+            (other,) = (
+                e for e in together.estimates if (e.backbone, e.variant) == (backbone, one.variant)
+            )
+            assert other == one
