@@ -97,10 +97,9 @@ def corruption_figure(title: str, found: Sequence[Corrupted]) -> Figure:
             [_Bars(net, [of[net].errors.get(name) for name in corruptions]) for net in look],
             look,
         )
-        for number, one in enumerate(of[net] for net in look):
-            if one.clean is not None:
-                groups = range(len(corruptions))
-                _mark(axes, one.clean.mean, groups, number, len(look))
+        clean = [(number, one) for number, net in enumerate(look) if (one := of[net].clean)]
+        groups = range(len(corruptions))
+        _mark(axes, [(one.mean, g, number) for number, one in clean for g in groups], len(look))
         axes.set_xlim(0, None)
         axes.set_xlabel("Error (%), mean over severities")
         _label_groups(axes, [words(name) for name in corruptions], named=True)
@@ -210,18 +209,22 @@ def _mark_clean(
     axes: Axes, found: Sequence[Vulnerability], nets: Sequence[NetName], attacks: Sequence[str]
 ) -> None:
     """A line across each network's bar where its clean accuracy is."""
-    for one in found:
-        if one.clean is not None:
-            number = nets.index((one.backbone, one.variant))
-            _mark(axes, one.clean.mean, [attacks.index(one.attack)], number, len(nets))
+    places = {net: number for number, net in enumerate(nets)}
+    marks = [
+        (one.clean.mean, attacks.index(one.attack), places[one.backbone, one.variant])
+        for one in found
+        if one.clean is not None
+    ]
+    _mark(axes, marks, len(nets))
 
 
-def _mark(axes: Axes, value: float, groups: Sequence[int], number: int, count: int) -> None:
-    """A line at a value across the bars of network `number` of `count`."""
+def _mark(axes: Axes, marks: Sequence[tuple[float, int, int]], count: int) -> None:
+    """Lines at values across the bars: of each the value, the group, and the number of the network
+    of `count`."""
     each = _GROUP / count
-    for group in groups:
-        start = group + number * each - _GROUP / 2
-        axes.vlines(value, start, start + each, color=_INK, linewidth=1.4)
+    starts = [group + number * each - _GROUP / 2 for _, group, number in marks]
+    ends = [start + each for start in starts]
+    axes.vlines([value for value, *_ in marks], starts, ends, color=_INK, linewidth=1.4)
 
 
 def _tick() -> Line2D:

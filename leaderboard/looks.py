@@ -102,6 +102,13 @@ def blank(width: float, height: float) -> Figure:
 
 def png(figure: Figure) -> bytes:
     """The figure as PNG: the same figure always gives the same bytes."""
+    # Saving with a layout draws everything once to no end; laid out before, it is drawn once.
+    figure.set_dpi(_DPI)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        with styled(), _without_warnings():
+            engine.execute(figure)
+            figure.set_layout_engine(None)
     return _saved(figure, format="png", dpi=_DPI, metadata={"Software": None})
 
 
@@ -112,11 +119,17 @@ def svg(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, **how: Any) -> bytes:
     stream = io.BytesIO()
-    with styled(), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; the tables have it in full.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with styled(), _without_warnings():
         figure.savefig(stream, **how)
     return stream.getvalue()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the tables have it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 @contextmanager
