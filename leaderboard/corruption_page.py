@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
 from leaderboard.corruptions import Corrupted, corrupted
@@ -10,13 +11,16 @@ from leaderboard.kept import Kept
 from leaderboard.quantity import Shown, show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import Summary
-from leaderboard.text import slug, words
+from leaderboard.text import said, slug, words
+
+if TYPE_CHECKING:
+    from leaderboard.drawn import Order
 
 _PERCENT = MetricInfo("", "%", decimals=1)
 
 
 def corruption_blocks(
-    results: Results, dataset: str, taken: set[str], kept: Kept
+    results: Results, dataset: str, order: Order, taken: set[str], kept: Kept
 ) -> Iterator[Block]:
     """The section; nothing where corruptions were not measured."""
     found = corrupted(results, dataset)
@@ -26,13 +30,18 @@ def corruption_blocks(
 
     yield Heading(3, "Common corruptions")
     yield _overview(found)
+    pick = order.pick((one.backbone, one.variant) for one in found)
+    drawn = [one for one in found if (one.backbone, one.variant) in pick.nets]
     yield Figure(
         slug(f"{dataset}-corruptions", taken),
-        kept.picture(corruption_figure(dataset, found)),
+        kept.picture(corruption_figure(dataset, drawn)),
         f"Error on {dataset} with common corruptions",
-        "Error on corrupted test images, mean over severities and seeds; whiskers are one standard "
-        "deviation over seeds, the line across a bar is the error on the same images without "
-        "corruption. Shorter is better.",
+        said(
+            pick.note,
+            "Error on corrupted test images, mean over severities and seeds; whiskers are one "
+            "standard deviation over seeds, the line across a bar is the error on the same images "
+            "without corruption. Shorter is better.",
+        ),
     )
     yield _each(found)
     yield Text(

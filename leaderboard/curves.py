@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,13 +54,24 @@ def loss_curve(l2: Floats, bounds: Floats) -> Floats:
 
 
 def panels(
-    samples: Iterable[Sample], dataset: str, infos: Mapping[str, AttackInfo] | None = None
+    samples: Iterable[Sample],
+    dataset: str,
+    infos: Mapping[str, AttackInfo] | None = None,
+    nets: Collection[tuple[str, str]] | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> list[Panel]:
-    """A panel for each attack on `dataset`, in the order of the samples."""
-    return [
-        _panel(attack, found, limit(found, (infos or {}).get(attack)))
-        for attack, found in by_attack(samples, dataset).items()
-    ]
+    """A panel for each attack on `dataset`, in the order of the samples.
+
+    With `nets`, curves are of these alone, up to the same L2 as of all; an attack on none of them
+    has no panel. `limits` are those of the attacks where they are known already.
+    """
+    found = []
+    for attack, some in by_attack(samples, dataset).items():
+        drawn = [s for s in some if nets is None or (s.backbone, s.variant) in nets]
+        if drawn:
+            end = (limits or {}).get(attack) or limit(some, (infos or {}).get(attack))
+            found.append(_panel(attack, drawn, end))
+    return found
 
 
 def by_attack(samples: Iterable[Sample], dataset: str) -> dict[str, list[Sample]]:

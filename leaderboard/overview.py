@@ -36,14 +36,18 @@ class Standing:
     unbeaten: bool
 
 
-def standings(results: Results, section: Section) -> tuple[Column | None, list[Standing]]:
-    """The column that networks are ranked by (accuracy, as a rule), and how they stand in it.
-
-    The column is the first that has a better side; networks without a value in it are left out.
-    """
-    values = by_seed(results.rows)
+def ranked_by(section: Section) -> Column | None:
+    """The column that networks are ranked by (accuracy, as a rule): the first with a better side;
+    None where there is none."""
     columns = [column for table in section.tables for column in table.columns]
-    column = next((c for c in columns if c.metric and c.info.better != "neither"), None)
+    return next((c for c in columns if c.metric and c.info.better != "neither"), None)
+
+
+def standings(results: Results, section: Section) -> tuple[Column | None, list[Standing]]:
+    """The column that networks are ranked by, and how they stand in it; those without a value in it
+    are left out."""
+    values = by_seed(results.rows)
+    column = ranked_by(section)
     if column is None or column.info.better == "neither":
         return None, []
     found: dict[Net, Mapping[int, float]] = {}

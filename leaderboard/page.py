@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.board import Section, Table, sections
 from leaderboard.kept import Kept, fingerprint
 from leaderboard.results import Results
-from leaderboard.text import capital, slug
+from leaderboard.text import capital, said, slug
 
 if TYPE_CHECKING:
+    from leaderboard.drawn import Order
     from leaderboard.flags import Flag
     from leaderboard.robustness import Attacks
 
@@ -32,8 +35,27 @@ _SIDE_BY_SIDE = 4  # data sets in one figure
 def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
     """Everything between the page's head and what failed; empty without results. Without `tables`,
     those of each data set's headline metrics and what is said of them are left to the caller."""
+    with _results_stay():
+        return _blocks(results, kept, tables)
+
+
+@contextmanager
+def _results_stay() -> Iterator[None]:
+    """Look for garbage among what is made within, not among a hundred thousand rows each time."""
+    if gc.get_freeze_count():  # somebody else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _blocks(results: Results, kept: Kept, tables: bool) -> list[Block]:
     # Numerics and drawing load only where a page is made.
     from leaderboard.claims.page import claim_blocks
+    from leaderboard.drawn import order
     from leaderboard.flags import flags
     from leaderboard.overview import overview_blocks
     from leaderboard.overview_figures import across_figures
@@ -46,6 +68,7 @@ def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
     names = [section.dataset for section in parts]
     attacks = {name: attacks_of(results, name, kept) for name in names}
     raised = {name: flags(results, name) for name in names}
+    orders = {section.dataset: order(results, section) for section in parts}
     found = [*overview_blocks(results, parts, attacks, raised), *claim_blocks(results)]
     found += variant_blocks(results)
     found += across_figures(results, parts, taken, kept)
@@ -54,8 +77,8 @@ def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
         found.append(Heading(2, name))
         if tables:
             found += _board(section, raised[name])
-        found += _section(results, name, attacks[name], raised[name], taken, kept)
-    return [*found, *tuning_blocks(results), *_across(results, taken, kept)]
+        found += _section(results, name, attacks[name], raised[name], orders[name], taken, kept)
+    return [*found, *tuning_blocks(results), *_across(results, orders, taken, kept)]
 
 
 def listed(missing: Sequence[str]) -> tuple[Sequence[str], str]:
@@ -84,6 +107,7 @@ def _section(
     dataset: str,
     attacks: Attacks,
     raised: Sequence[Flag],
+    order: Order,
     taken: set[str],
     kept: Kept,
 ) -> Iterator[Block]:
@@ -98,8 +122,8 @@ def _section(
     notes = timing_notes(results, dataset)
     if notes:
         yield Bullets(tuple(("", note) for note in notes))
-    yield from robustness_blocks(results, dataset, attacks, raised, taken, kept)
-    yield from corruption_blocks(results, dataset, taken, kept)
+    yield from robustness_blocks(results, dataset, attacks, raised, order, taken, kept)
+    yield from corruption_blocks(results, dataset, order, taken, kept)
     yield from localization_blocks(results, dataset, taken, kept)
     yield from faithfulness_blocks(results, dataset, taken, kept)
     yield from training_blocks(results, dataset, taken, kept)
@@ -126,24 +150,34 @@ def _grid(table: Table, raised: Sequence[Flag]) -> Grid:
     )
 
 
-def _across(results: Results, taken: set[str], kept: Kept) -> Iterator[Block]:
+def _across(
+    results: Results, orders: Mapping[str, Order], taken: set[str], kept: Kept
+) -> Iterator[Block]:
     """All attacks on all data sets in one figure, as in the paper; nothing for a single one."""
     datasets = list(dict.fromkeys(sample.dataset for sample in results.samples))
     if len(datasets) < 2:
         return
     from leaderboard.curves import caption, panels
+    from leaderboard.drawn import together
     from leaderboard.figures import grid_figure
 
     yield Heading(2, "Attacks on all data sets")
     for start in range(0, len(datasets), _SIDE_BY_SIDE):
         some = datasets[start : start + _SIDE_BY_SIDE]
-        columns = {name: panels(results.samples, name, results.attacks) for name in some}
-        shown = fingerprint(sample for sample in results.samples if sample.dataset in some)
-        depends = ("grid figure", some, shown, sorted(results.attacks.items()))
+        shown = [sample for sample in results.samples if sample.dataset in some]
+        pick = together([orders[name] for name in some]).pick(
+            (s.backbone, s.variant) for s in shown
+        )
+        columns = {name: panels(shown, name, results.attacks, pick.nets) for name in some}
+        attacks = sorted(results.attacks.items())
+        depends = ("grid figure", some, fingerprint(shown), attacks, pick.nets)
         yield Figure(
             slug("attacks-on-all-data-sets", taken),
             kept.figure(depends, lambda columns=columns: grid_figure(columns)),  # type: ignore[misc]
             f"Accuracy loss against L₂ size of the perturbation, on {', '.join(some)}",
-            "A column for each data set, a row for each attack. "
-            + caption([panel for found in columns.values() for panel in found]),
+            said(
+                pick.note,
+                "A column for each data set, a row for each attack.",
+                caption([panel for found in columns.values() for panel in found]),
+            ),
         )

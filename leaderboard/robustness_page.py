@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,12 @@ from leaderboard.kept import Kept
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import by_seed, summarize
-from leaderboard.text import slug, strength, words
+from leaderboard.text import said, slug, strength, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
+    from leaderboard.drawn import Order
     from leaderboard.robustness import Attacks
 
 _PERCENT = MetricInfo("", "%", decimals=1)
@@ -29,6 +30,7 @@ def robustness_blocks(
     dataset: str,
     attacks: Attacks,
     raised: Sequence[Flag],
+    order: Order,
     taken: set[str],
     kept: Kept,
 ) -> Iterator[Block]:
@@ -40,22 +42,32 @@ def robustness_blocks(
         return
     yield Heading(3, "Robustness under attack")
     if attacks.prints:
-        yield _curves(results, dataset, taken, kept, attacks.prints)
+        yield _curves(results, dataset, order, taken, kept, attacks)
         yield from _numbers(results, dataset, attacks)
     yield from _strengths(results, dataset)
     if measured:
         yield from _flags(results, dataset, raised)
-        yield from _scales(results, dataset, taken, kept)
+        yield from _scales(results, dataset, order, taken, kept)
 
 
 def _curves(
-    results: Results, dataset: str, taken: set[str], kept: Kept, prints: Mapping[str, str]
+    results: Results,
+    dataset: str,
+    order: Order,
+    taken: set[str],
+    kept: Kept,
+    attacks: Attacks,
 ) -> Figure:
+    prints = attacks.prints
+    samples = [sample for sample in results.samples if sample.dataset == dataset]
+    pick = order.pick((sample.backbone, sample.variant) for sample in samples)
+
     @cache
     def drawn() -> Sequence[Panel]:
         from leaderboard.curves import panels
 
-        return panels(results.samples, dataset, results.attacks)
+        limits = {summary.attack: summary.limit for summary in attacks.summaries}
+        return panels(samples, dataset, results.attacks, pick.nets, limits)
 
     def picture() -> MplFigure:
         # Drawing libraries load only where there is something to draw.
@@ -67,18 +79,18 @@ def _curves(
         f"Accuracy loss against L₂ size of the perturbation on {dataset}, "
         f"{len(prints)} attack{'s' if len(prints) > 1 else ''}"
     )
-    depends = (dataset, list(prints.items()), [results.attacks.get(attack) for attack in prints])
+    infos = [results.attacks.get(attack) for attack in prints]
+    depends = (dataset, list(prints.items()), infos, pick.nets)
     return Figure(
         slug(dataset, taken),
         kept.figure(("loss figure", *depends), picture),
         alt,
-        kept.text(("its caption", *depends), lambda: caption(drawn())),
+        said(pick.note, kept.text(("its caption", *depends), lambda: caption(drawn()))),
     )
 
 
 def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block]:
     """The curves as numbers."""
-    from leaderboard.bootstrap import REPLICATES
     from leaderboard.robustness import SHARES
 
     budgets = tuple(f"{share:g} B".replace("1 B", "B") for share in SHARES)
@@ -123,8 +135,9 @@ def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block
         "network that is never fooled; against bu: its difference to the bottom-up network of the "
         "same backbone, seed by seed and image by image. The median L₂ is taken of the images "
         "classified correctly. Bold is the best of its attack. Brackets hold 95 % intervals of a "
-        f"two-level bootstrap over seeds and images ({REPLICATES:,} replicates, widened for the "
-        "small number of seeds by Student's t); those of a single seed are over images only. "
+        f"two-level bootstrap over seeds and images ({attacks.replicates:,} replicates, widened "
+        "for the small number of seeds by Student's t); those of a single seed are over images "
+        "only. "
         "Predictions per image are those that the attack asked of the network in all repeats, that "
         "of the clean image included."
     )
@@ -249,7 +262,9 @@ def _flags(results: Results, dataset: str, raised: Sequence[Flag]) -> Iterator[B
     yield Text(" ".join(told))
 
 
-def _scales(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iterator[Block]:
+def _scales(
+    results: Results, dataset: str, order: Order, taken: set[str], kept: Kept
+) -> Iterator[Block]:
     """Accuracy with the perturbation in some of the scale inputs."""
     from leaderboard.scales import combinations, vulnerabilities, weakest
 
@@ -257,11 +272,13 @@ def _scales(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iter
     if not found:
         return
     names = combinations(found)
+    pick = order.pick((one.backbone, one.variant) for one in found)
+    drawn = [one for one in found if (one.backbone, one.variant) in pick.nets]
 
     def picture() -> MplFigure:
         from leaderboard.bars import scale_figure
 
-        return scale_figure(dataset, found, names)
+        return scale_figure(dataset, drawn, names)
 
     lines = []
     for one in found:
@@ -289,9 +306,12 @@ def _scales(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iter
     )
     yield Figure(
         slug(f"{dataset}-scales", taken),
-        kept.figure(("scale figure", dataset, found), picture),
+        kept.figure(("scale figure", dataset, drawn), picture),
         f"Accuracy on {dataset} with the perturbation in some of the scale inputs",
-        "A panel for each choice of perturbed scale inputs. The line across a bar is the clean "
-        "accuracy; whiskers are one standard deviation over seeds. A short bar is a vulnerable "
-        "scale.",
+        said(
+            pick.note,
+            "A panel for each choice of perturbed scale inputs. The line across a bar is the clean "
+            "accuracy; whiskers are one standard deviation over seeds. A short bar is a vulnerable "
+            "scale.",
+        ),
     )

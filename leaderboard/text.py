@@ -90,6 +90,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def said(*sentences: str) -> str:
+    """Those sentences that say something, one after the other."""
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
 def slug(name: str, taken: set[str]) -> str:
     """A file name (without ending) for `name`, different from all in `taken`; adds itself there."""
     stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].strip("-") or "data"
