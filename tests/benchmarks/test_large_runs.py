@@ -32,8 +32,11 @@ from bench.store.read import results
 
 T = TypeVar("T")
 BACKBONES, SEEDS, IMAGES = 25, 10, 500
-# CPU seconds that are promised for 10,000 cells.
+# CPU seconds that are promised for 10,000 cells. The first page of a run misses its bar, REPORT,
+# which every later one meets: it computes 5,400 intervals and draws two figures. FIRST is what it
+# keeps to instead.
 PLAN, DECIDE, REPORT = 0.3, 0.5, 2.0
+FIRST = 4.5
 
 
 def timed(action: Callable[[], T]) -> tuple[float, T]:
@@ -138,12 +141,13 @@ def test_ten_thousand_cells(
     with capsys.disabled():
         print(
             f"\n10,000 cells, CPU time: planned in {min(planning):.2f} s; finished run decided in "
-            f"{max(deciding):.2f} s at most; page made for the first time in {first:.1f} s, and "
+            f"{max(deciding):.2f} s at most; page made for the first time in {first:.2f} s, and "
             f"{sorted(again)[1]:.2f} s (median of 3) when nothing changed"
         )
     assert min(planning) <= PLAN
     assert sorted(deciding)[1] <= DECIDE
     assert sorted(again)[1] <= REPORT
+    assert first <= FIRST
 
 
 @pytest.mark.benchmark
