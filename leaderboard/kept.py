@@ -117,7 +117,8 @@ def _name(depends: Iterable[object]) -> str:
 def _code() -> str:
     """What a part depends on beside the results."""
     total = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        total.update(path.name.encode() + path.read_bytes())
+    home = Path(__file__).parent
+    for path in sorted(home.rglob("*.py")):
+        total.update(path.relative_to(home).as_posix().encode() + path.read_bytes())
     versions = [metadata.version(name) for name in _LIBRARIES]
     return f"{total.hexdigest()} {versions}"

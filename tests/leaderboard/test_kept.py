@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -117,3 +118,23 @@ def test_a_fingerprint_is_of_everything_that_a_curve_is_made_of() -> None:
     prints = {fingerprint([change()]) for change in changes}  # type: ignore[list-item]
     assert len(prints | {fingerprint([one])}) == len(changes) + 1
     assert fingerprint([one]) == fingerprint([replace(one)])
+
+
+def test_code_in_folders_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics lie in a folder of their own: an edit there must make parts anew."""
+    home = tmp_path / "leaderboard"
+    shutil.copytree(Path(kept.__file__).parent, home, ignore=shutil.ignore_patterns("published"))
+    monkeypatch.setattr(kept, "__file__", str(home / "kept.py"))
+    made: list[bytes] = []
+
+    def make() -> bytes:
+        made.append(b"part")
+        return made[-1]
+
+    edited = home / "statistics" / "moderated.py"
+    for ending in ("", "# edited\n"):
+        edited.write_text(edited.read_text(encoding="utf-8") + ending, encoding="utf-8")
+        kept._code.cache_clear()
+        assert Kept(tmp_path / "kept").part(("what",), make) == b"part"
+    kept._code.cache_clear()
+    assert len(made) == 2
