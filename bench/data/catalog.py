@@ -16,7 +16,7 @@ from bench.data.root import default_root
 from bench.data.sources import REGISTRY, find
 from bench.errors import DataError, UnknownNameError
 
-__all__ = ["REGISTRY", "default_root", "info", "label", "load", "validate"]
+__all__ = ["REGISTRY", "default_root", "info", "label", "load", "missing", "validate"]
 
 
 def load(
@@ -77,6 +77,17 @@ def info(
     size = given.get("image_size")
     kept = {key: min(number, getattr(found, key)) for key, number in counts.items()}
     return replace(found, image_size=size if isinstance(size, int) else found.image_size, **kept)
+
+
+def missing(name: str, root: Path, base: Path | None = None) -> str | None:
+    """Say on one line what a data set lacks in the folder `root` and how to come by it, or None.
+
+    Nothing is loaded or fetched: a file may be there and broken, and of plugins only loading tells.
+
+    Raises:
+        UnknownNameError: no such data set.
+    """
+    return find(name, base).missing(root.expanduser())
 
 
 def validate(
