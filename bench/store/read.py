@@ -20,6 +20,7 @@ from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
 from bench.store.outcome import error_text
 from bench.store.seals import Broken, Metrics
+from bench.store.selection import not_selected
 from bench.store.tuned import searches
 from leaderboard.results import (
     AttackInfo,
@@ -161,10 +162,12 @@ class _Damaged:
 
 
 def _missing(store: Store, damaged: Container[str]) -> Iterator[Missing]:
-    """What was never reached, and what has to be done again: its row is damaged."""
-    for *place, identity, found in store.tuples(MISSING):
+    """What was never reached or asked for, and what has to be done again: its row is damaged."""
+    left_out = not_selected(store)
+    for cell, dataset, backbone, variant, seed, measure, identity, found in store.tuples(MISSING):
         if found is None or identity in damaged:
-            yield Missing(*place)
+            selected = identity not in left_out
+            yield Missing(cell, dataset, backbone, variant, seed, measure, selected)
 
 
 def _tidy(

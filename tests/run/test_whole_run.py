@@ -99,6 +99,31 @@ def test_only_takes_a_glob_and_what_it_needs(tiny: Tiny) -> None:
     }
 
 
+def test_what_only_leaves_out_is_told_from_what_was_not_reached(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path("runs/tiny/leaderboard.md")
+    suite = str(tiny(("[0]", "[0, 1]")))
+    assert main(["run", suite, "--only", "*/seed1/accuracy"]) == 0
+    assert "not selected (--only): 4 cells" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert "Not selected (--only) (4):" in text
+    assert "ever reached (" not in text
+    # What was asked for once, and taken back since, was not left out.
+    with sqlite3.connect(page.parent / "results.sqlite") as db:
+        db.execute("DELETE FROM cells WHERE name LIKE '%/accuracy'")
+    assert main(["run", suite, "--only", "*/seed0/accuracy"]) == 0
+    printed = capsys.readouterr().out
+    assert "not selected (--only): 2 cells" in printed
+    assert "never reached: 1 cells" in printed
+    # A longer plan: what is new was not asked for either.
+    longer = str(tiny(("[0]", "[0, 1, 2]")))
+    assert main(["run", longer, "--only", "*/seed1/accuracy"]) == 0
+    assert "not selected (--only): 5 cells" in capsys.readouterr().out
+    assert main(["run", longer]) == 0
+    assert "Not selected" not in page.read_text(encoding="utf-8")
+
+
 def test_only_that_fits_nothing_is_an_error(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(tiny()), "--only", "nothing*"]) == 2
     assert "--only 'nothing*' fits no cell" in capsys.readouterr().err
