@@ -246,7 +246,7 @@ def run_cells(
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
-    shown = display(left, len(chosen) - len(left), args.quiet, args.verbose)
+    shown = display(left, len(chosen) - len(left), args.quiet, args.verbose, notes)
     log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
 
     def watch(event: Event) -> None:

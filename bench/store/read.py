@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.store import files
 from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
-from bench.store.outcome import error_text
+from bench.store.outcome import NOTES, error_text
 from bench.store.seals import Broken, Metrics
 from bench.store.selection import not_selected
 from bench.store.tuned import searches
@@ -136,7 +136,9 @@ def _read(store: Store, broken: Broken) -> Reading:
         claims=tuple(_claim(found) for found in json.loads(facts.get("claims", "[]"))),
         provenance=shown,
     )
-    notes = (*json.loads(facts.get("notes", "[]")), *session.get("notes", ()), *damaged.notes)
+    told = [*json.loads(facts.get("notes", "[]")), *session.get("notes", ())]
+    told += [note for note in _doubts(store, damaged) if note not in told]
+    notes = (*told, *damaged.notes)
     return Reading(replace(found, notes=notes), dict(damaged.found), damaged.sound)
 
 
@@ -289,6 +291,14 @@ def _learned(store: Store, damaged: _Damaged) -> Iterator[Learned]:
         if facts.get("losses"):
             losses, validation = tuple(facts["losses"]), tuple(facts["validation"])
             yield Learned(**_net(row), losses=losses, validation=validation)
+
+
+def _doubts(store: Store, damaged: _Damaged) -> dict[str, None]:
+    """What was noted of the trainings, which the last session need not have looked at."""
+    texts = (row["facts"] for row in store.rows(TRAININGS) if row["identity"] not in damaged)
+    # Most have none, and their losses are long to parse.
+    facts = (json.loads(text) for text in texts if f'"{NOTES}"' in text)
+    return dict.fromkeys(note for one in facts for note in one.get(NOTES, ()))
 
 
 def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -425,6 +425,32 @@ def test_a_recipe_too_short_for_its_statistics_is_noted(
     assert "set bn_momentum" in Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
 
 
+NORMALISED = """
+def normalised(in_chans, num_classes):
+    layers = nn.Conv2d(in_chans, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(4, num_classes))
+"""
+
+
+def test_that_note_comes_for_own_backbones_and_stays(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("tiny_nets.py").open("a", encoding="utf-8") as stream:
+        stream.write(NORMALISED)
+    both = "['tiny_nets:normalised', 'tiny_nets:linear']"
+    suite = str(tiny(("[tiny_nets:linear]", both), ("epochs: 2", "epochs: 1")))
+    page = Path("runs/tiny/leaderboard.md")
+    said = "blobs/normalised: batch normalisation averages with momentum 0"
+    assert main(["run", suite, "--only", "*/normalised/*"]) == 0
+    assert f"note: {said}" in capsys.readouterr().out
+    first = page.read_text(encoding="utf-8")
+    assert first.count(said) == 1
+    # The session that the page was made after has nothing to do with that network.
+    assert main(["run", suite]) == 0
+    assert f"note: {said}" not in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").count(said) == 1
+
+
 def test_a_crop_larger_than_the_images_stops_the_run(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
