@@ -296,12 +296,11 @@ class Claim:
 class Results:
     """Everything a leaderboard shows.
 
-    `metrics` is keyed by (measure, metric); for attacks the measure is the full
-    "robustness/gaussian_blur". `missing` are cells planned and not tried. Trials are
-    in `searches` alone, whatever came of them. `nets` is the order (data set, backbone, variant) of
-    the boards' lines; others come last, in the order of `rows`. `attacks` maps the label of an
-    attack ("gaussian_blur") to what is known of it. `claims` are judged on the page. `provenance`
-    maps a heading ("command", "hardware", "date", "versions", ...) to text of a line or several.
+    `metrics` is keyed by (measure, metric); of attacks the measure is "robustness/gaussian_blur".
+    `missing` are cells planned and not tried; trials are in `searches` alone, whatever came of
+    them. `nets` is the order (data set, backbone, variant) of the boards' lines; others come last,
+    in the order of `rows`. `attacks` maps an attack's label ("gaussian_blur") to what is known of
+    it. `claims` are judged on the page. `provenance` maps a heading ("command", "date") to text.
     """
 
     title: str
