@@ -107,9 +107,7 @@ class Store:
     @property
     def sealed(self) -> bool:
         """Whether rows have seals; not in runs of earlier versions that are only read."""
-        # Asked for every cell, while other facts may be long.
-        found = self.tuples("SELECT value FROM facts WHERE key = 'format'")
-        return found != [(str(UNSEALED),)]
+        return self.tuples("SELECT value FROM facts WHERE key='format'") != [(str(UNSEALED),)]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
