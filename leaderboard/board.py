@@ -103,6 +103,7 @@ class _Ledger:
     """Which seeds of which net have which values, and which failed or were never reached."""
 
     def __init__(self, results: Results) -> None:
+        self._results = results
         self.values = by_seed(results.rows)
         self.measured: dict[tuple[Net, str], set[int]] = {}
         self.failed: dict[tuple[Net, str], set[int]] = {}
@@ -145,6 +146,12 @@ class _Ledger:
         missing = self.missing.get((net, measure), set())
         # What was planned and never reached, for the training failed, failed with it.
         return failed | (missing & self.failed.get((net, _TRAIN), set())), missing
+
+    def is_flagged(self, net: Net, column: Column) -> bool:
+        """Whether something speaks against the network's number."""
+        from leaderboard.doubts import doubts  # numpy loads only where a page is made
+
+        return bool(doubts(self._results, Key(*net, column.measure, column.metric)))
 
     def seeds(self, net: Net) -> str:
         """How many seeds gave a number, and of how many where that is fewer."""
@@ -208,7 +215,8 @@ def _groups(columns: Sequence[Column]) -> list[tuple[str, Sequence[int]]]:
 
 def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
     """A column from top to bottom. The best is taken on the values as displayed, ties and all;
-    what its interval over seeds does not set apart from it counts as well."""
+    what its interval over seeds does not set apart from it counts as well. A flagged number is
+    not marked, nor is the next best in its place."""
     pairs = [_cell(ledger, net, column) for net in nets]
     means = [shown.mean for _, shown in pairs if shown is not None]
     if len(means) < 2 or column.info.better == "neither":  # nothing to be better than
@@ -220,9 +228,10 @@ def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
         if shown is not None
     ]
     open_ = iter(unbeaten([spread(values) for values in known], column.info.better))
+    leads = [shown is not None and (next(open_) or shown.mean == best) for _, shown in pairs]
     return [
-        cell if shown is None else replace(cell, best=next(open_) or shown.mean == best)
-        for cell, shown in pairs
+        replace(cell, best=leading and not ledger.is_flagged(net, column))
+        for net, (cell, _), leading in zip(nets, pairs, leads, strict=True)
     ]
 
 

@@ -28,13 +28,18 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A badge that a network got: on which attack ("" for any), and what was found."""
+    """A badge that a network got: on which attack ("" for any), and what was found.
+
+    A `minor` one is told, but does not keep a number from being the best: it takes nothing from the
+    number, is the same for every network, or is of so few images that it may be chance.
+    """
 
     badge: str
     backbone: str
     variant: str
     attack: str
     finding: str
+    minor: bool = False
 
 
 BADGES = {
@@ -103,6 +108,19 @@ _OF_ATTACKS = {
 
 def flags(results: Results, dataset: str) -> list[Flag]:
     """All badges on one data set, by network in the order of the rows."""
+    # Every part of a page asks for those of the same results, which cannot change.
+    if not _LAST or _LAST[0][0] is not results:
+        _LAST[:] = [(results, {})]
+    known = _LAST[0][1]
+    if dataset not in known:
+        known[dataset] = _flags(results, dataset)
+    return list(known[dataset])
+
+
+_LAST: list[tuple[Results, dict[str, list[Flag]]]] = []
+
+
+def _flags(results: Results, dataset: str) -> list[Flag]:
     found = []
     by_name = by_net(sample for sample in results.samples if sample.dataset == dataset)
     for (backbone, variant), attacks in _measured(results, dataset).items():
@@ -112,8 +130,17 @@ def flags(results: Results, dataset: str) -> list[Flag]:
             *_of_attacks(attacks, results, samples),
             *_of_rivals(results, samples),
         )
-        found += [Flag(badge, backbone, variant, attack, text) for badge, attack, text in rules]
+        found += [
+            Flag(badge, backbone, variant, attack, text, _is_minor(badge, attacks.get(attack, {})))
+            for badge, attack, text in rules
+        ]
     return found
+
+
+def _is_minor(badge: str, values: Values) -> bool:
+    if badge == "lost":
+        return max(values["lost_on_recheck"].values()) < _IMAGES
+    return badge in ("identical", "approximate")
 
 
 def badges_of(raised: Sequence[Flag], net: NetName) -> list[str]:

@@ -19,9 +19,9 @@ from leaderboard.files import write_atomic
 from leaderboard.html_board import ResultsBoard, cell_html
 from leaderboard.html_curves import curves_data
 from leaderboard.kept import Kept
-from leaderboard.page import GAPS, LEGEND, NOTHING, blocks, heading, listed
+from leaderboard.page import GAPS, LEGEND, NOTHING, blocks, gone_by_reason, heading, listed
 from leaderboard.results import Results
-from leaderboard.text import html_block, html_text, slug
+from leaderboard.text import capital, html_block, html_text, slug
 
 # One module on the page, put together in this order.
 _SCRIPTS = (
@@ -194,9 +194,9 @@ def _gaps(results: Results) -> Iterator[str]:
     if results.failures:
         yield f"<p>Failed ({len(results.failures)}):</p>"
         yield from _list([bad.text for bad in results.failures])
-    if results.missing:
-        names, rest = listed([gone.cell for gone in results.missing])
-        yield f"<p>Never reached ({len(results.missing)}):</p>"
+    for reason, cells in gone_by_reason(results.missing).items():
+        names, rest = listed(cells)
+        yield f"<p>{html_text(capital(reason))} ({len(cells)}):</p>"
         yield from _list([*names, *([rest] if rest else [])])
 
 

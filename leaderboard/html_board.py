@@ -109,8 +109,8 @@ class ResultsBoard:
     def data(self) -> dict[str, object]:
         """For the script, in the order of columns and lines: how each column is sorted and shown;
         each line's values by seed, and what is lost of it, by number of metric and seed: the error
-        of what failed, null for what was never reached. "t" is the 97.5 % quantile of Student's t
-        with n - 1 degrees of freedom, by n."""
+        of what failed, null for what was never reached, false for what was not selected. "t" is
+        the 97.5 % quantile of Student's t with n - 1 degrees of freedom, by n."""
         kinds: list[dict[str, object]] = [
             *(_words("name", name) for name in self.names),
             _words("seeds", "Seeds (n)"),
@@ -132,13 +132,13 @@ class ResultsBoard:
         self,
         line: BoardLine,
         values: Mapping[Key, Mapping[int, float]],
-        lost: Mapping[tuple[Net, str], Mapping[int, str | None]],
+        lost: Mapping[tuple[Net, str], Mapping[int, str | bool | None]],
     ) -> dict[str, object]:
         measured = [
             values.get(Key(*line.net, column.measure, column.metric), {}) for column in self.columns
         ]
         seeds = sorted({seed for found in measured for seed in found})
-        gaps: dict[str, dict[str, str | None]] = {}
+        gaps: dict[str, dict[str, str | bool | None]] = {}
         whole = lost.get((line.net, _TRAIN), {})
         for number, (column, found) in enumerate(zip(self.columns, measured, strict=True)):
             gone = {**whole, **lost.get((line.net, column.measure), {})}
@@ -148,11 +148,11 @@ class ResultsBoard:
         rows = [[_number(found.get(seed)) for seed in seeds] for found in measured]
         return {"seeds": seeds, "values": rows, **({"lost": gaps} if gaps else {})}
 
-    def _lost(self) -> dict[tuple[Net, str], dict[int, str | None]]:
-        found: dict[tuple[Net, str], dict[int, str | None]] = {}
+    def _lost(self) -> dict[tuple[Net, str], dict[int, str | bool | None]]:
+        found: dict[tuple[Net, str], dict[int, str | bool | None]] = {}
         for gone in self._results.missing:
             net = Net(gone.dataset, gone.backbone, gone.variant)
-            found.setdefault((net, gone.measure), {})[gone.seed] = None
+            found.setdefault((net, gone.measure), {})[gone.seed] = None if gone.selected else False
         for bad in self._results.failures:
             net = Net(bad.dataset, bad.backbone, bad.variant)
             found.setdefault((net, bad.measure), {})[bad.seed] = one_line(bad.error, _ERROR)

@@ -9,9 +9,9 @@ from pathlib import Path
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.files import write_atomic
 from leaderboard.kept import Kept
-from leaderboard.page import LEGEND, NOTHING, blocks, heading, listed
+from leaderboard.page import LEGEND, NOTHING, blocks, gone_by_reason, heading, listed
 from leaderboard.results import Results
-from leaderboard.text import fenced, markdown
+from leaderboard.text import capital, fenced, markdown
 
 _GAPS, _PRODUCED = "Failed and missing cells", "How it was produced"
 _LINKED = 12  # figures that the head of the page links to
@@ -128,9 +128,9 @@ def _gaps(results: Results) -> Iterator[str]:
     if results.failures:
         yield f"Failed ({len(results.failures)}):"
         yield "\n".join(f"- {markdown(bad.text)}" for bad in results.failures)
-    if results.missing:
-        names, rest = listed([gone.cell for gone in results.missing])
-        yield f"Never reached ({len(results.missing)}):"
+    for reason, cells in gone_by_reason(results.missing).items():
+        names, rest = listed(cells)
+        yield f"{capital(reason)} ({len(cells)}):"
         yield "\n".join(f"- {line}" for line in [*map(markdown, names), *([rest] if rest else [])])
 
 

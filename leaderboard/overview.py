@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
 from leaderboard.board import Column, Net, Section
+from leaderboard.doubts import doubts
 from leaderboard.flags import Flag, badges_of
 from leaderboard.quantity import show
 from leaderboard.ranking import Rank, Spread, ranks, spread, unbeaten
@@ -195,7 +196,8 @@ def _ratio(results: Results, net: Net, metric: str) -> Cell:
 def _accuracy(results: Results, one: Standing, column: Column) -> Cell:
     seeds = by_seed(results.rows)[Key(*one.net, column.measure, column.metric)]
     text = show(summarize([*seeds.values()]), column.info).text
-    return Cell(text, best=one.unbeaten)
+    key = Key(*one.net, column.measure, column.metric)
+    return Cell(text, best=one.unbeaten and not doubts(results, key))
 
 
 def _interval(one: Spread, info: MetricInfo) -> str:

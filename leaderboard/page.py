@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.board import Section, Table, sections
 from leaderboard.kept import Kept, fingerprint
-from leaderboard.results import Results
+from leaderboard.results import Missing, Results
 from leaderboard.text import capital, said, slug
 
 if TYPE_CHECKING:
@@ -85,6 +85,14 @@ def listed(missing: Sequence[str]) -> tuple[Sequence[str], str]:
     """The names of missing cells to print, and what to say of the rest (nothing, if none)."""
     rest = len(missing) - _LISTED
     return missing[:_LISTED], f"… and {rest} more" if rest > 0 else ""
+
+
+def gone_by_reason(missing: Iterable[Missing]) -> dict[str, list[str]]:
+    """The names of missing cells by why they are: "never reached", "not selected (--only)"."""
+    found: dict[str, list[str]] = {}
+    for gone in missing:
+        found.setdefault(gone.reason, []).append(gone.cell)
+    return dict(sorted(found.items()))
 
 
 def heading(key: str) -> str:

@@ -87,7 +87,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A cell that was planned but never reached."""
+    """A cell planned but never reached; if not `selected`, --only left it out of every run."""
 
     cell: str
     dataset: str
@@ -95,6 +95,12 @@ class Missing:
     variant: str
     seed: int
     measure: str
+    selected: bool = True
+
+    @property
+    def reason(self) -> str:
+        """Why there is nothing of it."""
+        return "never reached" if self.selected else "not selected (--only)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,13 +296,11 @@ class Claim:
 class Results:
     """Everything a leaderboard shows.
 
-    `metrics` is keyed by (measure, metric); for attacks the measure is the full
-    "robustness/gaussian_blur". `missing` are cells planned but never reached.
-    Trials are in `searches` alone, be they done, failed or not reached.
-    `nets` is the order (data set, backbone, variant) of the boards' lines; others come last, in
-    the order of `rows`. `attacks` maps the label of an attack ("gaussian_blur") to what is known of
-    it. `claims` are judged on the page. `provenance` maps a heading ("command", "hardware", "date",
-    "versions", ...) to text, which may have several lines.
+    `metrics` is keyed by (measure, metric); of attacks the measure is "robustness/gaussian_blur".
+    `missing` are cells planned and not tried; trials are in `searches` alone, whatever came of
+    them. `nets` is the order (data set, backbone, variant) of the boards' lines; others come last,
+    in the order of `rows`. `attacks` maps an attack's label ("gaussian_blur") to what is known of
+    it. `claims` are judged on the page. `provenance` maps a heading ("command", "date") to text.
     """
 
     title: str

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
+from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
 from leaderboard.curves import Panel, caption
-from leaderboard.flags import BADGES, Flag, unjudged
+from leaderboard.doubts import doubts
+from leaderboard.flags import Flag
+from leaderboard.flags_page import flag_blocks
 from leaderboard.kept import Kept
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
-from leaderboard.summary import by_seed, summarize
+from leaderboard.summary import Key, by_seed, summarize
 from leaderboard.text import said, slug, strength, words
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def robustness_blocks(
         yield from _numbers(results, dataset, attacks)
     yield from _strengths(results, dataset)
     if measured:
-        yield from _flags(results, dataset, raised)
+        yield from flag_blocks(results, dataset, raised)
         yield from _scales(results, dataset, order, taken, kept)
 
 
@@ -110,7 +112,10 @@ def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block
             )
             for one in summary.estimates
         ]
-        for one, cells in zip(summary.estimates, _best(rows, unranked=2), strict=True):
+        measure = f"robustness/{summary.attack}"
+        keys = [Key(dataset, one.backbone, one.variant, measure, "") for one in summary.estimates]
+        sound = [not doubts(results, key) for key in keys]
+        for one, cells in zip(summary.estimates, _best(rows, 2, sound), strict=True):
             head = (name, one.backbone, one.variant, str(one.seeds))
             used = spent.get((summary.attack, one.backbone, one.variant))
             last = Cell("–", "missing") if used is None else Cell(used)
@@ -178,16 +183,18 @@ def _told(value: float, low: float, high: float, decimals: int, *, sign: bool = 
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
-def _best(rows: Sequence[tuple[str, ...]], unranked: int) -> list[list[Cell]]:
+def _best(
+    rows: Sequence[tuple[str, ...]], unranked: int, sound: Sequence[bool]
+) -> list[list[Cell]]:
     """Cells with the greatest of each column marked, as displayed; not the columns that tell of
-    clean accuracy or of a difference."""
+    clean accuracy or of a difference, nor in rows of flagged numbers."""
     table = [[Cell(text) for text in row] for row in rows]
     for column in range(len(rows[0])) if len(rows) > 1 else ():
         if column in (0, unranked):
             continue
         values = [_number(row[column]) for row in rows]
-        for cells, value in zip(table, values, strict=True):
-            cells[column] = Cell(cells[column].text, best=value == max(values))
+        for cells, value, may in zip(table, values, sound, strict=True):
+            cells[column] = Cell(cells[column].text, best=may and value == max(values))
     return table
 
 
@@ -224,42 +231,6 @@ def _strengths(results: Results, dataset: str) -> Iterator[Block]:
         "Accuracy in percent of all attacked images under attacks of fixed strength (epsilon), "
         "mean ± sample standard deviation over seeds."
     )
-
-
-def _flags(results: Results, dataset: str, raised: Sequence[Flag]) -> Iterator[Block]:
-    """What speaks against these numbers, and what was looked for in vain."""
-    yield Heading(4, "Flags")
-    if raised:
-        yield Grid(
-            "Signs of masked gradients or of a broken evaluation",
-            (),
-            (),
-            tuple(
-                (
-                    Cell(BADGES[flag.badge].name, "flag"),
-                    Cell(flag.backbone),
-                    Cell(flag.variant),
-                    Cell(words(flag.attack) if flag.attack else "any"),
-                    Cell(flag.finding),
-                )
-                for flag in raised
-            ),
-            ("Flag", "Backbone", "Variant", "Attack", "Found"),
-        )
-    shown = [badge for badge in BADGES if any(flag.badge == badge for flag in raised)]
-    if shown:
-        yield Bullets(tuple((BADGES[badge].name, BADGES[badge].meaning) for badge in shown))
-    unknown = unjudged(results, dataset)
-    clear = [badge for badge in BADGES if badge not in shown and badge not in unknown]
-    told = [
-        f"{start}: {', '.join(BADGES[badge].name for badge in badges)}."
-        for start, badges in (
-            ("Looked for and not found", clear),
-            ("Not judged, for want of attacks or numbers that could tell", unknown),
-        )
-        if badges
-    ]
-    yield Text(" ".join(told))
 
 
 def _scales(

@@ -11,7 +11,7 @@ class Trial:
 
     `accuracy` is in percent, on the training images that were held out, after the last epoch; None
     where the trial failed (`error` says why, on one line) or is not over. `edges` name the values
-    that lie at an end of what was searched, like "lr (lowest)".
+    that are the lowest or highest tried, or in the outer tenth of their range: "lr (lowest)".
     """
 
     values: str

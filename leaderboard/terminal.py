@@ -13,7 +13,7 @@ from rich.text import Text
 
 from leaderboard.blocks import Cell
 from leaderboard.board import Line, Section, Table, sections
-from leaderboard.page import NOTHING
+from leaderboard.page import NOTHING, gone_by_reason
 from leaderboard.results import Results
 from leaderboard.text import one_line, words
 from leaderboard.timing import timing_notes
@@ -44,8 +44,8 @@ class TerminalTable:
             yield from _flags(self.results, section.dataset)
         for bad in self.results.failures:
             yield Text(f"failed  {one_line(bad.text)}", style="red")
-        if self.results.missing:
-            yield Text(f"never reached: {len(self.results.missing)} cells", style="dim")
+        for reason, cells in gone_by_reason(self.results.missing).items():
+            yield Text(f"{reason}: {len(cells)} cells", style="dim")
 
 
 def terminal_table(results: Results) -> TerminalTable:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from leaderboard.results import Results
+from leaderboard.results import Results, Row
 from leaderboard.summary import Key, by_seed
 from leaderboard.text import words
+
+Net = tuple[str, str, str]  # data set, backbone, variant
 
 # Percent of a machine's processor time. Clocks, caches and memory are shared, so a timing beside
 # others is of the moment; a desktop at rest, or a run's own monitor, stays below.
 BUSY = 10.0
 _MEASURE = "efficiency"
+# What depends on the moment, and what is said of it then.
+TIMED = ("images_per_second", "latency", "latency_p95", "latency_p99")
+BUSY_MACHINE = "busy machine"
+_NOT_BOLD = "They are not bold, and verdicts on them say so."
 _NAMED = 6  # networks in one sentence
 
 
@@ -23,26 +29,47 @@ def timing_notes(results: Results, dataset: str) -> list[str]:
         for key, seeds in by_seed(results.rows).items()
         if key.dataset == dataset and key.measure.partition("/")[0] == _MEASURE
     }
-    worst: dict[str, dict[str, float]] = {"other_load": {}, "other_gpu_processes": {}}
-    for key, values in found.items():
-        if key.metric in worst:
-            # The worst of all seeds and modes.
-            known, name = worst[key.metric], f"{key.backbone} {key.variant}"
-            known[name] = max([*values.values(), known.get(name, 0.0)])
-    load = {name: f"{most:.0f} %" for name, most in worst["other_load"].items() if most > BUSY}
-    gpu = {name: f"{most:.0f}" for name, most in worst["other_gpu_processes"].items() if most}
+    load, gpu = (
+        {f"{net[1]} {net[2]}": f"{most:.0f}{unit}" for net, most in busy.items()}
+        for busy, unit in zip(_busy(found), (" %", ""), strict=True)
+    )
     notes = []
     if load:
         notes.append(
             f"Busy machine: other programs took more than {BUSY:g} % of the processors' time "
-            f"while these were timed, so images/s and latency are of that moment: {_listed(load)}."
+            f"while these were timed, so images/s and latency are of that moment: {_listed(load)}. "
+            f"{_NOT_BOLD}"
         )
     if gpu:
         notes.append(
             "Busy GPU: other programs had it in use while these were timed, so images/s and "
-            f"latency are of that moment: {_listed(gpu)}."
+            f"latency are of that moment: {_listed(gpu)}. {_NOT_BOLD}"
         )
     return [*notes, *_smaller_batches(found)]
+
+
+def busy_nets(results: Results) -> frozenset[Net]:
+    """The networks that were timed on a busy machine or GPU."""
+    # Asked for number by number, of the same rows, which cannot change.
+    if not _LAST or _LAST[0][0] is not results.rows:
+        load, gpu = _busy(by_seed(results.rows))
+        _LAST[:] = [(results.rows, frozenset((*load, *gpu)))]
+    return _LAST[0][1]
+
+
+_LAST: list[tuple[tuple[Row, ...], frozenset[Net]]] = []
+
+
+def _busy(found: Mapping[Key, Mapping[int, float]]) -> tuple[dict[Net, float], dict[Net, float]]:
+    """The load of processors (percent) and the programs on the GPU, where these are too many."""
+    worst: dict[str, dict[Net, float]] = {"other_load": {}, "other_gpu_processes": {}}
+    for key, values in found.items():
+        if key.metric in worst and key.measure.partition("/")[0] == _MEASURE:
+            # The worst of all seeds and modes.
+            known, net = worst[key.metric], key[:3]
+            known[net] = max([*values.values(), known.get(net, 0.0)])
+    load = {net: most for net, most in worst["other_load"].items() if most > BUSY}
+    return load, {net: most for net, most in worst["other_gpu_processes"].items() if most}
 
 
 def _smaller_batches(found: Mapping[Key, Mapping[int, float]]) -> Iterator[str]:

@@ -31,9 +31,10 @@ def tuning_blocks(results: Results) -> Iterator[Block]:
         ("Choice", "At the edge"),
     )
     if any(one.chosen is not None and one.trials[one.chosen].edges for one in searches):
+        more = " or more draws" if searches[0].search == "random" else ""
         yield Text(
             "At the edge: the choice is the lowest or highest value that was tried, or lies in the "
-            "outer tenth of its range; a wider search may find better."
+            f"outer tenth of its range; a wider search{more} may find better."
         )
     tuned = {(one.dataset, one.backbone, one.variant) for one in searches}
     others = ["/".join(net) for net in results.nets if net not in tuned]

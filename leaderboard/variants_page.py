@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.doubts import doubts, flagged
 from leaderboard.results import Results
 from leaderboard.robustness import BASELINE
 from leaderboard.text import one_line, words
@@ -70,8 +71,15 @@ def _line(results: Results, one: Against) -> tuple[Cell, ...]:
         Cell("–" if compared.effect is None else f"{compared.effect:+.1f}"),
         Cell(f"{p:.{_CLEAR}f}" if p >= 10**-_CLEAR else f"< {10**-_CLEAR:g}"),
         Cell(str(compared.count)),
-        Cell(one.verdict),
+        _verdict(results, one),
     )
+
+
+def _verdict(results: Results, one: Against) -> Cell:
+    sides = one.key, one.key._replace(variant=BASELINE)
+    found = (name for key in sides for name in doubts(results, key))
+    text, is_flagged = flagged(one.verdict, found)
+    return Cell(text, "flag" if is_flagged else "value")
 
 
 def _named(results: Results, one: Against) -> str:

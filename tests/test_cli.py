@@ -164,6 +164,28 @@ def test_plan_of_a_shipped_suite(
     assert list(tmp_path.iterdir()) == []  # planning writes nothing
 
 
+def test_plan_tells_which_data_are_missing(
+    capsys: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite = tmp_path / "some.yaml"
+    suite.write_text(
+        "name: some\nseeds: [0]\ndatasets: [mnist, fashion-mnist-mini]\n"
+        "backbones: [lenet_fc]\nrecipe: {epochs: 1}\nmeasures: [accuracy]\n"
+    )
+    words = ("plan", str(suite), "--no-cost")
+    assert exit_code(*words, "--data", str(tmp_path / "none")) == 0
+    *cells, last, note = capsys.readouterr().out.splitlines()
+    assert len(cells) == 4
+    assert last.startswith("4 cells: 0 done, 0 failed, 4 to do")
+    assert note.startswith(f"note: mnist is not in {tmp_path / 'none'}: ")
+    assert "--data DIR" in note
+    assert "--download (12 MB)" in note
+    # Nothing to miss where the cells that use it are left out.
+    assert exit_code(*words, "--data", str(tmp_path / "none"), "--only", "fashion*") == 0
+    assert "note: " not in capsys.readouterr().out
+
+
 def test_plan_of_a_part(capsys: Out) -> None:
     assert exit_code("plan", "quickstart", "--no-cost", "--only", "*/td/seed1/acc*") == 0
     *cells, last = capsys.readouterr().out.splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -81,13 +82,22 @@ def _is_finite(values: Tensor) -> bool:
 
 
 def _check_gradients(network: nn.Module) -> None:
-    without = [
-        name
-        for name, parameter in network.named_parameters()
-        if parameter.requires_grad and (parameter.grad is None or not _is_finite(parameter.grad))
-    ]
-    if without:
-        raise InversionError(
-            "gradients",
-            f"{len(without)} parameters get no finite gradient, such as {', '.join(without[:3])}.",
+    asked = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
+    unused = [name for name, gradient in asked.items() if gradient is None]
+    broken = [n for n, grad in asked.items() if grad is not None and not _is_finite(grad)]
+    found = []
+    if unused:
+        found.append(
+            f"not used in the forward pass, or cut off from its gradient: {_named(unused)}; take "
+            "out what is not needed, or freeze it (requires_grad_(False))"
         )
+    if broken:
+        found.append(f"without a finite gradient: {_named(broken)}")
+    if found:
+        raise InversionError("gradients", f"{'; '.join(found)}.")
+
+
+def _named(names: Sequence[str]) -> str:
+    """`3 parameters (a, b, c)`, at most three of them by name."""
+    more = ", ..." if len(names) > 3 else ""
+    return f"{len(names)} parameter{'s'[: len(names) != 1]} ({', '.join(names[:3])}{more})"

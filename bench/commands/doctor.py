@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from bench.errors import BenchError, visible
-from bench.observe.log import finished
+from bench.observe.log import finished, note_lost
 from bench.store.database import KEPT, Store
-from bench.store.doctor import AGAIN, Finding, Seen, examine
+from bench.store.doctor import AGAIN, Finding, Seen, examine, seen
 from bench.store.read import results
 
 PAGE = "leaderboard.md"
@@ -19,29 +19,25 @@ PAGE = "leaderboard.md"
 
 def main(args: argparse.Namespace) -> int:
     """Print a line for each finding; 0 if the run is whole or was mended, 1 if damage is left."""
-    damage = count = 0
+    found = []
     try:
         for one in _all(args.run, args.repair):
-            count += 1
-            damage += not (one.mended or one.finding.harmless)
+            found.append(one)
             print(_line(one))
     except OSError as error:
         raise BenchError(f"{args.run}: cannot be mended: {error}") from None
-    print(_summary(args.run, count, damage, args.repair))
-    return 1 if damage else 0
+    print(_summary(args.run, found, args.repair))
+    return 1 if any(one.is_damage for one in found) else 0
 
 
 def _all(folder: Path, repair: bool) -> Iterator[Seen]:
     broken = False
     for one in examine(folder, repair):
-        broken = broken or not (one.mended or one.finding.harmless)
+        broken = broken or one.is_damage
         yield one
     if not broken:  # else a page would tell less than there is
         for finding in (*_log(folder), *_page(folder)):
-            mended = repair and finding.mend is not None
-            if finding.mend is not None and mended:
-                finding.mend()
-            yield Seen(finding, mended)
+            yield seen(finding, repair)
 
 
 def _log(folder: Path) -> Iterator[Finding]:
@@ -55,9 +51,10 @@ def _log(folder: Path) -> Iterator[Finding]:
             del lost[identity]
     finally:
         store.close()
-    for name in lost.values():
+    for identity, name in lost.items():
         text = f"{folder}: {name}: done, as the log tells, but its result is lost or taken back"
-        yield Finding(text, AGAIN, harmless=True)
+        note = partial(note_lost, folder, identity, name)
+        yield Finding(text, f"noted in the log; {AGAIN}", note, harmless=True, without=AGAIN)
 
 
 def _page(folder: Path) -> Iterator[Finding]:
@@ -84,7 +81,8 @@ def _page(folder: Path) -> Iterator[Finding]:
         names = ", ".join(map(str, stale[:3])) + (", ..." if len(stale) > 3 else "")
         text = f"{folder}: not what the results make now: {names}"
         again = partial(leaderboard.render_markdown, found, folder, folder / KEPT)
-        yield Finding(text, f"`bench report {folder}` makes it anew", again, harmless=True)
+        without = f"`bench report {folder}` makes it anew"
+        yield Finding(text, "it is made anew", again, harmless=True, without=without)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -96,16 +94,19 @@ def _same(one: Path, other: Path) -> bool:
 
 def _line(one: Seen) -> str:
     word = "mended" if one.mended else "note" if one.finding.harmless else "DAMAGE"
-    remedy = f"; {one.finding.remedy}" if one.finding.remedy else ""
-    return visible(f"{word:<6}  {one.finding.text}{remedy}")
+    remedy = one.finding.remedy
+    if one.finding.mend is not None and not one.mended:
+        remedy = one.finding.without or f"with --repair {remedy}"
+    return visible(f"{word:<6}  {one.finding.text}; {remedy}")
 
 
-def _summary(folder: Path, count: int, damage: int, repair: bool) -> str:
-    if not count:
-        return f"{folder}: whole"
+def _summary(folder: Path, found: Sequence[Seen], repair: bool) -> str:
+    damage = sum(one.is_damage for one in found)
     if damage:
         hint = "" if repair else f"; `python -m bench doctor {folder} --repair` mends it"
         return f"{folder}: {damage} damaged{hint}"
-    if repair:
+    if any(one.mended for one in found):
         return f"{folder}: mended; run the same suite again for what is missing"
-    return f"{folder}: whole, {count} notes (--repair tidies up)"
+    tidies = any(one.finding.mend is not None for one in found)
+    notes = f", {len(found)} note{'s'[: len(found) != 1]}" if found else ""
+    return f"{folder}: whole{notes}{' (--repair tidies up)' if tidies else ''}"

@@ -179,7 +179,7 @@ def _gaps(found: Results) -> dict[tuple[Trained, str], str]:
     def at(one: Any) -> tuple[Trained, str]:
         return Trained(one.dataset, one.backbone, one.variant, one.seed), one.measure
 
-    missing = {at(gone): "never reached" for gone in found.missing}
+    missing = {at(gone): gone.reason for gone in found.missing}
     return missing | {at(bad): f"failed: {bad.error}" for bad in found.failures}
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.data import catalog
+from bench.errors import BenchError, visible
+from bench.plan.cell import Cell
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.plan.tuning import budget
@@ -43,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
         trials = sum(cell.training.trial for cell in left)
         done = f" ({planned.total - trials} of them over)" if trials < planned.total else ""
         print(f"{planned}{done}; {planned.fairness}")
+    for note in missing_data(left, plan.base, args.data or catalog.default_root()):
+        print(visible(f"note: {note}"))
     if left:
         from bench.plan import cost
 
@@ -58,3 +63,10 @@ def main(args: argparse.Namespace) -> int:
         if objections:
             raise BenchError("\n".join(objections))
     return 0
+
+
+def missing_data(cells: Iterable[Cell], base: Path, root: Path) -> list[str]:
+    """A line for each data set of the cells of which a file is not below `root`."""
+    names = dict.fromkeys(cell.training.dataset.name for cell in cells)
+    found = (catalog.missing(name, root, base) for name in names)
+    return [text for text in found if text]

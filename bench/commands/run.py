@@ -22,6 +22,7 @@ from bench.plan.plugins import plugin_code, plugins_of
 from bench.store.database import KEPT, Store
 from bench.store.files import write_whole
 from bench.store.outcome import error_text
+from bench.store.selection import FACT, unselected
 
 if TYPE_CHECKING:
     from bench.run.cluster import Cluster
@@ -66,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
             store.clear()
         for table in store.forget_broken_tables():
             print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
-        claim(store, plan, device)
+        claim(store, plan, device, chosen)
 
         def again(cells: Iterable[Cell]) -> None:
             run_cells(args, plan, cells, store, device, cluster)
@@ -162,7 +163,7 @@ def check_start(cells: Iterable[Cell], place: Place) -> list[str]:
     return preflight.check(cells, place)
 
 
-def claim(store: Store, plan: Plan, device: str) -> None:
+def claim(store: Store, plan: Plan, device: str, chosen: Iterable[Cell]) -> None:
     """Tell the store what the run consists of now; a run stays on one kind of device.
 
     Raises:
@@ -176,8 +177,10 @@ def claim(store: Store, plan: Plan, device: str) -> None:
                 f"{store.folder}: belongs to {key} '{facts[key]}', not '{mine}'; "
                 "choose another --out, or --fresh to discard it"
             )
+    planned, wanted = ([cell.identity for cell in cells] for cells in (plan.cells, chosen))
     store.set_facts(
         {
+            FACT: json.dumps(unselected(store, planned, wanted)),
             "suite": plan.suite,
             "device": kind,
             "suite_text": plan.text,
@@ -243,7 +246,7 @@ def run_cells(
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
-    shown = display(left, len(chosen) - len(left), args.quiet, args.verbose)
+    shown = display(left, len(chosen) - len(left), args.quiet, args.verbose, notes)
     log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
 
     def watch(event: Event) -> None:

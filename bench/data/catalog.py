@@ -14,9 +14,9 @@ from bench.data.dataset import Dataset, DatasetInfo, check_square, checked
 from bench.data.options import invalid
 from bench.data.root import default_root
 from bench.data.sources import REGISTRY, find
-from bench.errors import DataError, UnknownNameError
+from bench.errors import BenchError, DataError, UnknownNameError
 
-__all__ = ["REGISTRY", "default_root", "info", "label", "load", "validate"]
+__all__ = ["REGISTRY", "default_root", "info", "label", "load", "missing", "validate"]
 
 
 def load(
@@ -43,7 +43,8 @@ def load(
 
     Raises:
         UnknownNameError: no such data set; the message offers the nearest name.
-        DataError: an unknown or bad option; files missing, corrupt or unusable; a broken plugin.
+        DataError: an unknown or bad option, more images asked for than there are; files missing,
+            corrupt or unusable; a broken plugin.
         BenchError: a plugin that does not import.
     """
     source = find(name, base)
@@ -53,6 +54,9 @@ def load(
         raise DataError(f"dataset '{name}': {problem}")
     dataset = checked(source.load(root.expanduser(), download, own), source.where)
     check_square(dataset, source.where)
+    problem = subset.too_many(counts, len(dataset.train), len(dataset.test))
+    if problem:
+        raise DataError(f"dataset '{name}': {problem}")
     dataset = checked(subset.thinned(dataset, **counts), source.where)
     return replace(dataset, name=source.label)
 
@@ -79,6 +83,17 @@ def info(
     return replace(found, image_size=size if isinstance(size, int) else found.image_size, **kept)
 
 
+def missing(name: str, root: Path, base: Path | None = None) -> str | None:
+    """Say on one line what a data set lacks in the folder `root` and how to come by it, or None.
+
+    Nothing is loaded or fetched: a file may be there and broken, and of plugins only loading tells.
+
+    Raises:
+        UnknownNameError: no such data set.
+    """
+    return find(name, base).missing(root.expanduser())
+
+
 def validate(
     name: str, options: Mapping[str, object] | None = None, base: Path | None = None
 ) -> str | None:
@@ -88,9 +103,16 @@ def validate(
     """
     try:
         counts, own = subset.split_options(options or {})
-        return invalid(counts, subset.OPTIONS) or find(name, base).problem(own)
+        problem = invalid(counts, subset.OPTIONS) or find(name, base).problem(own)
     except UnknownNameError as error:
         return str(error)
+    if problem or not counts:
+        return problem
+    try:
+        known = info(name, own, base)
+    except BenchError:  # files or a plugin of which `load` tells what is wrong
+        return None
+    return subset.too_many(counts, known.train_samples, known.test_samples) if known else None
 
 
 def label(name: str) -> str:

@@ -44,6 +44,9 @@ class Source(Protocol):
     def info(self, options: Mapping[str, object]) -> DatasetInfo | None:
         """Return what is known before loading."""
 
+    def missing(self, root: Path) -> str | None:
+        """Say which file is not there, as far as that can be told without loading."""
+
     def load(self, root: Path, download: bool, options: Mapping[str, object]) -> Dataset:
         """Load it, resized if the options say so."""
 
@@ -122,6 +125,10 @@ class OwnData:
             return None
         return cast(DatasetInfo, self._call("inspect", options))
 
+    def missing(self, root: Path) -> str | None:
+        """None: that a folder is not there is a problem of the suite."""
+        return None
+
     def load(self, root: Path, download: bool, options: Mapping[str, object]) -> Dataset:
         """Load the folder; `root` and `download` are not for own data."""
         return cast(Dataset, self._call("load", options))
@@ -173,6 +180,15 @@ class Registered:
             return SETS[self.entry.name].info
         plugin = REGISTRY.load(self.entry.name)
         return plugin.info if isinstance(plugin, DatasetPlugin) else None
+
+    def missing(self, root: Path) -> str | None:
+        """Say which file of a built-in set is not there; of others only loading tells."""
+        if self.entry.name not in SETS or not SETS[self.entry.name].info.download_mb:
+            return None
+        from bench.data import torchvision_sets
+
+        error = torchvision_sets.missing(self.entry.name, root)
+        return None if error is None else str(error)
 
     def load(self, root: Path, download: bool, options: Mapping[str, object]) -> Dataset:
         """Call the factory; resize for those that do not take `image_size` themselves."""

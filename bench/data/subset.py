@@ -34,6 +34,21 @@ def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return ours, {key: value for key, value in given.items() if key not in OPTIONS}
 
 
+def too_many(counts: Mapping[str, int], train: int, test: int) -> str | None:
+    """Say which of the options asks for more images than there are, or return None.
+
+    Args:
+        counts: options of this module with values that are numbers of images.
+        train: number of training images that there are.
+        test: that of test images.
+    """
+    for key, part, there in (("train_samples", "training", train), ("test_samples", "test", test)):
+        if counts.get(key, 0) > there:
+            asked = f"option '{key}': {counts[key]:,} is more than there are"
+            return f"{asked} ({there:,} {part} images); leave it out to use all of them"
+    return None
+
+
 def thinned(
     dataset: Dataset, train_samples: int | None = None, test_samples: int | None = None
 ) -> Dataset:

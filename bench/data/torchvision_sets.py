@@ -22,6 +22,7 @@ from bench.data.table import SETS
 from bench.errors import DataError
 from bench.registry import one_line
 
+SPLITS = ("train", "test")
 DIGITS = tuple("0123456789")
 # WordNet ids (the names of the folders, in the order of the labels) and their first names.
 IMAGENETTE = {
@@ -37,6 +38,28 @@ IMAGENETTE = {
     "n03888257": "parachute",
 }
 
+_FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+_ARCHIVES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
+
+
+def missing(name: str, root: Path) -> DataError | None:
+    """What `load` would say of a built-in set of which a file is not there; None if all are.
+
+    Nothing is read: whether the files are whole, only loading tells.
+
+    Args:
+        name: of the set, as in the table.
+        root: folder of the sets' files.
+    """
+    if name in _FOLDERS:
+        absent = _absent_idx(root / _FOLDERS[name] / "raw")
+    elif name in _ARCHIVES:
+        absent = next((path for path in _sums(name, root) if not path.exists()), None)
+    else:
+        folder = root / "imagenette2"
+        absent = None if folder.is_dir() else folder
+    return None if absent is None else _missing(name, root, absent)
+
 
 def mnist(root: Path, *, download: bool = False) -> Dataset:
     """Load MNIST from the IDX files (gzipped or not) in `root`/MNIST/raw.
@@ -44,7 +67,7 @@ def mnist(root: Path, *, download: bool = False) -> Dataset:
     Raises:
         DataError: a file is missing, corrupt or not MNIST's, or the download failed.
     """
-    return _idx_set("mnist", "MNIST", DIGITS, root, download)
+    return _idx_set("mnist", DIGITS, root, download)
 
 
 def fashion_mnist(root: Path, *, download: bool = False) -> Dataset:
@@ -53,7 +76,7 @@ def fashion_mnist(root: Path, *, download: bool = False) -> Dataset:
     Raises:
         DataError: a file is missing, corrupt or not Fashion-MNIST's, or the download failed.
     """
-    return _idx_set("fashion-mnist", "FashionMNIST", CLOTHES, root, download)
+    return _idx_set("fashion-mnist", CLOTHES, root, download)
 
 
 def cifar10(root: Path, *, download: bool = False) -> Dataset:
@@ -62,7 +85,7 @@ def cifar10(root: Path, *, download: bool = False) -> Dataset:
     Raises:
         DataError: a file is missing or its MD5 sum is not CIFAR-10's, or the download failed.
     """
-    return _cifar("cifar10", "CIFAR10", root, download)
+    return _cifar("cifar10", root, download)
 
 
 def cifar100(root: Path, *, download: bool = False) -> Dataset:
@@ -71,7 +94,7 @@ def cifar100(root: Path, *, download: bool = False) -> Dataset:
     Raises:
         DataError: a file is missing or its MD5 sum is not CIFAR-100's, or the download failed.
     """
-    return _cifar("cifar100", "CIFAR100", root, download)
+    return _cifar("cifar100", root, download)
 
 
 def svhn(root: Path, *, download: bool = False) -> Dataset:
@@ -85,14 +108,13 @@ def svhn(root: Path, *, download: bool = False) -> Dataset:
 
     if importlib.util.find_spec("scipy") is None:
         raise DataError("svhn: its MATLAB files need scipy, which is not installed")
-    sums = {root / SVHN.split_list[part][1]: SVHN.split_list[part][2] for part in ("train", "test")}
 
     def fetch() -> None:
-        for part in ("train", "test"):
+        for part in SPLITS:
             SVHN(root, split=part, download=True)
 
-    _ensure("svhn", root, sums, fetch if download else None)
-    parts = [SVHN(root, split=part) for part in ("train", "test")]
+    _ensure("svhn", root, fetch if download else None)
+    parts = [SVHN(root, split=part) for part in SPLITS]
     splits = [Split.from_arrays(np.ascontiguousarray(part.data), part.labels) for part in parts]
     return _dataset("svhn", splits[0], splits[1], DIGITS)
 
@@ -135,29 +157,27 @@ def _imagenette_split(folder: Path, side: int, count: int) -> Split:
     return Split.from_arrays(*imagefolder.read(samples, side, channels=3))
 
 
-def _idx_set(
-    name: str, folder: str, classes: tuple[str, ...], root: Path, download: bool
-) -> Dataset:
+def _idx_set(name: str, classes: tuple[str, ...], root: Path, download: bool) -> Dataset:
+    folder = _FOLDERS[name]
     raw = root / folder / "raw"
-    if download and any(idx.find(raw, file) is None for file in _idx_names()):
+    if download and _absent_idx(raw) is not None:
         import torchvision.datasets
 
         _download(name, root, lambda: getattr(torchvision.datasets, folder)(root, download=True))
-    for file in _idx_names():
-        if idx.find(raw, file) is None:
-            raise _missing(name, root, raw / file)
+    absent = _absent_idx(raw)
+    if absent is not None:
+        raise _missing(name, root, absent)
     info = SETS[name].info
     train = _idx_split(raw, "train", len(classes), info.train_samples)
     test = _idx_split(raw, "t10k", len(classes), info.test_samples)
     return _dataset(name, train, test, classes)
 
 
-def _idx_names() -> tuple[str, ...]:
-    return tuple(
-        f"{stem}-{kind}-ubyte"
-        for stem in ("train", "t10k")
-        for kind in ("images-idx3", "labels-idx1")
-    )
+def _absent_idx(raw: Path) -> Path | None:
+    """The first of the four files that is not there, gzipped or not."""
+    stems, kinds = ("train", "t10k"), ("images-idx3", "labels-idx1")
+    names = (f"{stem}-{kind}-ubyte" for stem in stems for kind in kinds)
+    return next((raw / name for name in names if idx.find(raw, name) is None), None)
 
 
 def _idx_split(raw: Path, stem: str, num_classes: int, count: int) -> Split:
@@ -178,14 +198,24 @@ def _found(raw: Path, name: str) -> Path:
     return idx.find(raw, name) or raw / name
 
 
-def _cifar(name: str, kind: str, root: Path, download: bool) -> Dataset:
+def _sums(name: str, root: Path) -> dict[Path, str]:
+    """The files of a set that torchvision knows the MD5 sums of, with those."""
     import torchvision.datasets
 
-    source = getattr(torchvision.datasets, kind)
+    source = getattr(torchvision.datasets, _ARCHIVES[name])
+    if name == "svhn":
+        return {root / source.split_list[part][1]: source.split_list[part][2] for part in SPLITS}
     folder = root / source.base_folder
     sums = {folder / file: md5 for file, md5 in (*source.train_list, *source.test_list)}
     sums[folder / source.meta["filename"]] = source.meta["md5"]
-    _ensure(name, root, sums, (lambda: source(root, download=True)) if download else None)
+    return sums
+
+
+def _cifar(name: str, root: Path, download: bool) -> Dataset:
+    import torchvision.datasets
+
+    source = getattr(torchvision.datasets, _ARCHIVES[name])
+    _ensure(name, root, (lambda: source(root, download=True)) if download else None)
     # torchvision unpickles these files, which is safe: their MD5 sums say whose they are.
     train, test = source(root, train=True), source(root, train=False)
     splits = [
@@ -204,10 +234,9 @@ def _dataset(name: str, train: Split, test: Split, classes: tuple[str, ...]) -> 
     return Dataset(name, train, test, classes, info.mean, info.std, info.foreground)
 
 
-def _ensure(
-    name: str, root: Path, sums: dict[Path, str], fetch: Callable[[], object] | None
-) -> None:
+def _ensure(name: str, root: Path, fetch: Callable[[], object] | None) -> None:
     """See to it that every file is there with its MD5 sum, fetching only if `fetch` is given."""
+    sums = _sums(name, root)
     faulty = next((path for path, md5 in sums.items() if not _intact(path, md5)), None)
     if faulty is not None and fetch is not None:
         _download(name, root, fetch)

@@ -21,6 +21,7 @@ from bench.store.files import LOGS, cell_log
 from bench.store.outcome import Outcome
 
 RUN = "run.jsonl"
+LOST = "cell_lost"
 # Seconds between two lines of a cell's progress, and where a cell's log ends to have any.
 PACE, ROOM = 2.0, 1_000_000
 
@@ -79,15 +80,19 @@ class RunLog:
     def _add(self, file: str, event: str, more: Mapping[str, object]) -> None:
         if self._broken:
             return
-        line = json.dumps({"time": _now(), "event": event, **more}, default=str)
         path = self._folder / LOGS / file
         try:
-            path.parent.mkdir(exist_ok=True)
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            _append(path, event, more)
         except OSError as error:
             self._broken = True
             print(f"{path}: no log is written any more: {error}", file=sys.stderr)
+
+
+def _append(path: Path, event: str, more: Mapping[str, object]) -> None:
+    line = json.dumps({"time": _now(), "event": event, **more}, default=str)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -106,12 +111,25 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def finished(folder: Path) -> dict[str, str]:
-    """Names of the cells that a run's log tells to have been done, by identity."""
-    return {
-        str(entry["identity"]): str(entry.get("cell"))
-        for entry in lines(folder / LOGS / RUN)
-        if entry.get("event") == "cell_done" and "identity" in entry
-    }
+    """Names of the cells that a run's log tells to have been done, by identity; without those
+    whose result it tells to be lost since."""
+    found: dict[str, str] = {}
+    for entry in lines(folder / LOGS / RUN):
+        identity = str(entry.get("identity"))
+        if entry.get("event") == "cell_done" and "identity" in entry:
+            found[identity] = str(entry.get("cell"))
+        elif entry.get("event") == LOST:
+            found.pop(identity, None)
+    return found
+
+
+def note_lost(folder: Path, identity: str, name: str) -> None:
+    """Add to a run's log that the result of a cell, done before, is there no more.
+
+    Raises:
+        OSError: the log cannot be written.
+    """
+    _append(folder / LOGS / RUN, LOST, {"cell": name, "identity": identity})
 
 
 def _ended(outcome: Outcome) -> tuple[str, dict[str, object], dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,11 +18,15 @@ TITLE = "tune"
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The search of a suite: what is searched, and the candidates, the same for every network."""
+    """The search of a suite: what is searched, and the candidates, the same for every network.
+
+    `edges` are, of each candidate, the values that lie at an end of what was tried.
+    """
 
     tune: Tune
     axes: Mapping[str, Axis]
     candidates: tuple[Mapping[str, Any], ...]
+    edges: tuple[list[str], ...] = ()
 
     def fits(self, pair: str) -> bool:
         """Whether the recipe of a `dataset/backbone/variant` is searched."""
@@ -53,7 +57,7 @@ class Search:
             "variant": training.variant,
             "trials": list(tuning.trials) if tuning else [],
             "values": [values_text(values, ", ") for values in self.candidates],
-            "edges": [self._edges(values) for values in self.candidates],
+            "edges": list(self.edges),
             "search": self.tune.search,
             "axes": {key: str(axis) for key, axis in self.axes.items()},
             "seed": self.tune.seed,
@@ -62,17 +66,22 @@ class Search:
             "validation": training.recipe.validation,
         }
 
-    def _edges(self, values: Mapping[str, Any]) -> list[str]:
-        found = ((key, axis.edge(values[key])) for key, axis in self.axes.items())
-        return [f"{key} ({edge})" for key, edge in found if edge]
-
 
 def read(tune: Tune | None) -> Search | None:
     """The search of a suite without mistakes."""
     if tune is None:
         return None
     found, _ = axes(tune.values)
-    return Search(tune, found, candidates(tune, found))
+    tried = candidates(tune, found)
+    return Search(tune, found, tried, tuple(_edges(found, tried)))
+
+
+def _edges(found: Mapping[str, Axis], tried: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Of each candidate, the keys whose value is at an end: "lr (highest)"."""
+    columns = {key: [values[key] for values in tried] for key in found}
+    for values in tried:
+        ends = ((key, axis.edge(values[key], columns[key])) for key, axis in found.items())
+        yield [f"{key} ({end})" for key, end in ends if end]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,24 +13,16 @@ from bench.measures import base as measures
 from bench.models import backbones
 from bench.plan import guard
 from bench.plan.cell import Cell, Training
+from bench.run.doubts import doubts
 from bench.run.place import Place, load_dataset
 from bench.run.unit import build_network
-
-# Running statistics that averaged fewer effective batches lag behind the weights.
-SETTLED = 10
-
-
-USUAL = 0.1
-_REMEDIES = {
-    True: "set bn_momentum (0.1 is PyTorch's) in the recipe",
-    False: "train for more steps",
-}
 
 
 def check(cells: Iterable[Cell], place: Place) -> list[str]:
     """Load every data set and build every network once; return what is worth a note.
 
-    Plugins are built only where they are inverted, to see what that costs.
+    Plugins are built only where they are inverted, to see what that costs; what is worth a note
+    of the others is told when they are trained.
 
     Raises:
         BenchError: what is missing or cannot be built, all of it at once, a line each.
@@ -106,13 +98,9 @@ def _check_training(
             return
         raise
     _require_layers(network, dataset, layers)
-    if guard.is_guarded(training):
-        if not training.backbone.allow_cost:
-            _require_consent(training, costs.measure(training, network.backbone, dataset))
-        for note in guard.width_notes(network.backbone):
-            yield f"{training.pair}: {note}"
-    if training.weights is None and not plugin:
-        yield from _slow_statistics(training, dataset, network)
+    if guard.is_guarded(training) and not training.backbone.allow_cost:
+        _require_consent(training, costs.measure(training, network.backbone, dataset))
+    yield from doubts(training, dataset, network)
 
 
 def _require_layers(network: nn.Module, dataset: Dataset, layers: set[str]) -> None:
@@ -132,20 +120,3 @@ def _require_consent(training: Training, over: guard.Over | None) -> None:
     refused = guard.objection(training, over)
     if refused:
         raise BenchError(refused)
-
-
-def _slow_statistics(training: Training, dataset: Dataset, network: nn.Module) -> Iterator[str]:
-    """A note if batch normalisation cannot settle: accuracy would tell of that, not the net."""
-    recipe = training.recipe
-    own = [m.momentum for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if recipe.bn_momentum is not None:
-        own = [recipe.bn_momentum for _ in own]
-    momenta = [momentum for momentum in own if momentum]
-    kept = len(dataset.train) * (1 - recipe.validation)
-    steps = recipe.epochs * max(1, round(kept / recipe.batch_size))
-    if momenta and steps * min(momenta) < SETTLED:
-        yield (
-            f"{training.dataset.label}/{training.backbone.label}: batch normalisation averages "
-            f"with momentum {min(momenta):g} over {steps} steps only, so they lag behind and "
-            f"accuracy suffers; {_REMEDIES[min(momenta) < USUAL]}"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bench.errors import visible
@@ -18,7 +18,7 @@ from bench.run.events import (
     CellWarning,
     Event,
 )
-from bench.store.outcome import Outcome
+from bench.store.outcome import NOTES, Outcome
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -34,15 +34,21 @@ class Display(Protocol):
     def __exit__(self, *reason: object) -> None: ...
 
 
-def display(cells: Sequence[Cell], done_before: int, quiet: bool, verbose: bool = False) -> Display:
-    """The right display for this terminal."""
+def display(
+    cells: Sequence[Cell],
+    done_before: int,
+    quiet: bool,
+    verbose: bool = False,
+    told: Iterable[str] = (),
+) -> Display:
+    """The right display for this terminal; notes on trainings that were `told` are not repeated."""
     if quiet:
         return Quiet()
     if verbose:
-        return Verbose(cells, done_before)
+        return Verbose(cells, done_before, told)
     if sys.stdout.isatty():
-        return Live(cells, done_before)
-    return Lines(cells, done_before)
+        return Live(cells, done_before, told)
+    return Lines(cells, done_before, told)
 
 
 class Quiet:
@@ -130,10 +136,18 @@ def headline(outcome: Outcome) -> str:
     return visible(", ".join(shown))
 
 
+def _new_notes(outcome: Outcome, told: set[str]) -> list[str]:
+    """Lines for what was noted of a training, without those that were told; adds them there."""
+    new = [note for note in outcome.facts.get(NOTES, ()) if note not in told]
+    told.update(new)
+    return [visible(f"note: {note}") for note in new]
+
+
 class Lines(Quiet):
     """One plain line when a cell ends; for logs and pipes."""
 
-    def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
+    def __init__(self, cells: Sequence[Cell], done_before: int, told: Iterable[str] = ()) -> None:
+        self._noted = set(told)
         self._total = len(cells) + done_before
         self._done = done_before
         self._estimate = Estimate(cells)
@@ -147,6 +161,8 @@ class Lines(Quiet):
         print(
             f"[{self._done}/{self._total}] {event.cell.name}  {headline(event.outcome)}"
             f"  ({event.outcome.seconds:.1f} s, about {left} left)",
+            *_new_notes(event.outcome, self._noted),
+            sep="\n",
             flush=True,
         )
 
@@ -156,8 +172,8 @@ class Verbose(Lines):
 
     PACE = 1.0  # seconds
 
-    def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
-        super().__init__(cells, done_before)
+    def __init__(self, cells: Sequence[Cell], done_before: int, told: Iterable[str] = ()) -> None:
+        super().__init__(cells, done_before, told)
         self._told: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
@@ -179,7 +195,7 @@ class Verbose(Lines):
 class Live:
     """Cells done and left, what is being done, epoch and loss, time left."""
 
-    def __init__(self, cells: Sequence[Cell], done_before: int) -> None:
+    def __init__(self, cells: Sequence[Cell], done_before: int, told: Iterable[str] = ()) -> None:
         from rich.console import Group
         from rich.live import Live as RichLive
         from rich.progress import (
@@ -197,6 +213,7 @@ class Live:
 
         self._estimate = Estimate(cells)
         self._tasks: dict[str, TaskID] = {}
+        self._noted = set(told)
         self._all = Progress(
             text("description"),
             BarColumn(bar_width=20),
@@ -235,9 +252,9 @@ class Live:
         if task is not None:
             self._now.remove_task(task)
         mark = "✗" if event.outcome.error else "✓"
-        self._live.console.print(
-            f"{mark} {event.cell.name}  {headline(event.outcome)}", markup=False, highlight=False
-        )
+        said = f"{mark} {event.cell.name}  {headline(event.outcome)}"
+        for line in (said, *_new_notes(event.outcome, self._noted)):
+            self._live.console.print(line, markup=False, highlight=False)
         self._estimate.finished(event.cell, event.outcome.seconds)
         left = clock(self._estimate.seconds_left())
         self._all.update(self._cells, advance=1, note=f"about {left} left")

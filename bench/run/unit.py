@@ -25,12 +25,13 @@ from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
+from bench.run.doubts import doubts
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
 from bench.run.warned import warned
 from bench.store import parts, transfer
-from bench.store.outcome import Failed, Outcome
+from bench.store.outcome import NOTES, Failed, Outcome
 from bench.store.tuned import RECIPE, SCORE
 from bench.train.determinism import current, numerics, seeded, unfilled
 from bench.train.trainer import Epoch, train
@@ -122,6 +123,7 @@ def _trained(
         with seeded(training.seed), warned(cell, emit):
             network = build_network(training, dataset)
             check_logits(network, dataset)
+            notes = list(doubts(training, dataset, network))
             history = train(
                 network,
                 dataset,
@@ -145,6 +147,7 @@ def _trained(
         "training": dict(history.facts),
         "content": content(training, place),
         RECIPE: training.recipe.model_dump(mode="json"),
+        **({NOTES: notes} if notes else {}),
     }
     if training.trial:  # its accuracy is all that is wanted
         return watch.done(metrics, TRAIN_METRICS, facts=facts), None

@@ -101,13 +101,13 @@ class Store:
         if found not in (str(FORMAT), str(UNSEALED)):
             raise BenchError(
                 f"{self.folder}: its {NAME} is damaged or written by another version "
-                f"(format {found}); `python -m bench doctor {self.folder}` tells more"
+                f"(format {found!r}); `python -m bench doctor {self.folder}` tells more"
             )
 
     @property
     def sealed(self) -> bool:
         """Whether rows have seals; not in runs of earlier versions that are only read."""
-        return self.facts().get("format") != str(UNSEALED)
+        return self.tuples("SELECT value FROM facts WHERE key='format'") != [(str(UNSEALED),)]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

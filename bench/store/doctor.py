@@ -25,17 +25,20 @@ from bench.store.salvage import salvage
 FOLDERS = ("weights", "arrays")
 ORPHANS = "orphans"
 AGAIN = "the next `bench run` does it again"
+ANEW = "the next `bench run` writes it anew"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is not as it should be. `harmless`: nothing measured is affected. `remedy`
-    says what mending does; `mend` does it (nothing to call: the next run, or a person, must)."""
+    says what `mend` does, or what becomes of it where there is nothing to mend (None); `without`
+    what becomes of it where it is not mended (empty: nothing)."""
 
     text: str
-    remedy: str = ""
+    remedy: str
     mend: Callable[[], object] | None = None
     harmless: bool = False
+    without: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Seen:
 
     finding: Finding
     mended: bool
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether something measured is affected, still."""
+        return not (self.mended or self.finding.harmless)
 
 
 def examine(folder: Path, repair: bool) -> Iterator[Seen]:
@@ -56,15 +64,15 @@ def examine(folder: Path, repair: bool) -> Iterator[Seen]:
     lock = _lock(folder, repair)
     try:
         for finding in _database(folder):
-            yield _seen(finding, repair)
+            yield seen(finding, repair)
             if not repair:
                 return  # what the rows say cannot be believed
         for finding in [*_unsealed(folder), *_halves(folder)]:
-            yield _seen(finding, repair)
+            yield seen(finding, repair)
         store = Store.create_or_open(folder, lock) if repair else Store.open(folder)
         try:
             for finding in _findings(store):
-                yield _seen(finding, repair)
+                yield seen(finding, repair)
         finally:
             store.close()
     finally:
@@ -72,7 +80,8 @@ def examine(folder: Path, repair: bool) -> Iterator[Seen]:
             lock.release()
 
 
-def _seen(finding: Finding, repair: bool) -> Seen:
+def seen(finding: Finding, repair: bool) -> Seen:
+    """The finding, mended if `repair` asks for that and there is something to mend."""
     if repair and finding.mend is not None:
         finding.mend()
         return Seen(finding, True)
@@ -188,13 +197,13 @@ def _rows(store: Store) -> Iterator[Finding]:
     names |= dict(store.tuples("SELECT identity, name FROM cells"))
     for table in broken.tables:
         text = f"{path}: the table {table} was changed"
-        yield Finding(text, "the next `bench run` writes it anew", store.forget_broken_tables)
+        yield Finding(text, ANEW, store.forget_broken_tables, without=ANEW)
     for session in broken.sessions:
         text = f"{path}: the record of session {session} was changed"
         yield Finding(text, "it is emptied", partial(store.empty_session, session))
     for identity, wrong in broken.cells.items():
         text = f"{path}: {names.get(identity, identity)}: {wrong}"
-        yield Finding(text, AGAIN, partial(store.forget, identity))
+        yield Finding(text, AGAIN, partial(store.forget, identity), without=AGAIN)
 
 
 def _files(store: Store) -> Iterator[Finding]:
@@ -205,7 +214,8 @@ def _files(store: Store) -> Iterator[Finding]:
             if folder == "weights" and gone and LEFT_OUT in store.facts():
                 left_out += 1
                 continue
-            yield Finding(f"{name}: {wrong}", AGAIN, partial(store.forget, identity))
+            drop = partial(store.forget, identity)
+            yield Finding(f"{name}: {wrong}", AGAIN, drop, without=AGAIN)
     if left_out:
         text = f"{store.folder}: packed without weights (trainings without: {left_out})"
         yield Finding(text, "what needs them trains again", harmless=True)
@@ -220,7 +230,7 @@ def _arrays(store: Store) -> Iterator[Finding]:
     broken = {*store.broken().cells, *(one[0] for one in damaged_files(store, "arrays"))}
     for identity, wrong in damaged.items():
         if identity not in broken:
-            yield Finding(wrong, AGAIN, partial(store.forget, identity))
+            yield Finding(wrong, AGAIN, partial(store.forget, identity), without=AGAIN)
 
 
 def _left_over(store: Store) -> Iterator[Finding]:

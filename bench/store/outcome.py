@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+# The key of a training's facts for what was worth a note of it.
+NOTES = "notes"
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:

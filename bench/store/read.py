@@ -18,8 +18,9 @@ from bench.errors import BenchError
 from bench.store import files
 from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
-from bench.store.outcome import error_text
+from bench.store.outcome import NOTES, error_text
 from bench.store.seals import Broken, Metrics
+from bench.store.selection import not_selected
 from bench.store.tuned import searches
 from leaderboard.results import (
     AttackInfo,
@@ -135,7 +136,9 @@ def _read(store: Store, broken: Broken) -> Reading:
         claims=tuple(_claim(found) for found in json.loads(facts.get("claims", "[]"))),
         provenance=shown,
     )
-    notes = (*json.loads(facts.get("notes", "[]")), *session.get("notes", ()), *damaged.notes)
+    told = [*json.loads(facts.get("notes", "[]")), *session.get("notes", ())]
+    told += [note for note in _doubts(store, damaged) if note not in told]
+    notes = (*told, *damaged.notes)
     return Reading(replace(found, notes=notes), dict(damaged.found), damaged.sound)
 
 
@@ -161,10 +164,12 @@ class _Damaged:
 
 
 def _missing(store: Store, damaged: Container[str]) -> Iterator[Missing]:
-    """What was never reached, and what has to be done again: its row is damaged."""
-    for *place, identity, found in store.tuples(MISSING):
+    """What was never reached or asked for, and what has to be done again: its row is damaged."""
+    left_out = not_selected(store)
+    for cell, dataset, backbone, variant, seed, measure, identity, found in store.tuples(MISSING):
         if found is None or identity in damaged:
-            yield Missing(*place)
+            selected = identity not in left_out
+            yield Missing(cell, dataset, backbone, variant, seed, measure, selected)
 
 
 def _tidy(
@@ -286,6 +291,14 @@ def _learned(store: Store, damaged: _Damaged) -> Iterator[Learned]:
         if facts.get("losses"):
             losses, validation = tuple(facts["losses"]), tuple(facts["validation"])
             yield Learned(**_net(row), losses=losses, validation=validation)
+
+
+def _doubts(store: Store, damaged: _Damaged) -> dict[str, None]:
+    """What was noted of the trainings, which the last session need not have looked at."""
+    texts = (row["facts"] for row in store.rows(TRAININGS) if row["identity"] not in damaged)
+    # Most have none, and their losses are long to parse.
+    facts = (json.loads(text) for text in texts if f'"{NOTES}"' in text)
+    return dict.fromkeys(note for one in facts for note in one.get(NOTES, ()))
 
 
 def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

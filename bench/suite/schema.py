@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bench.suite import units
 from bench.suite.recipe import Number, Recipe, RecipeKeys, Strict, Whole
@@ -54,6 +61,9 @@ class Reference(Strict):
     name: str
     label: str
     options: dict[str, Any] = Field(default_factory=dict)
+    # Whether the label is one of the parts of a cell's name, `dataset/backbone/...`: then a / in
+    # it, other than in a model's own name, would make two networks look like one.
+    one_part: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
@@ -82,12 +92,14 @@ class Reference(Strict):
 
     @field_validator("label")
     @classmethod
-    def _safe(cls, value: str) -> str:
+    def _safe(cls, value: str, info: ValidationInfo) -> str:
         # Labels become cell names and file names; they must not be able to leave a folder.
-        if not _LABEL.fullmatch(value):
+        slash = "" if cls.one_part else "/ "
+        inner = cls.one_part and "/" in value and value != cls.default_label(info.data["name"])
+        if inner or not _LABEL.fullmatch(value):
             raise ValueError(
-                f"{shown(value)} cannot be a label: use letters, digits and . _ + : / = - only, "
-                "with a letter or digit first, also behind each /"
+                f"{shown(value)} cannot be a label: use letters, digits and . _ + : {slash}= - "
+                f"only, with a letter or digit first{', also behind each /' if slash else ''}"
             )
         return _short_enough(value)
 
@@ -132,6 +144,8 @@ class BackboneRef(Reference):
 
 class AttackRef(Reference):
     """An attack with its options."""
+
+    one_part = False
 
 
 class MeasureRef(Strict):

@@ -45,14 +45,10 @@ class Listed:
         """The value at `share` (0..1) of the list."""
         return self.values[int(share * len(self.values))]
 
-    def edge(self, value: Any) -> str:
-        """`lowest` or `highest` if the values have an order and this is an end of it, else
-        nothing. 0 is no end that a search could go beyond: no recipe value is negative."""
-        if len(self.values) < 2 or not all(map(_is_number, self.values)):
-            return ""
-        if value == max(self.values):
-            return "highest"
-        return "lowest" if value == min(self.values) and value > 0 else ""
+    def edge(self, value: Any, tried: Sequence[Any]) -> str:
+        """`lowest` or `highest` if the values have an order and this is the end of those `tried`,
+        else nothing. 0 is no end that a search could go beyond: no recipe value is negative."""
+        return _end(value, tried) if all(map(_is_number, self.values)) else ""
 
     def __str__(self) -> str:
         return ", ".join(map(value_text, self.values))
@@ -78,13 +74,14 @@ class Range:
         rounded = round(number) if self.whole else float(f"{number:.{DIGITS}g}")
         return min(max(rounded, self.low), self.high)
 
-    def edge(self, value: Any) -> str:
-        """As for `Listed`; an end of the range is its outer tenth."""
+    def edge(self, value: Any, tried: Sequence[Any]) -> str:
+        """As for `Listed`; what lies in the outer tenth of the range is at its end too."""
         low, high = self._scale(self.low), self._scale(self.high)
         share = (self._scale(value) - low) / (high - low)
         if share >= 1 - EDGE:
             return "highest"
-        return "lowest" if share <= EDGE and self.low > 0 else ""
+        found = "lowest" if share <= EDGE else _end(value, tried)
+        return "" if found == "lowest" and self.low <= 0 else found
 
     def _scale(self, number: float) -> float:
         return math.log(number) if self.log else number
@@ -209,6 +206,14 @@ def value_text(value: Any) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     return str(value)
+
+
+def _end(value: Any, tried: Sequence[Any]) -> str:
+    if len(set(tried)) < 2:
+        return ""
+    if value == max(tried):
+        return "highest"
+    return "lowest" if value == min(tried) and value > 0 else ""
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from leaderboard.aligned import Aligned, align, areas, part
 from leaderboard.claims.localized import located
 from leaderboard.curves import by_attack, by_net, limit
+from leaderboard.doubts import doubts
 from leaderboard.results import Claim, MetricInfo, Results
 from leaderboard.scales import METRIC as PERTURBED
 from leaderboard.statistics.uncertainty import image_part
@@ -34,7 +35,7 @@ class Gap:
     in common: in points, or with `ratio` the logarithm of the quotient. `images` is the part of the
     variance of their mean that images have. `mine` and `other` are the means. `exact` numbers are
     counted, so that a single seed tells them. `of` is how many numbers the mean is taken over,
-    `info` how these are shown where they are not percentages.
+    `info` how these are shown where they are not percentages, `flags` what speaks against them.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class Gap:
     exact: bool = False
     of: int = 1
     info: MetricInfo | None = None
+    flags: tuple[str, ...] = ()
 
     @property
     def net(self) -> tuple[str, str, str]:
@@ -93,8 +95,9 @@ def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
             exact = all(key.measure == "efficiency" and key.metric in _COUNTED for key in keys)
             gap = _paired(net, rival, whole, ratio=units != {"%"}, exact=exact)
             if gap is not None:
-                info = results.metrics[keys[0].measure, keys[0].metric]
-                yield replace(gap, info=info) if gap.ratio else gap
+                info = results.metrics[keys[0].measure, keys[0].metric] if gap.ratio else None
+                sides = [key for k in keys for key in (k, k._replace(variant=rival))]
+                yield replace(gap, info=info, flags=_flags(results, sides))
 
 
 def _paired(
@@ -123,6 +126,7 @@ def _paired(
 class _Attack:
     """An attack on a data set up to L2 `end`; with `loss` it is the accuracy lost that counts."""
 
+    measure: str
     end: float
     loss: bool
     nets: Mapping[tuple[str, str], Aligned]
@@ -140,16 +144,22 @@ def _attacked(results: Results, claim: Claim) -> Iterator[Gap]:
         attacks: list[_Attack] = []
         for attack, some in by_attack(results.samples, dataset).items():
             for metric in (AREA, LOSS):
-                if _counts(claim, f"robustness/{attack}", metric):
+                measure = f"robustness/{attack}"
+                if _counts(claim, measure, metric):
                     end = limit(some, results.attacks.get(attack))
                     nets = {net: align(of) for net, of in by_net(some).items()}
-                    attacks.append(_Attack(end, metric == LOSS, nets))
+                    attacks.append(_Attack(measure, end, metric == LOSS, nets))
         for backbone, variant in dict.fromkeys(net for one in attacks for net in one.nets):
             if _concerns(claim, dataset, backbone, variant):
                 for rival in claim.against:
                     gap = _attack_gap((dataset, backbone, variant), rival, attacks)
                     if gap is not None and rival != variant:
-                        yield gap
+                        sides = [
+                            Key(dataset, backbone, side, one.measure, AREA)
+                            for one in attacks
+                            for side in (variant, rival)
+                        ]
+                        yield replace(gap, flags=_flags(results, sides))
 
 
 def _attack_gap(net: tuple[str, str, str], rival: str, attacks: Sequence[_Attack]) -> Gap | None:
@@ -213,7 +223,13 @@ def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
                 pairs = [(found[weakest], found[rival]) for found in of.values()]
                 gap = _paired(net, rival, pairs, ratio=False, exact=False)
                 if gap is not None:
-                    yield gap
+                    keys = [Key(*net, measure, PERTURBED) for measure in of]
+                    yield replace(gap, flags=_flags(results, keys))
+
+
+def _flags(results: Results, keys: Iterable[Key]) -> tuple[str, ...]:
+    """What speaks against any of the numbers."""
+    return tuple(dict.fromkeys(name for key in keys for name in doubts(results, key)))
 
 
 def _mean(attacks: Iterable[Mapping[str, Mapping[int, float]]], name: str) -> float:

@@ -59,6 +59,12 @@ class Judged:
         parts = [f"{found[verdict]} {verdict}" for verdict in Verdict if found[verdict]]
         return ", ".join(parts)
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What speaks against the numbers that the verdict rests on."""
+        decisive = (line for line in self.lines if line.verdict == self.verdict)
+        return tuple(dict.fromkeys(name for line in decisive for name in line.gap.flags))
+
 
 def judge(results: Results) -> list[Judged]:
     """Every claim of the results, in the order in which they were stated."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
@@ -42,13 +42,16 @@ def claim_blocks(results: Results) -> Iterator[Block]:
             lines,
             ("Verdict",),
         )
-    yield Text(_legend(any(one.claim.margin for one in found)))
+    text = _legend(any(one.claim.margin for one in found))
+    if any(line.gap.flags for one in found for line in one.lines):
+        text += " ⚠: it rests on a number that a flag speaks against, as told below."
+    yield Text(text)
 
 
 def _head(number: int, one: Judged) -> tuple[Cell, ...]:
     claim = one.claim
-    texts = (str(number), claim.claim, claim.source or "–", one.verdict, one.counts or "–")
-    return tuple(map(Cell, texts))
+    texts = (str(number), claim.claim, claim.source or "–")
+    return (*map(Cell, texts), _verdict(one.verdict, one.flags), Cell(one.counts or "–"))
 
 
 def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
@@ -69,8 +72,15 @@ def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
         Cell(ends),
         Cell(str(gap.of)),
         Cell(str(len(gap.values))),
-        Cell(line.verdict),
+        _verdict(line.verdict, gap.flags),
     )
+
+
+def _verdict(verdict: str, flags: Iterable[str]) -> Cell:
+    from leaderboard.doubts import flagged
+
+    text, is_flagged = flagged(verdict, flags)
+    return Cell(text, "flag" if is_flagged else "value")
 
 
 def _value(gap: Gap, value: float) -> str:

@@ -183,7 +183,8 @@ function bySeed(row, metric, column) {
     if (value !== null) found.set(row.line.seeds[place], number(value, column));
   });
   for (const [seed, error] of Object.entries(row.line.lost?.[metric] ?? {})) {
-    found.set(Number(seed), error === null ? 'never reached' : `failed: ${error}`);
+    const gone = error === null ? 'never reached' : 'not selected (--only)';
+    found.set(Number(seed), typeof error === 'string' ? `failed: ${error}` : gone);
   }
   return [...found].sort(([a], [b]) => a - b).map(([seed, said]) => [`Seed ${seed}`, said]);
 }

@@ -47,6 +47,13 @@ def test_colour(folder: Path) -> None:
     assert dataset.std == pytest.approx(shares.std(axis=(0, 2, 3)), abs=1e-12)
 
 
+def test_a_part_cannot_be_more_than_the_whole(folder: Path) -> None:
+    assert len(load(folder, train_samples=6).train) == 6
+    text = "option 'train_samples': 7 is more than there are (6 training images)"
+    assert text in message(folder, train_samples=7)
+    assert text in str(catalog.validate(f"imagefolder:{folder}", {"train_samples": 7}))
+
+
 def test_grey_stays_one_channel(tmp_path: Path) -> None:
     dataset = load(write_folder(tmp_path / "own", list(grey(3, side=8)), CLASSES))
     assert dataset.train.images.shape == (6, 1, 8, 8)

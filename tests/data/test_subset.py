@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench.data import catalog
 from bench.data.subset import balanced_subset
+from bench.errors import DataError
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=200).map(np.array)
 SEEDS = st.integers(0, 2**31 - 1)
@@ -85,7 +86,15 @@ def test_any_data_set_can_be_used_in_part() -> None:
     assert (info.train_samples, info.test_samples) == (120, 30)
     whole = catalog.load("fashion-mnist-mini", root=Path())
     assert part.mean == whole.mean
-    assert len(catalog.load("fashion-mnist-mini", root=Path(), train_samples=10**6).train) == 4000
+    assert len(catalog.load("fashion-mnist-mini", root=Path(), train_samples=4000).train) == 4000
+
+
+@pytest.mark.parametrize(("key", "there"), [("train_samples", 4000), ("test_samples", 1000)])
+def test_more_images_than_there_are_are_refused(key: str, there: int) -> None:
+    with pytest.raises(DataError, match=f"'fashion-mnist-mini': option '{key}': {there + 1:,} is"):
+        catalog.load("fashion-mnist-mini", root=Path(), **{key: there + 1})  # type: ignore[arg-type]
+    assert f"({there:,} " in str(catalog.validate("fashion-mnist-mini", {key: there + 1}))
+    assert catalog.validate("fashion-mnist-mini", {key: there}) is None
 
 
 @pytest.mark.parametrize("value", [0, -3, 1.5, "10", True, None])

@@ -65,6 +65,7 @@ def test_a_missing_set_is_one_clear_line(
     assert str(tmp_path / "data") in text
     assert "--data DIR or $BENCH_DATA" in text
     assert f"--download ({facts.download_mb:,} MB)" in text
+    assert catalog.missing(name, tmp_path / "data") == text
     assert not (tmp_path / "data").exists()
 
 
@@ -160,8 +161,11 @@ def test_a_broken_cifar_file_is_named(
     text = message("cifar10", tmp_path)
     assert text.startswith(f"{broken}: its MD5 sum is not that of cifar10")
     assert "--download" in text
+    assert catalog.missing("cifar10", tmp_path) is None  # it is there; only loading reads it
     broken.unlink()
-    assert f"no cifar-10-batches-py/{file} there" in message("cifar10", tmp_path)
+    text = message("cifar10", tmp_path)
+    assert f"no cifar-10-batches-py/{file} there" in text
+    assert catalog.missing("cifar10", tmp_path) == text
 
 
 @pytest.fixture
@@ -179,6 +183,7 @@ def small_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_svhn(small_svhn: Path) -> None:
+    assert catalog.missing("svhn", small_svhn) is None
     dataset = catalog.load("svhn", root=small_svhn)
     assert np.array_equal(dataset.train.images.permute(0, 2, 3, 1), colour(TRAIN))
     assert dataset.test.labels is not None
@@ -209,6 +214,7 @@ def small_imagenette(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_imagenette(small_imagenette: Path) -> None:
+    assert catalog.missing("imagenette", small_imagenette) is None
     dataset = catalog.load("imagenette", root=small_imagenette)
     assert dataset.train.images.shape == (TRAIN, 3, 128, 128)
     assert dataset.classes[0] == "tench"

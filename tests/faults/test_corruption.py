@@ -106,7 +106,9 @@ def test_damage_is_mended(
     kind.damage(run)
     assert_reported(run, "html", whole, capsys)
     assert bench("doctor", run, "--repair") == 0
-    assert bench("doctor", run) == 0, capsys.readouterr().out
+    capsys.readouterr()
+    assert bench("doctor", run) == 0
+    assert capsys.readouterr().out == f"{run}: whole\n"
     assert_reported(run, "csv", whole, capsys)
     assert bench("run", folder / "suite.yaml", "--out", run, "--quiet") == 0
     assert_whole(run, whole)
@@ -127,6 +129,20 @@ def test_the_next_run_carries_on_or_says_what_to_do(
         assert bench("doctor", run, "--repair") == 0
         assert bench("run", folder / "suite.yaml", "--out", run, "--quiet") == 0
     assert_whole(run, whole)
+
+
+def test_without_repair_nothing_is_said_to_be_done(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folder / "run"
+    (run / "results.sqlite").write_bytes(b"")
+    capsys.readouterr()
+    before = sorted(run.rglob("*"))
+    assert bench("doctor", run) == 1
+    assert "; with --repair what is whole is saved into a new" in capsys.readouterr().out
+    assert sorted(run.rglob("*")) == before
+    assert bench("doctor", run, "--repair") == 0
+    assert "; what is whole is saved into a new" in capsys.readouterr().out
 
 
 def assert_reported(run: Path, form: str, whole: Rows, capsys: pytest.CaptureFixture[str]) -> None:

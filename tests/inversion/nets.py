@@ -101,12 +101,14 @@ class TwoMaps(nn.Module):
 
 
 class Unused(nn.Module):
-    """A parameter that no gradient reaches."""
+    """Parameters that no gradient reaches."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, 2, 1)
         self.never = nn.Parameter(torch.zeros(width))
+        self.neither = nn.Linear(width, width)
+        self.nor = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x)
@@ -114,7 +116,7 @@ class Unused(nn.Module):
 
 
 def unused(in_chans: int, num_classes: int) -> nn.Module:
-    """Stages of which one has a parameter for nothing."""
+    """Stages of which one has parameters for nothing."""
     model = residual(in_chans, num_classes)
     model[5] = nn.Sequential(Unused(16), nn.Conv2d(16, 32, 1))
     return model

@@ -151,6 +151,28 @@ def test_refusals_name_their_reason(model: object, size: int, reason: str) -> No
     assert caught.value.reason == reason
 
 
+def test_parameters_for_nothing_are_named_and_may_be_frozen() -> None:
+    model = nets.unused(3, 10)
+    with pytest.raises(arches.InversionError) as caught:
+        arches.invert(model, "td", image_size=64)
+    text = str(caught.value)
+    assert text.startswith("not used in the forward pass, or cut off from its gradient: 4 param")
+    place = "positions.0.stage.parts.0"
+    assert f"({place}.never, {place}.nor, {place}.neither.weight, ...); take out" in text
+    unused = model[5][0]
+    for parameter in (unused.never, unused.nor, *unused.neither.parameters()):
+        parameter.requires_grad_(False)
+    arches.invert(model, "td", image_size=64)
+
+
+def test_a_gradient_that_is_not_finite_is_told_from_none() -> None:
+    network = small()
+    network.head.dense.weight.register_hook(lambda gradient: gradient * float("nan"))
+    said = r"^without a finite gradient: 1 parameter \(head.dense.weight\)\.$"
+    with pytest.raises(arches.InversionError, match=said):
+        verify(network, 32)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

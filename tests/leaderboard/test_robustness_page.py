@@ -12,7 +12,7 @@ from test_pages import Reader, read_markdown
 from test_scale_charts import TABLE, VALUES, errors, perturbed
 
 import leaderboard
-from leaderboard import AttackInfo, Results, Row
+from leaderboard import AttackInfo, Claim, Results, Row
 from leaderboard.text import strength
 
 
@@ -79,7 +79,8 @@ def test_html_says_the_same_and_shows_badges(tmp_path: Path) -> None:
     # The table of results comes first there, the overview after it.
     assert sorted(page.lines) == sorted(read_markdown(markdown(full(), tmp_path)).lines)
     badges = [attributes.get("class") for tag, attributes in page.tags if tag == "span"]
-    assert badges.count("flag") == 3
+    # Of the network twice, of what was found, and of three verdicts on its numbers under attack.
+    assert badges.count("flag") == 3 + 3
     heads = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert all(later - earlier <= 1 for earlier, later in pairwise(heads))
 
@@ -102,6 +103,59 @@ def test_best_of_each_attack_is_marked(tmp_path: Path) -> None:
     bu, td = [line for line in lines if line.startswith("| Single pixel, B = 2")]
     assert "| 50.0 [50.0, 50.0] |" in bu
     assert "| **100.0 [100.0, 100.0]** | +50.0 [+50.0, +50.0] | **2.00 [2.00, 2.00]** |" in td
+
+
+def test_flagged_numbers_are_not_bold_and_verdicts_on_them_say_so(tmp_path: Path) -> None:
+    claim = Claim("td is the more robust", ("robustness/single_pixel/area",), "higher")
+    accuracy = Claim("td is on par", ("accuracy/top1",), "not lower", margin=5.0)
+    near, far = np.full(60, 1.0), np.full(60, 2.0)
+
+    def page(metric: str, **more: object) -> str:
+        base = results(images=60)
+        name = (base.rows[0].dataset, "lenet_fc", "td", 0)
+        sign = Row(*name, "robustness/single_pixel", metric, 5.0, "%")
+        samples = tuple(replace(s, l2=far if s.variant == "td" else near) for s in base.samples)
+        more = {"samples": samples, "rows": (*base.rows, sign), "claims": (claim, accuracy), **more}
+        return markdown(replace(base, **more), tmp_path)
+
+    def lines(text: str, start: str) -> list[str]:
+        return [line for line in text.splitlines() if line.startswith(start)]
+
+    sound, doubtful = page("randomised_not"), page("randomised")
+    said = "; flagged: randomised"
+    for text, flagged in ((sound, False), (doubtful, True)):
+        _, td = lines(text, "| Single pixel, B = 2")
+        assert ("**100.0" in td) is not flagged
+        head, on_par = lines(text, "| 1 | td is")[0], lines(text, "| 2 | td is")[0]
+        verdict = f"⚠ reproduced{said}" if flagged else "reproduced"
+        assert f"| {verdict} | 1 reproduced |" in head
+        assert said not in on_par
+        assert any(verdict in line for line in lines(text, "| 1 | fashion-mnist-mini |"))
+        compared = lines(text, "| fashion-mnist-mini | lenet_fc | td |")
+        assert any(f"⚠ better{said}" in line for line in compared) is flagged
+        assert ("that a flag speaks against is not bold" in text) is flagged
+    # Signs against gradients are none against attacks that follow none.
+    blind = AttackInfo("decision", "L2", "other")
+    known = {"single_pixel": blind, "salt_and_pepper": blind}
+    assert "flagged:" not in page("zero_gradient", attacks=known)
+    known["single_pixel"] = AttackInfo("gradient", "L2", "iterative")
+    assert "; flagged: zero gradient" in page("zero_gradient", attacks=known)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "bold"),
+    [("lost_on_recheck", 2.0, True), ("lost_on_recheck", 3.0, False), ("miss_rate", 9.0, True)],
+)
+def test_minor_flags_leave_bold(metric: str, value: float, bold: bool, tmp_path: Path) -> None:
+    base = results(images=60)
+    name = (base.rows[0].dataset, "lenet_fc", "td", 0)
+    sign = Row(*name, "robustness/single_pixel", metric, value, "")
+    samples = tuple(
+        replace(s, l2=np.full(60, 2.0 if s.variant == "td" else 1.0)) for s in base.samples
+    )
+    text = markdown(replace(base, samples=samples, rows=(*base.rows, sign)), tmp_path)
+    _, td = [line for line in text.splitlines() if line.startswith("| Single pixel, B = 2")]
+    assert ("**100.0" in td) is bold
 
 
 def test_infinite_medians_are_shown_as_such(tmp_path: Path) -> None:

@@ -38,11 +38,25 @@ def test_a_busy_machine_is() -> None:
     results = made(one=QUIET, two=QUIET | {"other_load": 40.0})
     (note,) = timing_notes(results, "d")
     assert "more than 10 % of the processors' time" in note
-    assert note.endswith("of that moment: two bu (44 %).")
+    assert "of that moment: two bu (44 %). They are not bold" in note
     assert timing_notes(results, "another") == []
     edge = BUSY / 1.1  # of the larger seed
     assert timing_notes(made(one=QUIET | {"other_load": edge}), "d") == []
     assert timing_notes(made(one=QUIET | {"other_load": edge + 0.1}), "d")
+
+
+def test_what_was_timed_on_a_busy_machine_is_not_bold() -> None:
+    def best(**loads: float) -> list[bool]:
+        speeds = {"one": 10.0, "two": 200.0}
+        made_of = {
+            net: QUIET | {"images_per_second": speed, "other_load": loads.get(net, 0.0)}
+            for net, speed in speeds.items()
+        }
+        (section,) = sections(made(**made_of))
+        return [line.cells[0].best for line in section.tables[0].lines]
+
+    assert best() == best(one=90.0) == [False, True]
+    assert best(two=90.0) == [False, False]  # nor is the slower one the best for that
 
 
 def test_others_on_the_gpu_are() -> None:

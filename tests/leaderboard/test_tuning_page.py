@@ -83,6 +83,8 @@ def test_an_edge_is_flagged_and_explained() -> None:
     found = with_searches(searched("bu", chosen=2))
     assert lines(found)[0][-1] == "lr (lowest)"
     assert "a wider search may find better" in texts(found)
+    drawn = with_searches(searched("bu", chosen=2, search="random"))
+    assert "a wider search or more draws may find better" in texts(drawn)
 
 
 def test_what_is_not_tuned_is_named() -> None:

@@ -154,11 +154,21 @@ def test_edges_of_what_is_searched(planned: Planned) -> None:
     assert edges["lr=0.1, weight_decay=0.1, mean=none"] == ["lr (lowest)", "weight_decay (highest)"]
     ranged = planned(RANDOM).searches[0]
     assert dict(zip(ranged["values"], ranged["edges"], strict=True)) == {
-        DRAWN[0].replace(",", ", "): [],
-        DRAWN[1].replace(",", ", "): ["batch_size (lowest)"],
+        DRAWN[0].replace(",", ", "): ["lr (highest)", "batch_size (highest)"],
+        DRAWN[1].replace(",", ", "): ["lr (lowest)", "batch_size (lowest)"],
         DRAWN[2].replace(",", ", "): [],
         DRAWN[3].replace(",", ", "): [],
     }
+
+
+def test_a_single_draw_is_no_edge_but_for_the_ends_of_its_range(planned: Planned) -> None:
+    # Of a range that begins at 0 the lowest is no end: nothing lies beyond it.
+    text = RANDOM.replace("trials: 4", "trials: 1").replace("[0.001, 1]", "[0.2, 0.3]")
+    assert planned(text).searches[0]["edges"] == [[]]
+    decay = RANDOM.replace("batch_size: {uniform: [32, 128]}", "weight_decay: {uniform: [0, 0.1]}")
+    edges = [edge for found in planned(decay).searches[0]["edges"] for edge in found]
+    assert "weight_decay (highest)" in edges
+    assert "weight_decay (lowest)" not in edges
 
 
 def plan_lines(folder: Path, text: str, capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -99,6 +99,31 @@ def test_only_takes_a_glob_and_what_it_needs(tiny: Tiny) -> None:
     }
 
 
+def test_what_only_leaves_out_is_told_from_what_was_not_reached(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path("runs/tiny/leaderboard.md")
+    suite = str(tiny(("[0]", "[0, 1]")))
+    assert main(["run", suite, "--only", "*/seed1/accuracy"]) == 0
+    assert "not selected (--only): 4 cells" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert "Not selected (--only) (4):" in text
+    assert "ever reached (" not in text
+    # What was asked for once, and taken back since, was not left out.
+    with sqlite3.connect(page.parent / "results.sqlite") as db:
+        db.execute("DELETE FROM cells WHERE name LIKE '%/accuracy'")
+    assert main(["run", suite, "--only", "*/seed0/accuracy"]) == 0
+    printed = capsys.readouterr().out
+    assert "not selected (--only): 2 cells" in printed
+    assert "never reached: 1 cells" in printed
+    # A longer plan: what is new was not asked for either.
+    longer = str(tiny(("[0]", "[0, 1, 2]")))
+    assert main(["run", longer, "--only", "*/seed1/accuracy"]) == 0
+    assert "not selected (--only): 5 cells" in capsys.readouterr().out
+    assert main(["run", longer]) == 0
+    assert "Not selected" not in page.read_text(encoding="utf-8")
+
+
 def test_only_that_fits_nothing_is_an_error(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(tiny()), "--only", "nothing*"]) == 2
     assert "--only 'nothing*' fits no cell" in capsys.readouterr().err
@@ -398,6 +423,32 @@ def test_a_recipe_too_short_for_its_statistics_is_noted(
     assert main(["run", str(suite), "--only", "*/train"]) == 0
     assert "note: blobs/lenet_fc: batch normalisation averages" in capsys.readouterr().out
     assert "set bn_momentum" in Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+
+
+NORMALISED = """
+def normalised(in_chans, num_classes):
+    layers = nn.Conv2d(in_chans, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(4, num_classes))
+"""
+
+
+def test_that_note_comes_for_own_backbones_and_stays(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("tiny_nets.py").open("a", encoding="utf-8") as stream:
+        stream.write(NORMALISED)
+    both = "['tiny_nets:normalised', 'tiny_nets:linear']"
+    suite = str(tiny(("[tiny_nets:linear]", both), ("epochs: 2", "epochs: 1")))
+    page = Path("runs/tiny/leaderboard.md")
+    said = "blobs/normalised: batch normalisation averages with momentum 0"
+    assert main(["run", suite, "--only", "*/normalised/*"]) == 0
+    assert f"note: {said}" in capsys.readouterr().out
+    first = page.read_text(encoding="utf-8")
+    assert first.count(said) == 1
+    # The session that the page was made after has nothing to do with that network.
+    assert main(["run", suite]) == 0
+    assert f"note: {said}" not in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").count(said) == 1
 
 
 def test_a_crop_larger_than_the_images_stops_the_run(

@@ -163,10 +163,11 @@ def test_strangers_and_other_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="not a run directory"):
         Store.create_or_open(tmp_path)
     made = Store.create_or_open(tmp_path / "run")
-    made.set_facts({"format": "99"})
+    made.set_facts({"format": "9\n9"})
     made.close()
-    with pytest.raises(BenchError, match="another version"):
+    with pytest.raises(BenchError, match="another version") as raised:
         Store.open(tmp_path / "run")
+    assert "\n" not in str(raised.value)
 
 
 def test_unwritable_place_is_one_line(tmp_path: Path) -> None:

@@ -69,11 +69,16 @@ def test_options_stand_beside_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("label", "shown"),
-    [("plain", "plain"), ("a/b.c_d+e:f=1-2", "a/b.c_d+e:f=1-2"), ("'9'", "9"), ("a..b", "a..b")],
+    [("plain", "plain"), ("b.c_d+e:f=1-2", "b.c_d+e:f=1-2"), ("'9'", "9"), ("a..b", "a..b")],
 )
 def test_labels(label: str, shown: str, tmp_path: Path) -> None:
     text = MINIMAL.replace("[lenet_fc]", f"[{{name: lenet_fc, label: {label}}}]")
     assert read(tmp_path, text).backbones[0].label == shown
+
+
+def test_a_model_may_be_called_by_its_own_name(tmp_path: Path) -> None:
+    text = MINIMAL.replace("[lenet_fc]", "[{name: timm/resnet18, label: timm/resnet18}]")
+    assert read(tmp_path, text).backbones[0].label == "timm/resnet18"
 
 
 def test_labels_of_own_data_and_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
