@@ -167,6 +167,11 @@ def _baseline(parser: argparse.ArgumentParser) -> None:
         help="JSON to be committed; thresholds written into an older one are kept",
     )
     parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="take an unfinished run as well: numbers that it lacks hold nobody to anything",
+    )
+    parser.add_argument(
         "--noise-from",
         type=Path,
         nargs="+",

@@ -19,12 +19,12 @@ def main(args: argparse.Namespace) -> int:
     run = read_run(args.run)
     if not run.numbers:
         raise BenchError(f"{args.run}: nothing was measured there that could be a baseline")
-    if run.gaps:
+    if run.gaps and not args.partial:
         (net, measure), reason = next(iter(run.gaps.items()))
         cell = f"{'/'.join(net[:3])}/seed{net.seed}/{measure}"
         raise BenchError(
             f"{args.run}: {len(run.gaps)} cells are failed or missing ({cell}: {reason}); "
-            "finish the run first"
+            "finish the run first, or take what is there with --partial"
         )
     others = [read_run(path) for path in args.noise_from]
     for path, other in zip(args.noise_from, others, strict=True):
@@ -41,5 +41,5 @@ def main(args: argparse.Namespace) -> int:
         write_atomic(out, text)
     except OSError as error:
         raise BenchError(f"--out {out}: cannot be written: {error.strerror}") from None
-    print(out)
+    print(f"{out}  (failed or missing cells, not in it: {len(run.gaps)})" if run.gaps else out)
     return 0

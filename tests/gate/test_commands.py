@@ -86,6 +86,27 @@ def test_the_gate_from_end_to_end(made: tuple[Path, Path], tmp_path: Path, capsy
     assert "nothing was measured" in capsys.readouterr().out
     assert main(["baseline", str(changed(run, missing)), "--out", "x.json"]) == 2
     assert "finish the run first" in capsys.readouterr().err
+    assert not Path("x.json").exists()
+
+
+def test_a_baseline_of_an_unfinished_run_holds_what_is_in_it(
+    made: tuple[Path, Path], tmp_path: Path, capsys: Out
+) -> None:
+    """Two seeds of accuracy, one of the attack."""
+    run, _ = made
+    part = changed(run, "DELETE FROM cells WHERE name LIKE '%/seed1/robustness%'")
+    baseline = tmp_path / "part.json"
+    assert main(["baseline", str(part), "--out", str(baseline), "--partial"]) == 0
+    said = f"{baseline}  (failed or missing cells, not in it: 1)\n"
+    assert capsys.readouterr().out == said
+    words = ["--baseline", str(baseline), "--json", str(tmp_path / "c.json")]
+    for one in (part, run):  # the same seeds, or one more
+        assert main(["check", str(one), *words]) == 0, capsys.readouterr().out
+    worse = "UPDATE metrics SET value = value - 40 WHERE metric = 'top1'"
+    assert main(["check", str(changed(run, worse)), *words]) == 1
+    gone = "DELETE FROM cells WHERE name LIKE '%/seed0/robustness%'"
+    assert main(["check", str(changed(run, gone)), *words]) == 4
+    assert "seed 0: never reached" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
