@@ -27,6 +27,7 @@ from bench.plan.cell import Cell, Training
 SECONDS_EACH = 0.5
 SECONDS_PER_CELL = 0.1
 MOST_IMAGES = 256
+FEW_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,44 +177,50 @@ def _timed(
     labels = torch.randint(info.num_classes, (size,), device=device)
     threads = torch.get_num_threads()
 
-    def step() -> None:
+    def step(count: int) -> None:
         with autocast(settings, device):
-            logits = network(laid_out).float()
-        F.cross_entropy(logits, labels).backward()
+            logits = network(laid_out[:count]).float()
+        F.cross_entropy(logits, labels[:count]).backward()
 
-    def predict() -> None:
+    def predict(count: int) -> None:
         # As measures do: weights in the layout of the training, images as they come.
         with torch.no_grad():
-            network(images)
+            network(images[:count])
 
     network.to(device, memory_format=settings.memory_format)  # type: ignore[call-overload]
     try:
         if settings.mode == "deterministic":
             torch.set_num_threads(1)
-        train = _time(step, device) / size
+        train = _per_image(step, size, device)
     finally:
         torch.set_num_threads(threads)
     network.eval()
-    predicted = _time(predict, device) / size
+    predicted = _per_image(predict, size, device)
     network.to("cpu")
     return Pace(train, predicted, info)
 
 
-def _time(action: Callable[[], None], device: torch.device) -> float:
-    """Seconds of one call: the shortest of a moment, which other load disturbs least, after one to
-    warm up."""
+def _per_image(action: Callable[[int], None], size: int, device: torch.device) -> float:
+    """Seconds of one image in a batch of `size`, or of as many as take a moment: what a slow
+    network needs for a few tells its pace as well.
 
-    def once() -> float:
+    It is the shortest of some calls, which other load disturbs least, after one to warm up.
+    """
+
+    def once(count: int) -> float:
         start = time.perf_counter()
-        action()
+        action(count)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / count
 
-    once()
-    spent = [once(), once()]
-    while sum(spent) < SECONDS_EACH:
-        spent.append(once())
+    few = min(size, FEW_IMAGES)
+    once(few)
+    first = once(few)
+    count = max(few, min(size, int(SECONDS_EACH / first)))
+    spent = [first] if count == few else [once(count), once(count)]
+    while sum(spent) * count < SECONDS_EACH:
+        spent.append(once(count))
     return min(spent)
 
 

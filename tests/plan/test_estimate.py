@@ -1,0 +1,53 @@
+"""The estimate of `plan`: near what a network takes, and soon there, however slow it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+SLOW = """\
+import time
+from torch import nn
+
+class Slow(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.last = nn.Linear(in_chans * 28 * 28, num_classes)
+
+    def forward(self, images):
+        with open("asked.txt", "a") as log:
+            log.write(f"{len(images)}\\n")
+        time.sleep(0.1 * len(images))
+        return self.last(images.flatten(1))
+"""
+SUITE = """\
+name: slow
+seeds: [0]
+datasets: [fashion-mnist-mini]
+backbones: ["slow_net:Slow"]
+variants: [bu]
+recipe: {epochs: 1, batch_size: 128, lr: 0.1, validation: 0.0}
+measures: [accuracy]
+"""
+
+
+def test_a_slow_network_is_timed_on_a_few_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tenth of a second for each of 4,000 images of training and 1,000 of test: 500 s. A batch
+    of 128 alone would be 13 s."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("slow_net.py").write_text(SLOW, encoding="utf-8")
+    Path("slow.yaml").write_text(SUITE, encoding="utf-8")
+    assert main(["plan", "slow.yaml"]) == 0
+    out = capsys.readouterr().out
+    minutes = re.search(r"fashion-mnist-mini/\S+/bu: (\d+) min", out)
+    assert minutes is not None, out
+    assert int(minutes[1]) in (8, 9)
+    asked = [int(line) for line in Path("asked.txt").read_text().split()]
+    assert sum(asked) < 60, asked
