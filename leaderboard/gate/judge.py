@@ -46,6 +46,11 @@ class Pair:
     def seeds(self) -> list[int]:
         return sorted(self.before.values)
 
+    def shared(self) -> Pair:
+        """The same over the seeds of the baseline, which the run must have."""
+        values = {seed: self.after.values[seed] for seed in self.seeds}
+        return replace(self, after=replace(self.after, values=values))
+
     @property
     def sign(self) -> int:
         return -1 if self.before.better == "lower" else 1
@@ -83,7 +88,7 @@ def judge(
             lost = Finding(key, before.unit, Status.NOT_MEASURED, gap, before.mean)
             findings.append(lost)
             continue
-        pair = Pair(key, before, run.numbers[key], rule)
+        pair = Pair(key, before, run.numbers[key], rule).shared()
         found, uncertain = _judge(pair, run, baseline)
         if uncertain is not None:
             tested.append((len(findings), uncertain))
@@ -110,7 +115,8 @@ def _judge(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, Unce
     what = kind(pair.key)
     one, other = pair.values(pair.before), pair.values(pair.after)
     if bool((one == other).all()):
-        reason = "identical for every seed"
+        is_part = len(run.numbers[pair.key].values) > len(pair.seeds)
+        reason = "identical for every seed" + (" in common" if is_part else "")
         return pair.finding(Status.PASS, reason=reason, gain=0.0, bound=0.0), None
     if what == "speed":
         return judge_speed(pair, run, baseline), None
@@ -253,8 +259,24 @@ def _decide(findings: list[Finding], tested: list[tuple[int, Uncertain]]) -> Non
 def _notes(run: Measured, before: Measured) -> Iterator[str]:
     fresh = sorted({"/".join(key[:4]) for key in run.numbers if key not in before.numbers})
     if fresh:
-        named = ", ".join(fresh[:3]) + (f" and {len(fresh) - 3} more" if len(fresh) > 3 else "")
+        named = _first(fresh, 3)
         yield f"{len(fresh)} measured without a baseline: {named}; `bench baseline` adds them"
+    lacking: dict[int, list[str]] = {}
+    for key, number in before.numbers.items():
+        if number.better != "neither" and key in run.numbers:
+            for seed in set(run.numbers[key].values) - set(number.values):
+                lacking.setdefault(seed, []).append(f"{'/'.join(key[:4])} {key.metric}")
+    for seed, names in sorted(lacking.items()):
+        yield (
+            f"seed {seed} is not in the baseline: {_first(sorted(names), 1)}; "
+            "what is shown is over the seeds that both have"
+        )
     differs = before.machine.differs(run.machine)
     if differs:
         yield f"another machine than the baseline's: {differs}"
+
+
+def _first(names: list[str], count: int) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -107,6 +107,6 @@ def _logs(pair: Pair, number: Number, side: Measured) -> Floats | None:
 
 
 def _load(pair: Pair, side: Measured) -> float:
-    """Percent of the machine that others took while it was timed."""
+    """Percent of the machine that others took while the seeds compared were timed."""
     found = side.numbers.get(pair.key._replace(metric="other_load"))
-    return max(found.values.values()) if found else 0.0
+    return max((found.values.get(seed, 0.0) for seed in pair.seeds), default=0.0) if found else 0.0
