@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.gate.baseline import Baseline
-from leaderboard.gate.finding import Finding, Judgement, Status
+from leaderboard.gate.finding import INFINITE, MORE_SEEDS, Finding, Judgement, Status
 from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained, withstood
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
@@ -146,7 +146,8 @@ def _infinite(pair: Pair, one: Floats, other: Floats) -> Finding:
     """Infinite values have no mean to compare; an infinity lost is a loss."""
     lost = pair.sign * (np.isinf(other).sum() - np.isinf(one).sum()) < 0
     status = Status.REGRESSION if lost else Status.INCONCLUSIVE
-    return pair.finding(status, reason="some values are infinite, and others on the other side")
+    reason = "some values are infinite, and others on the other side"
+    return pair.finding(status, reason=reason, remedy="" if lost else INFINITE)
 
 
 def _same_network(pair: Pair, run: Measured, before: Measured) -> Finding | None:
@@ -247,7 +248,7 @@ def _decide(findings: list[Finding], tested: list[tuple[int, Uncertain]]) -> Non
         elif bound > -margin:
             status = Status.PASS
         else:
-            reason = f"a loss of {margin:.3g} cannot be excluded; more seeds would tell"
+            reason = f"a loss of {margin:.3g} cannot be excluded; {MORE_SEEDS}"
         if old.key.metric == AREA and found.mean > 2 * delta:
             suspicious = True
             reason = "robust accuracy has jumped up: look whether the attack still works"

@@ -20,7 +20,7 @@ _ORDER = (
 _HEADLINES = {
     Exit.PASS: "pass",
     Exit.REGRESSION: "REGRESSION",
-    Exit.INCONCLUSIVE: "inconclusive: more seeds would tell",
+    Exit.INCONCLUSIVE: "inconclusive",
     Exit.NOT_MEASURED: "not measured: what is missing cannot pass",
 }
 _MARKS = {
@@ -36,7 +36,10 @@ def headline(judgement: Judgement) -> str:
     """The result in a line, with how many numbers have which status."""
     counts = [(status, judgement.count(status)) for status in _ORDER]
     said = ", ".join(f"{count} {status.value}" for status, count in counts if count)
-    return f"{_HEADLINES[judgement.exit]} ({said or 'no number was compared'})"
+    result = _HEADLINES[judgement.exit]
+    if judgement.exit is Exit.INCONCLUSIVE:
+        result += f": {'; of others, '.join(judgement.remedies)}"
+    return f"{result} ({said or 'no number was compared'})"
 
 
 def as_text(judgement: Judgement, title: str) -> str:

@@ -15,10 +15,11 @@ from bench.cli import main
 from leaderboard.gate.baseline import Baseline, dumps, loads
 from leaderboard.gate.benchmarks import judge_benchmarks
 from leaderboard.gate.compare import compare
-from leaderboard.gate.finding import Exit, Finding, Status
+from leaderboard.gate.finding import Exit, Finding, Judgement, Status
 from leaderboard.gate.judge import judge
 from leaderboard.gate.measured import Attacked, Machine, Measured, Trained
 from leaderboard.gate.noise import noise
+from leaderboard.gate.report import headline
 from leaderboard.gate.thresholds import Threshold
 from leaderboard.statistics.verdict import Verdict
 
@@ -79,6 +80,20 @@ def test_a_busy_machine_says_nothing_of_speed(pair: tuple[Baseline, Measured]) -
     busy = replace(run, numbers={**run.numbers, key._replace(metric="other_load"): load})
     found = finding(busy, baseline, SPEED)
     assert (found.status, "busy" in found.reason) == (Status.INCONCLUSIVE, True)
+    # More seeds would be timed as badly.
+    alone = Judgement((found,))
+    quiet = "timed on a busy machine: measure again when it is quiet"
+    assert headline(alone) == f"inconclusive: {quiet} (1 inconclusive)"
+    open_ = replace(found, key=key._replace(metric="top1"), remedy="")
+    assert headline(Judgement((open_,))).startswith("inconclusive: more seeds would tell (1 ")
+    both = headline(alone.joined(Judgement((open_,))))
+    assert both == f"inconclusive: {quiet}; of others, more seeds would tell (2 inconclusive)"
+    # Where it was the baseline's machine, the run may be timed again for ever.
+    numbers = {**baseline.measured.numbers, key._replace(metric="other_load"): load}
+    busy_then = replace(baseline, measured=replace(baseline.measured, numbers=numbers))
+    found = finding(run, busy_then, SPEED)
+    assert found.reason.startswith("the baseline was timed on a busy machine")
+    assert "make the baseline again" in headline(Judgement((found,)))
 
 
 @pytest.mark.parametrize(("flipped", "wanted"), [(3, Status.PASS), (40, Status.REGRESSION)])
