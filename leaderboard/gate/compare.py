@@ -65,13 +65,13 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
         for key, number in before.numbers.items()
         if key in theirs and key in mine
     ]
-    notes = [
-        difference.replace("in the baseline", "before").replace("in the run", "after")
-        for difference in differences(before, after)
-    ]
+    notes = differences(before, after)
     machine = before.machine.differs(after.machine)
     if machine:
         notes.append(f"another machine: {machine}")
+    notes = [
+        note.replace("in the baseline", "before").replace("in the run", "after") for note in notes
+    ]
     # A network whose training failed lacks all that was to be measured of it.
     untrained = {net[:3] for net, measure in after.gaps if measure == "train"}
     unmeasured = {(*net[:3], measure) for net, measure in after.gaps}

@@ -274,7 +274,7 @@ def _notes(run: Measured, before: Measured) -> Iterator[str]:
         )
     differs = before.machine.differs(run.machine)
     if differs:
-        yield f"another machine than the baseline's: {differs}"
+        yield f"another machine: {differs}"
 
 
 def _first(names: list[str], count: int) -> str:

@@ -59,7 +59,15 @@ def test_speeds_are_compared_on_like_hardware_only(pair: tuple[Baseline, Measure
     slow = replace(slower(0.2)(run), machine=Machine("Another CPU, 4 cores; 8 GiB", "cpu", "2.9"))
     found = finding(slow, baseline, SPEED)
     assert found.status is Status.NOT_COMPARED
-    assert "Another CPU, 4 cores" in found.reason
+    then = baseline.measured.machine
+    said = (
+        f"hardware is {then.model} in the baseline, Another CPU, 4 cores in the run; "
+        f"torch is {then.torch} in the baseline, 2.9 in the run"
+    )
+    assert found.reason == f"other machine: {said}"
+    assert judge(slow, baseline).notes == (f"another machine: {said}",)
+    notes = compare(baseline, Baseline(slow, noise([slow]))).notes
+    assert f"Another CPU, 4 cores after; torch is {then.torch} before, 2.9 after" in notes[-1]
     reference = {SPEED: Threshold(reference="fashion-mnist-mini/lenet_fc/bu")}
     with_reference = replace(baseline, thresholds=reference)
     assert finding(slow, with_reference, SPEED).status is Status.PASS  # both alike
