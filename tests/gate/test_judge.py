@@ -19,9 +19,11 @@ from leaderboard.gate.finding import Exit, Finding, Judgement, Status
 from leaderboard.gate.judge import judge
 from leaderboard.gate.measured import Attacked, Machine, Measured, Trained
 from leaderboard.gate.noise import noise
-from leaderboard.gate.report import headline
+from leaderboard.gate.report import as_markdown, as_text, headline
 from leaderboard.gate.thresholds import Threshold
 from leaderboard.statistics.verdict import Verdict
+from leaderboard.summary import Key
+from leaderboard.text import markdown
 
 ROOT = Path(__file__).parents[2]
 SPEED = "efficiency/images_per_second"
@@ -121,6 +123,29 @@ def test_the_same_weights_are_compared_image_by_image(flipped: int, wanted: Stat
     found = finding(run, kept, "accuracy/top1")
     assert found.status is wanted
     assert f"{flipped} images lost and 0 gained of 10000" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        (41.0, 49.312, "41.00 % -> 49.31 %"),
+        (49.3, 41.0, "49.3 % -> 41.0 %"),
+        (640.0, 640.0, "640 % -> 640 %"),
+        (9.9994, 10.01, "10.00 % -> 10.01 %"),
+        (999.46, 34_400.2, "999 % -> 34,400 %"),
+        (0.0, 0.01234, "0.00000 % -> 0.01234 %"),
+        (0.0, 0.0, "0 % -> 0 %"),
+        (3e-6, 0.0, "3.000e-06 % -> 0.000e+00 %"),
+        (float("inf"), 2.5, "inf % -> 2.5 %"),
+        (float("inf"), float("inf"), "inf % -> inf %"),
+    ],
+)
+def test_both_sides_have_as_many_decimals(before: float, after: float, wanted: str) -> None:
+    key = Key("some", "net", "bu", "accuracy", "top1")
+    found = Finding(key, "%", Status.PASS, before=before, after=after)
+    assert f"accuracy top1  {wanted}\n" in as_text(Judgement((found,)), "run")
+    cells = " | ".join(map(markdown, wanted.split(" -> ")))
+    assert f"| {cells} |" in as_markdown(Judgement((found,)), "run")
 
 
 def test_robustness_that_jumps_up_is_suspicious(pair: tuple[Baseline, Measured]) -> None:
