@@ -184,7 +184,7 @@ def _baseline(parser: argparse.ArgumentParser) -> None:
 def _check(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Exit code 0: pass. 1: regression. 2: bad usage or input, stale baseline. "
-        "3: inconclusive, more seeds would tell. 4: something was not measured."
+        "3: inconclusive, the last line says what would tell. 4: something was not measured."
     )
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run directory")
     parser.add_argument(

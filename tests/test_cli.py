@@ -180,7 +180,7 @@ def test_plan_tells_which_data_are_missing(
     assert last.startswith("4 cells: 0 done, 0 failed, 4 to do")
     assert note.startswith(f"note: mnist is not in {tmp_path / 'none'}: ")
     assert "--data DIR" in note
-    assert "--download (12 MB)" in note
+    assert "`bench run --download` fetches it (12 MB)" in note  # `plan` has no such option
     # Nothing to miss where the cells that use it are left out.
     assert exit_code(*words, "--data", str(tmp_path / "none"), "--only", "fashion*") == 0
     assert "note: " not in capsys.readouterr().out

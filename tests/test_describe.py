@@ -37,6 +37,14 @@ def deep(in_chans, num_classes, stages=2):
     """Has stages of its own."""
     return net(in_chans, num_classes, width=stages)
 
+def keyed(*numbers, width=8):
+    """Its option comes by name alone."""
+    return net(*numbers, width=width)
+
+def loose(in_chans, num_classes, **more):
+    """Takes anything."""
+    return net(in_chans, num_classes, **more)
+
 def flat(in_chans, num_classes):
     """One resolution."""
     return nn.Sequential(nn.Conv2d(in_chans, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1),
@@ -135,7 +143,12 @@ def test_models_of_libraries(name: str, capsys: Out) -> None:
         ("describe_nets:absent", "does not import"),
         ("describe_nets:net --image-size 0", "image_size must be a whole number"),
         (f"{TD} --option finest=3", "unknown finest '3'. Choose from: stage, 2, 1"),
-        (f"{TD} --option depth=3", "unexpected keyword argument 'depth'"),
+        (
+            f"{TD} --option widht=4",
+            "--option widht=4: unknown option 'widht'; did you mean 'width'?",
+        ),
+        (f"{TD} --option layers=3", "unknown option 'layers'; known: "),
+        (f"{TD} --option in_chans=3", "unknown option 'in_chans'; "),
         (f"{TD} --option finest", "--option finest: write KEY=VALUE"),
         (f"{TD} --option finest=[1", "[1 is no value in YAML"),
         (f"{TD} --option stages=absent.yaml", "absent.yaml: no stages there: No such file"),
@@ -265,3 +278,18 @@ def test_files_without_stages_are_told_with_their_place(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{suite}:5: backbones[0].stages: ")
     assert reason in line
+
+
+def test_a_misspelled_option_of_a_plugin_is_found_in_a_suite(folder: Path, capsys: Out) -> None:
+    suite = folder / "own.yaml"
+    suite.write_text(
+        "name: own\nseeds: [0]\ndatasets: [fashion-mnist-mini]\nbackbones:\n"
+        "  - {name: describe_nets:keyed, width: 4, blur_sigma: 1.0}\n"
+        "  - {name: describe_nets:loose, width: 4}\n"
+        "  - {name: describe_nets:net, widht: 4}\n"
+        "recipe: {epochs: 1}\nmeasures: [accuracy]\n"
+    )
+    assert main(["plan", str(suite), "--no-cost"]) == 2
+    said = capsys.readouterr().err
+    place = f"{suite}:7: backbones[2].widht: "
+    assert said == f"{place}unknown option 'widht'; did you mean 'width'?\n"

@@ -43,8 +43,8 @@ def load(
 
     Raises:
         UnknownNameError: no such data set; the message offers the nearest name.
-        DataError: an unknown or bad option, more images asked for than there are; files missing,
-            corrupt or unusable; a broken plugin.
+        DataError: an unknown or bad option, more images asked for than there are or fewer than
+            classes; files missing, corrupt or unusable; a broken plugin.
         BenchError: a plugin that does not import.
     """
     source = find(name, base)
@@ -54,7 +54,8 @@ def load(
         raise DataError(f"dataset '{name}': {problem}")
     dataset = checked(source.load(root.expanduser(), download, own), source.where)
     check_square(dataset, source.where)
-    problem = subset.too_many(counts, len(dataset.train), len(dataset.test))
+    there = len(dataset.train), len(dataset.test)
+    problem = subset.misfit(counts, *there, dataset.num_classes)
     if problem:
         raise DataError(f"dataset '{name}': {problem}")
     dataset = checked(subset.thinned(dataset, **counts), source.where)
@@ -112,7 +113,9 @@ def validate(
         known = info(name, own, base)
     except BenchError:  # files or a plugin of which `load` tells what is wrong
         return None
-    return subset.too_many(counts, known.train_samples, known.test_samples) if known else None
+    if known is None:
+        return None
+    return subset.misfit(counts, known.train_samples, known.test_samples, known.num_classes)
 
 
 def label(name: str) -> str:

@@ -107,17 +107,20 @@ class OwnData:
         problem = checks.unknown(options, known) or checks.invalid(options, known)
         if problem or os.path.isdir(self.path):  # never raises, whatever the path looks like
             return problem
-        return (
-            f"{self.path} is not a folder"
-            if os.path.exists(self.path)
-            else f"no folder {self.path}{self._also}"
-        )
+        if os.path.exists(self.path):
+            return f"{self.path} is not a folder"
+        return self._absent
 
     @property
-    def _also(self) -> str:
-        """` (nor DATA/PATH)`, where that was looked for too."""
+    def _absent(self) -> str:
+        """That the folder is nowhere it was looked for, and what to do."""
         text = os.path.expanduser(self.text)
-        return "" if os.path.isabs(text) else f" (nor {default_root() / text})"
+        if os.path.isabs(text):
+            return f"no folder {self.path}; correct the path, or put the data there"
+        return (
+            f"no folder {self.path} (nor {default_root() / text}); "
+            f"give --data DIR, the folder that '{self.text}' lies in, or put it beside the suite"
+        )
 
     def info(self, options: Mapping[str, object]) -> DatasetInfo | None:
         """Look at the folder; None for the placeholder `<scheme>:PATH` of `bench list`."""

@@ -34,18 +34,23 @@ def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return ours, {key: value for key, value in given.items() if key not in OPTIONS}
 
 
-def too_many(counts: Mapping[str, int], train: int, test: int) -> str | None:
-    """Say which of the options asks for more images than there are, or return None.
+def misfit(counts: Mapping[str, int], train: int, test: int, classes: int) -> str | None:
+    """Say which of the options asks for more images than there are, or for too few to have one of
+    each class, or return None.
 
     Args:
         counts: options of this module with values that are numbers of images.
         train: number of training images that there are.
         test: that of test images.
+        classes: number of classes.
     """
     for key, part, there in (("train_samples", "training", train), ("test_samples", "test", test)):
         if counts.get(key, 0) > there:
             asked = f"option '{key}': {counts[key]:,} is more than there are"
             return f"{asked} ({there:,} {part} images); leave it out to use all of them"
+        if counts.get(key, classes) < classes:
+            asked = f"option '{key}': {counts[key]:,} is too few for {classes:,} classes"
+            return f"{asked}; a class-balanced part takes one {part} image of each at least"
     return None
 
 

@@ -152,7 +152,7 @@ def _imagenette_split(folder: Path, side: int, count: int) -> Split:
     if len(samples) != count:  # torchvision takes a half-extracted folder for the whole set
         raise DataError(
             f"{folder}: {len(samples):,} images, Imagenette has {count:,}; "
-            f"delete {folder.parent} and fetch it again with --download"
+            f"delete {folder.parent}, and `bench run --download` fetches it again"
         )
     return Split.from_arrays(*imagefolder.read(samples, side, channels=3))
 
@@ -247,7 +247,7 @@ def _ensure(name: str, root: Path, fetch: Callable[[], object] | None) -> None:
         raise _missing(name, root, faulty)
     raise DataError(
         f"{faulty}: its MD5 sum is not that of {name}, the file is corrupt or another; "
-        "delete it and fetch it again with --download"
+        "delete it, and `bench run --download` fetches it again"
     )
 
 
@@ -264,7 +264,7 @@ def _missing(name: str, root: Path, path: Path) -> DataError:
     size = SETS[name].info.download_mb
     return DataError(
         f"{name} is not in {root}: no {path.relative_to(root)} there; name its folder with "
-        f"--data DIR or $BENCH_DATA, or fetch it with --download ({size:,} MB)"
+        f"--data DIR or $BENCH_DATA, or `bench run --download` fetches it ({size:,} MB)"
     )
 
 

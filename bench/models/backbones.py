@@ -162,10 +162,13 @@ def takes_stages(name: str) -> bool:
 
 
 def wrong_option(name: str, key: str, value: object, others: Iterable[str] = ()) -> str | None:
-    """What is wrong with an option of a network of the paper or of a library, or None; those of a
-    plugin show when it is built. `others` are further names to suggest."""
+    """What is wrong with an option of a backbone, or None; of a plugin the name alone is looked at,
+    values show when it is built. `others` are further names to suggest."""
     if not is_declared(name) and not is_foreign(name):
-        return None
+        taken = _option_names(REGISTRY.load(name))
+        if taken is None or key in taken:
+            return None
+        return f"unknown option '{key}'{did_you_mean(key, [*taken, *others])}"
     options = arches.Options if is_declared(name) else arches.InvertOptions
     known = [field.name for field in fields(options)]
     if key not in known:
@@ -192,6 +195,23 @@ def split_options(
     known = {"stages", *(field.name for field in fields(arches.InvertOptions))} - own
     inversion = {key: value for key, value in options.items() if key in known}
     return {key: value for key, value in options.items() if key not in known}, inversion
+
+
+def _option_names(factory: object) -> set[str] | None:
+    """Options that a plugin takes, those of its inversion among them; None where any may do."""
+    if not callable(factory):  # building it tells
+        return None
+    try:
+        given = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):  # some built-in callables have no signature
+        return None
+    if any(each.kind is each.VAR_KEYWORD for each in given):
+        return None
+    # The first two are the numbers of channels and of classes, whatever they are called.
+    plain = [each.name for each in given if each.kind is each.POSITIONAL_OR_KEYWORD]
+    ahead = sum(each.kind is each.POSITIONAL_ONLY for each in given)
+    named = {*plain[max(2 - ahead, 0) :], *(e.name for e in given if e.kind is e.KEYWORD_ONLY)}
+    return named | {"stages", *(field.name for field in fields(arches.InvertOptions))}
 
 
 def _factory(name: str) -> Callable[..., object]:

@@ -26,6 +26,7 @@ SUFFIX = ".tar.xz"
 # A fact of the run: its weights were left out, which is no damage.
 LEFT_OUT = "weights_left_out"
 _MEMBER = re.compile(rf"{re.escape(NAME)}|(?:arrays|weights)/[0-9a-f]+\.safetensors")
+_XZ = b"\xfd7zXZ\x00"  # what such a file begins with
 _NAMED = "SELECT file, sha256 FROM cells WHERE file IS NOT NULL ORDER BY file"
 
 
@@ -34,17 +35,23 @@ def pack(folder: Path, archive: Path, weights: bool = True) -> int:
 
     Args:
         folder: the run directory.
-        archive: the file to write; one that is there is replaced.
+        archive: the file to write; an older archive of a run is replaced.
         weights: whether those of the trainings come along.
 
     Returns:
         Its size in bytes.
 
     Raises:
-        BenchError: there is no run, or one of its files is gone or damaged.
+        BenchError: there is no run, or one of its files is gone or damaged; `archive` is there and
+            is something else.
         OSError: the archive cannot be written.
     """
     Store.open(folder).close()  # tells what is wrong with it
+    if archive.exists() and not _is_archive(archive):
+        raise BenchError(
+            f"{archive}: is there and no archive of a run; "
+            "name another file with --out, or move that one away"
+        )
     archive.parent.mkdir(parents=True, exist_ok=True)
     aside = archive.with_name(archive.name + files.PART)
     try:
@@ -58,6 +65,21 @@ def pack(folder: Path, archive: Path, weights: bool = True) -> int:
     finally:
         aside.unlink(missing_ok=True)
     return archive.stat().st_size
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is one that `pack` made, as far as its beginning tells; it may be damaged."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    with path.open("rb") as file:
+        if file.read(len(_XZ)) != _XZ:
+            return False
+    try:
+        with tarfile.open(path, "r:xz") as found:
+            first = found.next()
+    except (tarfile.TarError, lzma.LZMAError, EOFError):
+        return True
+    return first is not None and first.name == NAME
 
 
 def _snapshot(folder: Path, copy: Path, weights: bool) -> None:

@@ -24,6 +24,7 @@ PAIRS = 10
 LEVEL = 0.98  # two-sided: 99 % to each side
 SLOWER = 0.03
 WIDEST = 0.05
+_MORE = "more pairs of files, made on a quiet machine, would tell"
 
 File = Mapping[str, float]
 
@@ -77,7 +78,7 @@ def _judge(name: str, before: Sequence[File], after: Sequence[File]) -> Finding:
     means = float(np.median(one)), float(np.median(other))
     if len(one) < PAIRS:
         reason = f"{len(one)} pairs of files; {PAIRS} made in turn are needed"
-        return Finding(key, "s", Status.INCONCLUSIVE, reason, *means)
+        return Finding(key, "s", Status.INCONCLUSIVE, reason, *means, remedy=_MORE)
     found, control = log_ratio(one, other, LEVEL), _control(one, other)
     delta = max(math.log1p(SLOWER), 3 * control)
     status, reason = _status(found, control, delta)
@@ -92,6 +93,7 @@ def _judge(name: str, before: Sequence[File], after: Sequence[File]) -> Finding:
         delta=-math.expm1(-delta),
         p_value=found.p_value,
         relative=True,
+        remedy=_MORE if status is Status.INCONCLUSIVE else "",
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.judge import Pair, curve_part, same_weights
 from leaderboard.gate.measured import ACCURACY, AREA, Measured
+from leaderboard.gate.shown import alike
 from leaderboard.gate.stale import differences
 from leaderboard.gate.thresholds import Threshold, kind
 from leaderboard.statistics.moderated import moderated
@@ -65,13 +66,13 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
         for key, number in before.numbers.items()
         if key in theirs and key in mine
     ]
-    notes = [
-        difference.replace("in the baseline", "before").replace("in the run", "after")
-        for difference in differences(before, after)
-    ]
+    notes = differences(before, after)
     machine = before.machine.differs(after.machine)
     if machine:
         notes.append(f"another machine: {machine}")
+    notes = [
+        note.replace("in the baseline", "before").replace("in the run", "after") for note in notes
+    ]
     # A network whose training failed lacks all that was to be measured of it.
     untrained = {net[:3] for net, measure in after.gaps if measure == "train"}
     unmeasured = {(*net[:3], measure) for net, measure in after.gaps}
@@ -208,7 +209,7 @@ def _table(changes: list[Change]) -> str:
     ]
     for one in changes:
         *numbers, verdict = _said(one)
-        shown = (_value(one.before), _value(one.after), *numbers)
+        shown = (*alike(one.before, one.after), *numbers)
         lines.append(f"| {markdown(_name(one.key))} | {' | '.join(shown)} | {markdown(verdict)} |")
     return "\n".join(lines)
 
@@ -225,10 +226,6 @@ def _said(one: Change) -> tuple[str, str, str]:
     if found.low != found.high:
         text += f" ({times * found.low:+.3g} to {times * found.high:+.3g})"
     return text, f"{found.corrected:.2g}", f"{one.verdict} ({one.reason})"
-
-
-def _value(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _name(key: Key) -> str:

@@ -7,6 +7,10 @@ from enum import IntEnum, StrEnum
 
 from leaderboard.summary import Key
 
+# What would tell, of a number that is inconclusive.
+MORE_SEEDS = "more seeds would tell"
+INFINITE = "infinite values cannot be compared"
+
 
 class Status(StrEnum):
     """Of one number."""
@@ -36,7 +40,8 @@ class Finding:
     unit, of a relative threshold in shares (0.1 is 10 %). `bound` is the lowest gain that is
     plausible (one-sided 95 %; of speeds 99 %), `delta` the loss that is a regression, `margin` the
     one that a pass excludes. `p_value`,
-    corrected over the board, is that of a loss by chance. `reason` is a sentence, perhaps empty.
+    corrected over the board, is that of a loss by chance. `reason` is a sentence, perhaps empty;
+    `remedy` what would tell, where it is inconclusive and more seeds would not.
     """
 
     key: Key
@@ -52,6 +57,7 @@ class Finding:
     p_value: float | None = None
     relative: bool = False
     suspicious: bool = False
+    remedy: str = ""
 
     @property
     def name(self) -> str:
@@ -73,6 +79,13 @@ class Judgement:
     def joined(self, other: Judgement) -> Judgement:
         """Both together."""
         return Judgement(self.findings + other.findings, self.notes + other.notes)
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """What would tell, of those that are inconclusive; more seeds come last."""
+        unsure = [one for one in self.findings if one.status is Status.INCONCLUSIVE]
+        found = {one.remedy or MORE_SEEDS: None for one in unsure}
+        return tuple(sorted(found, key=lambda remedy: remedy == MORE_SEEDS))
 
     @property
     def exit(self) -> Exit:

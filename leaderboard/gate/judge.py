@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.gate.baseline import Baseline
-from leaderboard.gate.finding import Finding, Judgement, Status
+from leaderboard.gate.finding import INFINITE, MORE_SEEDS, Finding, Judgement, Status
 from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained, withstood
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
@@ -45,6 +45,11 @@ class Pair:
     @property
     def seeds(self) -> list[int]:
         return sorted(self.before.values)
+
+    def shared(self) -> Pair:
+        """The same over the seeds of the baseline, which the run must have."""
+        values = {seed: self.after.values[seed] for seed in self.seeds}
+        return replace(self, after=replace(self.after, values=values))
 
     @property
     def sign(self) -> int:
@@ -83,7 +88,7 @@ def judge(
             lost = Finding(key, before.unit, Status.NOT_MEASURED, gap, before.mean)
             findings.append(lost)
             continue
-        pair = Pair(key, before, run.numbers[key], rule)
+        pair = Pair(key, before, run.numbers[key], rule).shared()
         found, uncertain = _judge(pair, run, baseline)
         if uncertain is not None:
             tested.append((len(findings), uncertain))
@@ -110,7 +115,8 @@ def _judge(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, Unce
     what = kind(pair.key)
     one, other = pair.values(pair.before), pair.values(pair.after)
     if bool((one == other).all()):
-        reason = "identical for every seed"
+        is_part = len(run.numbers[pair.key].values) > len(pair.seeds)
+        reason = "identical for every seed" + (" in common" if is_part else "")
         return pair.finding(Status.PASS, reason=reason, gain=0.0, bound=0.0), None
     if what == "speed":
         return judge_speed(pair, run, baseline), None
@@ -140,7 +146,8 @@ def _infinite(pair: Pair, one: Floats, other: Floats) -> Finding:
     """Infinite values have no mean to compare; an infinity lost is a loss."""
     lost = pair.sign * (np.isinf(other).sum() - np.isinf(one).sum()) < 0
     status = Status.REGRESSION if lost else Status.INCONCLUSIVE
-    return pair.finding(status, reason="some values are infinite, and others on the other side")
+    reason = "some values are infinite, and others on the other side"
+    return pair.finding(status, reason=reason, remedy="" if lost else INFINITE)
 
 
 def _same_network(pair: Pair, run: Measured, before: Measured) -> Finding | None:
@@ -241,7 +248,7 @@ def _decide(findings: list[Finding], tested: list[tuple[int, Uncertain]]) -> Non
         elif bound > -margin:
             status = Status.PASS
         else:
-            reason = f"a loss of {margin:.3g} cannot be excluded; more seeds would tell"
+            reason = f"a loss of {margin:.3g} cannot be excluded; {MORE_SEEDS}"
         if old.key.metric == AREA and found.mean > 2 * delta:
             suspicious = True
             reason = "robust accuracy has jumped up: look whether the attack still works"
@@ -253,8 +260,24 @@ def _decide(findings: list[Finding], tested: list[tuple[int, Uncertain]]) -> Non
 def _notes(run: Measured, before: Measured) -> Iterator[str]:
     fresh = sorted({"/".join(key[:4]) for key in run.numbers if key not in before.numbers})
     if fresh:
-        named = ", ".join(fresh[:3]) + (f" and {len(fresh) - 3} more" if len(fresh) > 3 else "")
+        named = _first(fresh, 3)
         yield f"{len(fresh)} measured without a baseline: {named}; `bench baseline` adds them"
+    lacking: dict[int, list[str]] = {}
+    for key, number in before.numbers.items():
+        if number.better != "neither" and key in run.numbers:
+            for seed in set(run.numbers[key].values) - set(number.values):
+                lacking.setdefault(seed, []).append(f"{'/'.join(key[:4])} {key.metric}")
+    for seed, names in sorted(lacking.items()):
+        yield (
+            f"seed {seed} is not in the baseline: {_first(sorted(names), 1)}; "
+            "what is shown is over the seeds that both have"
+        )
     differs = before.machine.differs(run.machine)
     if differs:
-        yield f"another machine than the baseline's: {differs}"
+        yield f"another machine: {differs}"
+
+
+def _first(names: list[str], count: int) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

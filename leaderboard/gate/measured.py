@@ -68,13 +68,20 @@ class Machine:
         return "; ".join(part for part in parts if not part.endswith("GiB"))
 
     def differs(self, other: Machine) -> str:
-        """What is not alike, for a sentence; empty where speeds can be compared."""
+        """What is not alike, for a sentence; empty where speeds can be compared.
+
+        `self` is the baseline's, `other` the run's.
+        """
         pairs = (
             ("hardware", self.model, other.model),
             ("device", self.device, other.device),
             ("torch", self.torch, other.torch),
         )
-        found = [f"{name} {one or '?'}, not {two or '?'}" for name, one, two in pairs if one != two]
+        found = [
+            f"{name} is {one or '?'} in the baseline, {two or '?'} in the run"
+            for name, one, two in pairs
+            if one != two
+        ]
         return "; ".join(found)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from xml.etree import ElementTree as ET
 
 from leaderboard.gate.finding import Exit, Finding, Judgement, Status
+from leaderboard.gate.shown import alike
 from leaderboard.text import markdown, one_line, printable
 
 _ORDER = (
@@ -20,7 +21,7 @@ _ORDER = (
 _HEADLINES = {
     Exit.PASS: "pass",
     Exit.REGRESSION: "REGRESSION",
-    Exit.INCONCLUSIVE: "inconclusive: more seeds would tell",
+    Exit.INCONCLUSIVE: "inconclusive",
     Exit.NOT_MEASURED: "not measured: what is missing cannot pass",
 }
 _MARKS = {
@@ -36,7 +37,10 @@ def headline(judgement: Judgement) -> str:
     """The result in a line, with how many numbers have which status."""
     counts = [(status, judgement.count(status)) for status in _ORDER]
     said = ", ".join(f"{count} {status.value}" for status, count in counts if count)
-    return f"{_HEADLINES[judgement.exit]} ({said or 'no number was compared'})"
+    result = _HEADLINES[judgement.exit]
+    if judgement.exit is Exit.INCONCLUSIVE:
+        result += f": {'; of others, '.join(judgement.remedies)}"
+    return f"{result} ({said or 'no number was compared'})"
 
 
 def as_text(judgement: Judgement, title: str) -> str:
@@ -56,8 +60,7 @@ def as_markdown(judgement: Judgement, title: str) -> str:
     if judgement.findings:
         lines = ["| | number | baseline | run | gain | reason |", "|---|:---|---:|---:|---:|:---|"]
         for one in _sorted(judgement):
-            means = _value(one, one.before), _value(one, one.after)
-            cells = (_MARKS[one.status], one.name, *means, _gain(one), _reason(one))
+            cells = (_MARKS[one.status], one.name, *_means(one), _gain(one), _reason(one))
             lines.append("| " + " | ".join(map(markdown, cells)) + " |")
         parts.append("\n".join(lines))
     if judgement.notes:
@@ -138,7 +141,7 @@ def said(one: Finding) -> str:
     """The numbers of a finding and its reason, in a line."""
     parts = []
     if one.before is not None and one.after is not None:
-        parts.append(f"{_value(one, one.before)} -> {_value(one, one.after)}")
+        parts.append(" -> ".join(_means(one)))
     if one.gain:
         parts.append(_gain(one))
     return ", ".join(part for part in (*parts, _reason(one)) if part)
@@ -164,11 +167,15 @@ def _gain(one: Finding) -> str:
     return show(one.gain) + (f" ({', '.join(inside)})" if inside else "")
 
 
-def _value(one: Finding, value: float | None) -> str:
-    if value is None:
-        return "-"
-    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{number} {one.unit}".strip()
+def _means(one: Finding) -> tuple[str, str]:
+    """Those of the baseline and of the run, with their unit; "-" where there is none."""
+    known = [value for value in (one.before, one.after) if value is not None]
+    texts = iter(alike(*known))
+    before, after = (
+        "-" if value is None else f"{next(texts)} {one.unit}".strip()
+        for value in (one.before, one.after)
+    )
+    return before, after
 
 
 def _sorted(judgement: Judgement) -> list[Finding]:

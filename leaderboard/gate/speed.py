@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.gate.baseline import Baseline
-from leaderboard.gate.finding import Finding, Status
+from leaderboard.gate.finding import INFINITE, Finding, Status
 from leaderboard.gate.measured import Measured, Number
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds
@@ -42,12 +42,12 @@ def judge_speed(pair: Pair, run: Measured, baseline: Baseline) -> Finding:
         differs = before.machine.differs(run.machine)
         if differs:
             return pair.finding(Status.NOT_COMPARED, reason=f"other machine: {differs}")
-        busy = max(_load(pair, before), _load(pair, run))
-        if busy > BUSY:
-            reason = f"timed on a busy machine ({busy:.0f} % of it taken by others)"
-            return pair.finding(Status.INCONCLUSIVE, reason=reason)
+        busy = _busy(pair, run, before)
+        if busy is not None:
+            return busy
     if one is None or other is None:
-        return pair.finding(Status.INCONCLUSIVE, reason="a speed of 0 or infinity has no ratio")
+        reason = "a speed of 0 or infinity has no ratio"
+        return pair.finding(Status.INCONCLUSIVE, reason=reason, remedy=INFINITE)
     return _compared(pair, one, pair.sign * (other - one), run, baseline)
 
 
@@ -106,7 +106,24 @@ def _logs(pair: Pair, number: Number, side: Measured) -> Floats | None:
     return logs
 
 
+def _busy(pair: Pair, run: Measured, before: Measured) -> Finding | None:
+    """The finding on speeds that were taken beside others; None where the machine was quiet."""
+    now, then = _load(pair, run), _load(pair, before)
+    if max(now, then) <= BUSY:
+        return None
+    # A busy baseline first: with it, the run can be timed again for ever.
+    who, remedy = (
+        ("the baseline was timed", "baseline timed on a busy machine: make the baseline again")
+        if then > BUSY
+        else ("timed", "timed on a busy machine: measure again")
+    )
+    taken = max(now, then)
+    reason = f"{who} on a busy machine ({taken:.0f} % of it taken by others)"
+    remedy = f"{remedy} when it is quiet"
+    return pair.finding(Status.INCONCLUSIVE, reason=reason, remedy=remedy)
+
+
 def _load(pair: Pair, side: Measured) -> float:
-    """Percent of the machine that others took while it was timed."""
+    """Percent of the machine that others took while the seeds compared were timed."""
     found = side.numbers.get(pair.key._replace(metric="other_load"))
-    return max(found.values.values()) if found else 0.0
+    return max((found.values.get(seed, 0.0) for seed in pair.seeds), default=0.0) if found else 0.0

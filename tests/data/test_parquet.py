@@ -235,4 +235,7 @@ def test_a_relative_path_is_also_looked_for_where_data_sets_lie(
     (tmp_path / "suites/mine").mkdir()
     assert source.where == str(tmp_path / "suites/mine"), "beside the suite comes first"
     missing = find("parquet:other", tmp_path / "suites").problem({})
-    assert missing == f"no folder {tmp_path / 'suites/other'} (nor {tmp_path / 'data/other'})"
+    assert missing == (
+        f"no folder {tmp_path / 'suites/other'} (nor {tmp_path / 'data/other'}); "
+        "give --data DIR, the folder that 'other' lies in, or put it beside the suite"
+    )

@@ -97,6 +97,18 @@ def test_more_images_than_there_are_are_refused(key: str, there: int) -> None:
     assert catalog.validate("fashion-mnist-mini", {key: there}) is None
 
 
+@pytest.mark.parametrize("key", ["train_samples", "test_samples"])
+def test_fewer_images_than_classes_are_refused(key: str) -> None:
+    with pytest.raises(DataError, match=f"option '{key}': 9 is too few for 10 classes; "):
+        catalog.load("fashion-mnist-mini", root=Path(), **{key: 9})  # type: ignore[arg-type]
+    assert "1 is too few" in str(catalog.validate("fashion-mnist-mini", {key: 1}))
+    assert catalog.validate("fashion-mnist-mini", {key: 10}) is None
+    part = catalog.load("fashion-mnist-mini", root=Path(), **{key: 10})  # type: ignore[arg-type]
+    labels = (part.train if key == "train_samples" else part.test).labels
+    assert labels is not None
+    assert sorted(labels.tolist()) == list(range(10))
+
+
 @pytest.mark.parametrize("value", [0, -3, 1.5, "10", True, None])
 def test_a_part_is_a_whole_number_of_images(value: object) -> None:
     reason = catalog.validate("fashion-mnist-mini", {"train_samples": value})

@@ -64,7 +64,7 @@ def test_a_missing_set_is_one_clear_line(
     assert facts is not None
     assert str(tmp_path / "data") in text
     assert "--data DIR or $BENCH_DATA" in text
-    assert f"--download ({facts.download_mb:,} MB)" in text
+    assert f"`bench run --download` fetches it ({facts.download_mb:,} MB)" in text
     assert catalog.missing(name, tmp_path / "data") == text
     assert not (tmp_path / "data").exists()
 

@@ -109,6 +109,33 @@ def test_a_baseline_of_an_unfinished_run_holds_what_is_in_it(
     assert "seed 0: never reached" in capsys.readouterr().out
 
 
+def test_seeds_that_a_baseline_lacks_are_no_part_of_the_means(
+    made: tuple[Path, Path], tmp_path: Path, capsys: Out
+) -> None:
+    run, _ = made
+    # Two seeds that are well apart, so that their mean is neither's value.
+    of_one = "identity IN (SELECT identity FROM cells WHERE name LIKE '%/seed1/accuracy')"
+    run = changed(run, f"UPDATE metrics SET value = value - 20 WHERE {of_one}")
+    part = changed(run, "DELETE FROM cells WHERE name LIKE '%/seed1/%' AND name NOT LIKE '%/train'")
+    baseline, report = tmp_path / "part.json", tmp_path / "c.json"
+    assert main(["baseline", str(part), "--out", str(baseline), "--partial"]) == 0
+    assert main(["check", str(run), "--baseline", str(baseline), "--json", str(report)]) == 0
+    read = json.loads(report.read_text())
+    assert len(read["findings"]) == 2
+    for one in read["findings"]:
+        assert one["before"] == one["after"]
+        assert one["reason"] == "identical for every seed in common"
+    assert read["notes"] == [
+        "seed 1 is not in the baseline: blobs/linear/bu/accuracy top1 and 1 more; "
+        "what is shown is over the seeds that both have"
+    ]
+    capsys.readouterr()
+    assert main(["check", str(part), "--baseline", str(baseline)]) == 0
+    out = capsys.readouterr().out
+    assert "not in the baseline" not in out
+    assert "identical for every seed\n" in out
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -15,12 +15,15 @@ from bench.cli import main
 from leaderboard.gate.baseline import Baseline, dumps, loads
 from leaderboard.gate.benchmarks import judge_benchmarks
 from leaderboard.gate.compare import compare
-from leaderboard.gate.finding import Exit, Finding, Status
+from leaderboard.gate.finding import Exit, Finding, Judgement, Status
 from leaderboard.gate.judge import judge
 from leaderboard.gate.measured import Attacked, Machine, Measured, Trained
 from leaderboard.gate.noise import noise
+from leaderboard.gate.report import as_markdown, as_text, headline
 from leaderboard.gate.thresholds import Threshold
 from leaderboard.statistics.verdict import Verdict
+from leaderboard.summary import Key
+from leaderboard.text import markdown
 
 ROOT = Path(__file__).parents[2]
 SPEED = "efficiency/images_per_second"
@@ -58,7 +61,15 @@ def test_speeds_are_compared_on_like_hardware_only(pair: tuple[Baseline, Measure
     slow = replace(slower(0.2)(run), machine=Machine("Another CPU, 4 cores; 8 GiB", "cpu", "2.9"))
     found = finding(slow, baseline, SPEED)
     assert found.status is Status.NOT_COMPARED
-    assert "Another CPU, 4 cores" in found.reason
+    then = baseline.measured.machine
+    said = (
+        f"hardware is {then.model} in the baseline, Another CPU, 4 cores in the run; "
+        f"torch is {then.torch} in the baseline, 2.9 in the run"
+    )
+    assert found.reason == f"other machine: {said}"
+    assert judge(slow, baseline).notes == (f"another machine: {said}",)
+    notes = compare(baseline, Baseline(slow, noise([slow]))).notes
+    assert f"Another CPU, 4 cores after; torch is {then.torch} before, 2.9 after" in notes[-1]
     reference = {SPEED: Threshold(reference="fashion-mnist-mini/lenet_fc/bu")}
     with_reference = replace(baseline, thresholds=reference)
     assert finding(slow, with_reference, SPEED).status is Status.PASS  # both alike
@@ -79,6 +90,20 @@ def test_a_busy_machine_says_nothing_of_speed(pair: tuple[Baseline, Measured]) -
     busy = replace(run, numbers={**run.numbers, key._replace(metric="other_load"): load})
     found = finding(busy, baseline, SPEED)
     assert (found.status, "busy" in found.reason) == (Status.INCONCLUSIVE, True)
+    # More seeds would be timed as badly.
+    alone = Judgement((found,))
+    quiet = "timed on a busy machine: measure again when it is quiet"
+    assert headline(alone) == f"inconclusive: {quiet} (1 inconclusive)"
+    open_ = replace(found, key=key._replace(metric="top1"), remedy="")
+    assert headline(Judgement((open_,))).startswith("inconclusive: more seeds would tell (1 ")
+    both = headline(alone.joined(Judgement((open_,))))
+    assert both == f"inconclusive: {quiet}; of others, more seeds would tell (2 inconclusive)"
+    # Where it was the baseline's machine, the run may be timed again for ever.
+    numbers = {**baseline.measured.numbers, key._replace(metric="other_load"): load}
+    busy_then = replace(baseline, measured=replace(baseline.measured, numbers=numbers))
+    found = finding(run, busy_then, SPEED)
+    assert found.reason.startswith("the baseline was timed on a busy machine")
+    assert "make the baseline again" in headline(Judgement((found,)))
 
 
 @pytest.mark.parametrize(("flipped", "wanted"), [(3, Status.PASS), (40, Status.REGRESSION)])
@@ -98,6 +123,29 @@ def test_the_same_weights_are_compared_image_by_image(flipped: int, wanted: Stat
     found = finding(run, kept, "accuracy/top1")
     assert found.status is wanted
     assert f"{flipped} images lost and 0 gained of 10000" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        (41.0, 49.312, "41.00 % -> 49.31 %"),
+        (49.3, 41.0, "49.3 % -> 41.0 %"),
+        (640.0, 640.0, "640 % -> 640 %"),
+        (9.9994, 10.01, "10.00 % -> 10.01 %"),
+        (999.46, 34_400.2, "999 % -> 34,400 %"),
+        (0.0, 0.01234, "0.00000 % -> 0.01234 %"),
+        (0.0, 0.0, "0 % -> 0 %"),
+        (3e-6, 0.0, "3.000e-06 % -> 0.000e+00 %"),
+        (float("inf"), 2.5, "inf % -> 2.5 %"),
+        (float("inf"), float("inf"), "inf % -> inf %"),
+    ],
+)
+def test_both_sides_have_as_many_decimals(before: float, after: float, wanted: str) -> None:
+    key = Key("some", "net", "bu", "accuracy", "top1")
+    found = Finding(key, "%", Status.PASS, before=before, after=after)
+    assert f"accuracy top1  {wanted}\n" in as_text(Judgement((found,)), "run")
+    cells = " | ".join(map(markdown, wanted.split(" -> ")))
+    assert f"| {cells} |" in as_markdown(Judgement((found,)), "run")
 
 
 def test_robustness_that_jumps_up_is_suspicious(pair: tuple[Baseline, Measured]) -> None:

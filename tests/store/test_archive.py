@@ -125,6 +125,28 @@ def test_what_cannot_be_packed_is_told(run: Path, capsys: pytest.CaptureFixture[
     assert not list(Path("runs").glob("*.part"))
 
 
+def test_no_file_of_another_kind_is_overwritten(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Path("kept.tar.xz")
+    for content in (b"a thesis\n", b""):
+        kept.write_bytes(content)
+        assert line_of(["pack", str(run), "--out", str(kept)], capsys) == (
+            "kept.tar.xz: is there and no archive of a run; "
+            "name another file with --out, or move that one away"
+        )
+        assert kept.read_bytes() == content
+    foreign(kept, "thesis.tex")
+    content = kept.read_bytes()
+    assert "no archive of a run" in line_of(["pack", str(run), "--out", str(kept)], capsys)
+    assert kept.read_bytes() == content
+    kept.unlink()
+    for more in ((), ("--no-weights",)):  # an older archive may go
+        assert main(["pack", str(run), "--out", str(kept), *more]) == 0
+    assert main(["unpack", str(kept), "--out", "again"]) == 0
+    assert not list(Path("again").glob("weights/*"))
+
+
 def foreign(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> str:
     with tarfile.open(path, "w:xz") as out:
         member = tarfile.TarInfo(name)
@@ -169,6 +191,7 @@ def test_a_damaged_archive_is_refused_or_gives_the_same_run(
     run: Path, where: float, bit: int, cut: bool
 ) -> None:
     archive = Path("damaged.tar.xz")
+    archive.unlink(missing_ok=True)  # not to be overwritten where its first bytes are damaged
     pack(run, archive)
     data = bytearray(archive.read_bytes())
     place = int(where * len(data))

@@ -155,6 +155,10 @@ TOGETHER = [
     case("more test images than there are", "[fashion-mnist-mini]",
          "[{name: fashion-mnist-mini, test_samples: 1001}]",
          (3, "datasets[0].test_samples", "(1,000 test images)")),
+    *(case(f"fewer images than classes: {key}", "[fashion-mnist-mini]",
+           f"\n  - name: fashion-mnist-mini\n    {key}: {count}",
+           (5, f"datasets[0].{key}", f"{count} is too few for 10 classes; a class-balanced part"))
+      for key in ("train_samples", "test_samples") for count in (1, 9)),
     added("override fits nothing", "overrides:\n  - recipe: {epochs: 3}\n    match: '*/tdd'\n",
           (13, "overrides[0].match", "'*/tdd' fits no dataset/backbone/variant of this")),
     added("override inconsistent", MATCHING + "{momentum: 0}\n",

@@ -130,11 +130,11 @@ def test_folders_of_own_data_that_are_not_there(tmp_path: Path) -> None:
         tmp_path / "suite.yaml",
         text,
         (
-            (4, "datasets[0]", f"no folder {tmp_path / 'gone'}"),
-            (5, "datasets[1]", "no folder /no/such"),
+            (4, "datasets[0]", f"no folder {tmp_path / 'gone'} (nor "),
+            (5, "datasets[1]", "no folder /no/such; correct the path, or put the data there"),
             (6, "datasets[2]", f"{tmp_path / 'file'} is not a folder"),
             (7, "datasets[3]", "a folder must follow 'parquet:'"),
-            (8, "datasets[4]", "no folder"),
+            (8, "datasets[4]", "; give --data DIR, the folder that '~no_such_user/x' lies in, or"),
         ),
     )
 
