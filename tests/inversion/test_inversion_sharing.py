@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import random
 
 import nets
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import arches
 from arches.inversion.graph import as_graph
+from arches.unused import unused_parameters
 
 SHARING = [nets.OneForAll, lambda c, n: nets.OneForAll(c, n, by_value=True), nets.OneActivation]
 
@@ -22,7 +25,8 @@ def test_what_has_no_weights_may_be_called_at_every_resolution(make: type, varia
     images = torch.randn(2, 1, 28, 28)
     assert turned(images).shape == (2, 10)
     sides = [turned.forward_features(images)[name].shape[-1] for name in turned.feature_names]
-    assert sides == sorted(sides) and len(set(sides)) > 1
+    assert sides == sorted(set(sides))
+    assert len(sides) > 1
 
 
 def test_it_is_as_with_a_module_for_each_call() -> None:
@@ -122,3 +126,42 @@ def test_a_model_that_takes_no_copies_is_left_as_it_is() -> None:
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(plain(images), model(images))
     assert isinstance(plain.model.relu, nn.ReLU)
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_parameters_that_are_not_used_are_named_and_not_compared(by_value: bool) -> None:
+    model = nets.OneForAll(3, 10, by_value, unused=True)
+    full = arches.describe(nets.OneForAll(3, 10), "td", image_size=32, measured=False)
+    assert full.remarks == ()
+    for variant in ("bu", "td"):
+        found = arches.describe(model, variant, image_size=32, measured=False)
+        (remark,) = found.remarks
+        assert remark.startswith(
+            "not used in the forward pass: 2 parameters (unused.weight, unused.bias) of together "
+            "65 values"
+        )
+        assert found.baseline.parameters == full.baseline.parameters + 65
+        assert found.baseline.unused == 65
+        ratio = full.ratios["parameters"] if variant == "td" else 1
+        assert found.ratios["parameters"] == ratio
+    for weight in model.unused.parameters():
+        weight.requires_grad_(False)
+    assert arches.describe(model, "td", image_size=32, measured=False).remarks == ()
+
+
+def test_looking_for_parameters_draws_no_random_numbers() -> None:
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.extra = nn.Linear(48, 2), nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            noise = random.random() + np.random.rand() + float(torch.rand(()))
+            out: torch.Tensor = self.dense(x.flatten(1)) * noise
+            return out
+
+    model = Dropping()
+    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert unused_parameters(model, 4, 3) == {"extra.weight": 4, "extra.bias": 2}
+    after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert after == before
