@@ -16,11 +16,13 @@ from arches.declaration import Backbone
 from arches.description import Description, FeatureField, Row, Totals
 from arches.effective_field import effective_fields
 from arches.factory import create
+from arches.inversion.bottom_up import BottomUp
 from arches.inversion.invert import invert
 from arches.inversion.network import InvertedNetwork
 from arches.measured_field import MeasuredField, measured_fields
 from arches.network import Network
 from arches.surface import Part, ScaledNetwork
+from arches.unused import note, unused_parameters
 
 # Gradient and momentum of SGD beside the weight itself.
 _COPIES_IN_TRAINING = 3
@@ -137,9 +139,13 @@ def _describe(
     cost = _cost(network, side)
     costs = _by_part(parts, cost)
     remarks = list(network.remarks())
-    baseline = None
+    own, baseline = _totals(network, cost), None
     if isinstance(plain, ScaledNetwork):
-        baseline = _totals(plain, cost if plain is network else _cost(plain, side))
+        baseline = own if plain is network else _totals(plain, _cost(plain, side))
+        if isinstance(plain, BottomUp) and (unused := _unused(plain, side)):
+            remarks.append(f"{note(unused)}; the ratio of parameters is that of the used ones")
+            baseline = dataclasses.replace(baseline, unused=sum(unused.values()))
+            own = baseline if plain is network else own
     else:
         remarks.append(f"nothing bottom-up to compare with: {plain.rstrip('.')}")
     how, fields = _fields(network, side, measured, cost)
@@ -157,7 +163,7 @@ def _describe(
             cost.flops - sum(part.flops for part in costs),
             cost.saved_bytes - sum(part.saved_bytes for part in costs),
         ),
-        totals=_totals(network, cost),
+        totals=own,
         baseline=baseline,
         features=_features(network, side, cost) if measured else (),
         fields=how,
@@ -176,6 +182,12 @@ def _cost(network: ScaledNetwork, side: int) -> Cost:
         raise ValueError(
             f"the network fails on images of {side} x {side} pixels: {_first_line(error)}"
         ) from error
+
+
+def _unused(plain: BottomUp, side: int) -> dict[str, int]:
+    """By the names that the model itself has for them."""
+    found = unused_parameters(plain, side, plain.in_chans)
+    return {name.removeprefix("model."): count for name, count in found.items()}
 
 
 def _first_line(error: Exception) -> str:

@@ -57,6 +57,7 @@ class Totals:
             image.
         inference_activation_bytes: most maps held at once, per image.
         inference_bytes: weights and statistics plus these maps, for one image.
+        unused: how many of the parameters a pass does not depend on.
     """
 
     parameters: int
@@ -66,6 +67,7 @@ class Totals:
     training_bytes: int
     inference_activation_bytes: int
     inference_bytes: int
+    unused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,11 @@ class Description:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Each total over that of the bottom-up network; empty where there is none."""
+        """Each total over that of the bottom-up network, of parameters those that are used; empty
+        where there is none."""
         if self.baseline is None:
             return {}
-        own, other = dataclasses.asdict(self.totals), dataclasses.asdict(self.baseline)
+        own, other = (_comparable(totals) for totals in (self.totals, self.baseline))
         return {key: own[key] / other[key] for key in own if other[key]}
 
     def as_dict(self) -> dict[str, Any]:
@@ -136,3 +139,9 @@ class Description:
         from arches.description_text import render
 
         return render(self, width)
+
+
+def _comparable(totals: Totals) -> dict[str, int]:
+    values = dataclasses.asdict(totals)
+    values["parameters"] -= values.pop("unused")
+    return values

@@ -24,7 +24,15 @@ OK, NATIVE = "ok", "native size only"
 UNSUPPORTED, NOT_MEASURED = "unsupported", "not measured"
 STATUSES = (OK, NATIVE, UNSUPPORTED, NOT_MEASURED)
 
-FINAL = ("isotropic", "state between stages", "parallel resolutions", "not faithful", "grows")
+FINAL = (
+    "isotropic",
+    "state between stages",
+    "parallel resolutions",
+    "not faithful",
+    "grows",
+    "shared weights",
+    "shared module",
+)
 """Short names of the reasons that no other image size and no option would change."""
 
 

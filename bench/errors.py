@@ -18,6 +18,10 @@ class DataError(BenchError):
     """A data set that is missing, corrupt or unusable; the message names the file or folder."""
 
 
+class NotInvertibleError(BenchError):
+    """A network that has no top-down variant, or not on such images; the message says why."""
+
+
 def visible(text: str) -> str:
     """Text of strangers for a terminal: its lines stay, what a terminal would obey is escaped."""
     return "".join(

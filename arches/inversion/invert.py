@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
@@ -142,6 +143,10 @@ def _build(
     given: Stages | None,
     options: InvertOptions,
 ) -> InvertedNetwork | BottomUp:
+    if given is not None and given.split == "modules" and not _has_modules(source.model, given):
+        # Names of the copies that reading makes of what is called more than once.
+        with contextlib.suppress(InversionError):
+            read_stages(source.model, in_chans, source.native_size, image_size)
     if given is not None and options.small_stem:
         with_small_stem(source.model, given)
     if variant == "bu":

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from arches.inversion.discover import cut
 from arches.inversion.errors import InversionError
 from arches.inversion.graph import as_graph
+from arches.inversion.observe import TOLERANCE
+from arches.inversion.sharing import require_own_modules, require_own_weights, take_apart
 from arches.inversion.stages import Stages
-from arches.inversion.trace import trace
+from arches.inversion.trace import Call, trace
 from arches.inversion.units import read_chain
 
 PROBE = 224
@@ -21,7 +23,8 @@ def read_stages(
     """The stages of a model, from one forward pass.
 
     Args:
-        model: a classifier of images; its mode is left as it was.
+        model: a classifier of images; its mode is left as it was. What has no weights and is
+            called more than once is taken apart in it, see :func:`take_apart`.
         in_chans: channels of the image.
         native_size: side in pixels of the images it was made for, where known.
         image_size: side in pixels of the images it is wanted for.
@@ -42,11 +45,33 @@ def read_stages(
         root, problem = trace(model, images)
         if problem is None:
             try:
-                return cut(read_chain(root), side)
+                return _cut(model, root, images)
             except InversionError as refusal:
                 return _read_graph(model, images, refusal)
         error = error or problem
     raise InversionError("forward", f"the model itself fails on an image: {error}") from error
+
+
+def _cut(model: nn.Module, root: Call, images: Tensor) -> Stages:
+    """The stages of the model's own modules."""
+    chain = read_chain(root)
+    undo = take_apart(model, root, chain.units)
+    if undo is not None:
+        again, problem = trace(model, images)
+        if problem is None and _agree(root, again):
+            root, chain = again, read_chain(again)
+        else:  # the model asks of which class its modules are
+            undo()
+    found = cut(chain, int(images.shape[-1]))
+    require_own_modules(root, chain.units, found)
+    return found
+
+
+def _agree(one: Call, other: Call) -> bool:
+    return len(one.outputs) == len(other.outputs) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        for a, b in zip(one.outputs, other.outputs, strict=True)
+    )
 
 
 def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> Stages:
@@ -57,6 +82,9 @@ def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> St
         root, problem = trace(as_graph(model), images)
         if problem is not None:
             raise refusal
-        return cut(read_chain(root), int(images.shape[-1]), "graph")
+        chain = read_chain(root)
+        found = cut(chain, int(images.shape[-1]), "graph")
     except InversionError:
         raise refusal from None
+    require_own_weights(root, chain.units, found)
+    return found

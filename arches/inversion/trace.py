@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,38 @@ from torch.utils._pytree import tree_leaves
 
 Key = tuple[tuple[int, int], ...]
 """Identity and version of each tensor: an in-place addition keeps the first, not the second."""
+
+
+class PerCall(nn.ModuleList):
+    """Copies of a module, one for each of its calls in a pass, which take turns.
+
+    A trace does not show it, only the copies.
+
+    Args:
+        module: has no parameters, no buffers and no memory of its own, so that it does not matter
+            for the result which copy is called.
+        count: of calls in one pass, at least 1.
+    """
+
+    def __init__(self, module: nn.Module, count: int) -> None:
+        super().__init__([module, *(copy.deepcopy(module) for _ in range(count - 1))])
+        self.coming = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """What a model reads off the module, such as the size of a window, the copies have."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or not (copies := self.__dict__.get("_modules")):
+                raise
+            return getattr(copies["0"], name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module gives."""
+        copies = list(self)
+        module = copies[self.coming]
+        self.coming = (self.coming + 1) % len(copies)
+        return module(*args, **kwargs)
 
 
 @dataclass(slots=True)
@@ -57,6 +90,7 @@ def trace(model: nn.Module, images: Tensor) -> tuple[Call, Exception | None]:
     handles = [
         handle
         for path, module in model.named_modules(remove_duplicate=True)
+        if not isinstance(module, PerCall)
         for handle in recorder.attach(path, module)
     ]
     error: Exception | None = None

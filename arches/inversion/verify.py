@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from arches.inversion.errors import InversionError
 from arches.inversion.network import InvertedNetwork
+from arches.unused import named
 
 
 def verify(network: InvertedNetwork, image_size: int) -> None:
@@ -88,16 +88,10 @@ def _check_gradients(network: nn.Module) -> None:
     found = []
     if unused:
         found.append(
-            f"not used in the forward pass, or cut off from its gradient: {_named(unused)}; take "
+            f"not used in the forward pass, or cut off from its gradient: {named(unused)}; take "
             "out what is not needed, or freeze it (requires_grad_(False))"
         )
     if broken:
-        found.append(f"without a finite gradient: {_named(broken)}")
+        found.append(f"without a finite gradient: {named(broken)}")
     if found:
         raise InversionError("gradients", f"{'; '.join(found)}.")
-
-
-def _named(names: Sequence[str]) -> str:
-    """`3 parameters (a, b, c)`, at most three of them by name."""
-    more = ", ..." if len(names) > 3 else ""
-    return f"{len(names)} parameter{'s'[: len(names) != 1]} ({', '.join(names[:3])}{more})"

@@ -31,7 +31,8 @@ def layer_names(network: nn.Module, example: Tensor) -> tuple[str, ...]:
 
     They are the named maps of a network of `arches` (``act_1``, ...); for an isotropic model the
     tokens that its blocks read, by module path; for any other module, also by path, the last map of
-    each resolution. Maps of one pixel show no place and are left out.
+    each resolution, of modules that run at one only. Maps of one pixel show no place and are left
+    out.
 
     Args:
         network: images N x C x H x W in, logits out; with or without its normalisation around it.
@@ -142,11 +143,16 @@ def _by_resolution(network: nn.Module, modules: Mapping[str, Layer], example: Te
     """Of each size of map the last module that gives it, in the order in which they run."""
     backbone = backbone_of(network)
     seen = _survey(network, modules.values(), example)
+    sizes: dict[str, set[tuple[int, int] | None]] = {}
+    for one in seen:
+        sizes.setdefault(one.name, set()).add(one.sides)
     last: dict[tuple[int, int], int] = {}
     for number, one in enumerate(seen):
         sides = one.sides
         fits = sides and all(a <= b for a, b in zip(sides, example.shape[2:], strict=True))
-        if sides and fits and one.is_map and len(one.shape) == 4:
+        # One activation for all resolutions has no map of its own.
+        alone = len(sizes[one.name]) == 1
+        if sides and fits and alone and one.is_map and len(one.shape) == 4:
             last.pop(sides, None)
             last[sides] = number
     if not last:

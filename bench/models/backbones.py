@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import arches
 from arches import support
-from bench.errors import BenchError, did_you_mean
+from bench.errors import BenchError, NotInvertibleError, did_you_mean
 from bench.registry import Entry, Registry, one_line
 from bench.suite.words import shown
 
@@ -40,6 +40,12 @@ REGISTRY = Backbones(
 def is_declared(name: str) -> bool:
     """Whether `name` is one of the declared networks of the paper."""
     return name in arches.BACKBONES
+
+
+def is_plugin(name: str) -> bool:
+    """Whether `name` is a network of one's own or of a package, neither the paper's nor of timm
+    or torchvision."""
+    return not is_declared(name) and not is_foreign(name)
 
 
 def is_foreign(name: str) -> bool:
@@ -121,8 +127,8 @@ def build(
     `image_size` is the side in pixels that an inverted network is checked for.
 
     Raises:
-        BenchError: unknown, not importable, wrong variant or options, not an nn.Module, or it
-            cannot be inverted; the message gives the reason.
+        NotInvertibleError: it cannot be inverted; the message gives the reason.
+        BenchError: unknown, not importable, wrong variant or options, or not an nn.Module.
     """
     REGISTRY.find(name)
     try:
@@ -137,7 +143,10 @@ def build(
             return module
         return arches.invert(module, variant, in_chans, num_classes, image_size, **inversion)
     except (ValueError, TypeError) as error:
-        raise BenchError(f"backbone '{name}' ({variant}): {error}") from None
+        # Of the paper's networks there is nothing to invert, and that part is not even loaded.
+        inverted = not is_declared(name) and isinstance(error, arches.InversionError)
+        kind = NotInvertibleError if inverted and variant != "bu" else BenchError
+        raise kind(f"backbone '{name}' ({variant}): {error}") from None
 
 
 def plugin(

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from bench.data import catalog
 from bench.data.dataset import DatasetInfo
-from bench.errors import BenchError
+from bench.errors import BenchError, NotInvertibleError
 from bench.measures import base as measures
 from bench.models import backbones
 from bench.models.settings import autocast, settle
@@ -132,6 +132,8 @@ def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
     if costs is not None and info is not None and seen.objection is None:
         try:
             seen.notes = _build(seen, training, info, costs)
+        except NotInvertibleError as error:
+            seen.objection = guard.not_invertible(error)
         except BenchError as error:
             seen.notes = [f"{str(error).rstrip('.')} ({training.place})"]
         except Exception:  # as above; what the table has against it may be the reason
@@ -154,7 +156,7 @@ def _build(seen: Look, training: Training, info: DatasetInfo, costs: guard.Guard
             seen.gpu = _timed(training, network, info, torch.device("cuda"))
         else:
             seen.gpu = Pace(*gpu_pace.counted(network, info, training.recipe.batch_size), info)
-    return list(guard.width_notes(network))
+    return [*guard.width_notes(network), *guard.unused_notes(training, network, info)]
 
 
 def _how_told() -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arches import support
+from bench.errors import NotInvertibleError
 from bench.models import backbones
 from bench.plan.cell import Training
 
@@ -85,6 +86,30 @@ def width_notes(network: nn.Module) -> Iterator[str]:
     if missed:
         stages = (f"{got} for {wanted} at 1/{factor}" for factor, (wanted, got) in missed.items())
         yield f"not every stage has the wanted width in channels: {', '.join(stages)}"
+
+
+def unused_notes(
+    training: Training, network: nn.Module, data: Dataset | DatasetInfo
+) -> Iterator[str]:
+    """A sentence on parameters of a network of one's own that its forward pass does not use.
+
+    Only those of `bu`: an inverted network has none.
+    """
+    from arches.unused import note, unused_parameters
+
+    if training.variant != "bu" or not backbones.is_plugin(training.backbone.name):
+        return
+    try:
+        unused = unused_parameters(network, data.image_size, data.channels)
+    except Exception:  # whatever a plugin raises; running it will tell
+        return
+    if unused:
+        yield note(unused)
+
+
+def not_invertible(error: NotInvertibleError) -> str:
+    """Why a training may not start, if its network of one's own cannot be inverted."""
+    return f"{str(error).rstrip('.')}; for bu alone, give it `variants: [bu]`"
 
 
 class Guard:

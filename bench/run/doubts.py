@@ -22,7 +22,8 @@ _REMEDIES = {
 
 
 def doubts(training: Training, dataset: Dataset, network: Network) -> Iterator[str]:
-    """Sentences that name the network: on widths that it has not, and on its batch normalisation.
+    """Sentences that name the network: on widths that it has not, on parameters that it does
+    not use, and on its batch normalisation.
 
     Args:
         training: with the recipe that it is trained with.
@@ -32,6 +33,8 @@ def doubts(training: Training, dataset: Dataset, network: Network) -> Iterator[s
     if guard.is_guarded(training):
         for note in guard.width_notes(network.backbone):
             yield f"{training.pair}: {note}"
+    for note in guard.unused_notes(training, network.backbone, dataset):
+        yield f"{training.pair}: {note}"
     if training.weights is None:
         yield from _slow_statistics(training, dataset, network)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench.data.dataset import Dataset
-from bench.errors import BenchError
+from bench.errors import BenchError, NotInvertibleError
 from bench.measures import base as measures
 from bench.models import backbones
 from bench.plan import guard
@@ -21,8 +21,8 @@ from bench.run.unit import build_network
 def check(cells: Iterable[Cell], place: Place) -> list[str]:
     """Load every data set and build every network once; return what is worth a note.
 
-    Plugins are built only where they are inverted, to see what that costs; what is worth a note
-    of the others is told when they are trained.
+    Plugins are built only where they are inverted, to see whether they can be, and what it costs;
+    what is worth a note of the others is told when they are trained.
 
     Raises:
         BenchError: what is missing or cannot be built, all of it at once, a line each.
@@ -86,13 +86,15 @@ def _check_training(
     # What is known to cost far too much is not even built.
     _require_consent(training, guard.listed(training, dataset.image_size))
     declared = backbones.is_declared(training.backbone.name)
-    plugin = not declared and not backbones.is_foreign(training.backbone.name)
+    plugin = backbones.is_plugin(training.backbone.name)
     if plugin and training.variant == "bu":
         return
     try:
         # Inversion runs the model it reads, which needs numbers.
         with torch.device("meta" if declared else "cpu"):
             network = build_network(training, dataset)
+    except NotInvertibleError as error:
+        raise BenchError(guard.not_invertible(error)) from None
     except Exception:
         if plugin:  # one that cannot be built is a failed cell; the others go on
             return

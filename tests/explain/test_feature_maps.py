@@ -35,6 +35,24 @@ def blocks(count: int, norm: str = "norm1") -> tuple[str, ...]:
     return tuple(f"model.blocks.{number}.{norm}" for number in range(count))
 
 
+def one_relu() -> nn.Module:
+    """An activation that runs at both resolutions, and so is the last map of none."""
+    relu = nn.ReLU()
+    first, second = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+    return seeded(
+        lambda: nn.Sequential(
+            first,
+            relu,
+            nn.MaxPool2d(2),
+            second,
+            relu,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 3),
+        )
+    )
+
+
 TABLE: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[str, ...]]] = {
     "lenet_fc bu": (lambda: paper("lenet_fc", "bu"), images(2, 1, 28), acts(4)),
     "nin_light td": (lambda: paper("nin_light", "td"), images(2, 1, 28), acts(4)),
@@ -55,6 +73,7 @@ TABLE: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[str, ...]]] = {
     "deit": (lambda: foreign("timm/deit_tiny_distilled_patch16_224", **VIT), images(), blocks(3)),
     "mixer": (lambda: foreign("timm/mixer_s32_224", **MIXER), images(), blocks(8)),
     "plain": (plain_cnn, images(2, 1, 12), ("1", "4")),
+    "one relu for all": (one_relu, images(2, 1, 12), ("0", "3")),
 }
 
 

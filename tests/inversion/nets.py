@@ -125,3 +125,84 @@ def unused(in_chans: int, num_classes: int) -> nn.Module:
 def no_module(in_chans: int, num_classes: int) -> str:
     """A factory that gives something else."""
     return f"{in_chans} {num_classes}"
+
+
+class OneForAll(nn.Module):
+    """Three convolutions at three resolutions, with one activation and one pool for all.
+
+    Args:
+        in_chans: channels of the image.
+        num_classes: number of logits.
+        by_value: whether it decides by values, so that it has no graph.
+        unused: whether it has a layer of 65 parameters that it never calls.
+    """
+
+    def __init__(
+        self, in_chans: int, num_classes: int, by_value: bool = False, unused: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_chans, 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 16, 3, padding=1)
+        self.conv3 = nn.Conv2d(16, 32, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
+        self.fc = nn.Linear(32, num_classes)
+        self.by_value = by_value
+        if unused:
+            self.unused = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.relu(self.conv1(x)))
+        x = self.pool(self.relu(self.conv2(x)))
+        x = self.relu(self.conv3(x))
+        if self.by_value and bool(x.isnan().any()):
+            raise ValueError("not a number")
+        out: Tensor = self.fc(x.mean((2, 3)))
+        return out
+
+
+class OneActivation(nn.Sequential):
+    """The same instance of an activation at several places of a sequence."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        act = nn.GELU()
+        super().__init__(
+            nn.Conv2d(in_chans, 8, 3, padding=1),
+            act,
+            nn.Conv2d(8, 16, 3, 2, 1),
+            act,
+            nn.Conv2d(16, 32, 3, 2, 1),
+            act,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            act,
+            nn.Linear(32, num_classes),
+        )
+
+
+class OneConvolution(nn.Module):
+    """One convolution at every resolution; between them pools, as modules or as functions."""
+
+    def __init__(self, in_chans: int, num_classes: int, functions: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, 8, 3, padding=1)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.pools = nn.ModuleList(nn.MaxPool2d(2) for _ in range(2))
+        self.fc = nn.Linear(8, num_classes)
+        self.functions = functions
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for pool in self.pools:
+            x = self.conv(functional.max_pool2d(x, 2) if self.functions else pool(x))
+        out: Tensor = self.fc(x.mean((2, 3)))
+        return out
+
+
+class ByClass(OneForAll):
+    """It asks of which class its modules are, and so takes no others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.relu, nn.ReLU):
+            x = 2 * x
+        return super().forward(x)

@@ -118,22 +118,43 @@ def net(in_chans, num_classes):
 
 def flat(in_chans, num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 784, num_classes))
+
+class Flat(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.flat, self.extra = flat(in_chans, num_classes), nn.Linear(20, 50)
+
+    def forward(self, x):
+        return self.flat(x)
 """
 
 
 def test_plugins_are_built_for_their_cost(tmp_path: Path, capsys: Out) -> None:
     (tmp_path / "guarded_net.py").write_text(CUSTOM, encoding="utf-8")
     file = suite(tmp_path, "'guarded_net:net', 'guarded_net:flat'", "bu, td")
-    assert main(["plan", file]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    assert main(["plan", file]) == 2
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
     (line,) = (row for row in lines if row.startswith("  mnist/net/td: "))
     assert line.endswith(" times the training memory of bu")
     assert " times the FLOPs and " in line
     (bare,) = (row for row in lines if row.startswith("  mnist/net/bu: "))
     assert "times" not in bare
-    (note,) = (row for row in lines if row.startswith("note: mnist/flat/td: "))
-    assert note.endswith(f"one resolution only, nothing to invert ({file}:4: backbones[1])")
-    assert "  2 cells are not in it: their data set or network could not be looked at" in lines
+    assert err == (
+        f"{file}:4: backbones[1]: mnist/flat/td: backbone 'guarded_net:flat' (td): one resolution "
+        "only, nothing to invert; for bu alone, give it `variants: [bu]`\n"
+    )
+    assert not any("not in it" in row for row in lines)
+
+
+def test_parameters_that_are_not_used_are_told(tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "guarded_net.py").write_text(CUSTOM, encoding="utf-8")
+    assert main(["plan", suite(tmp_path, "'guarded_net:Flat', 'guarded_net:flat'", "bu")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "not used" in line] == [
+        "note: mnist/Flat/bu: not used in the forward pass: 2 parameters (extra.weight, "
+        "extra.bias) of together 1,050 values, which bu has and a top-down variant has not"
+    ]
 
 
 def test_what_the_table_has_against_a_model_is_told(

@@ -33,11 +33,48 @@ def test_a_custom_module_inverts_without_a_word(tiny: Tiny) -> None:
     assert "| Custom | td |" in page
 
 
-def test_a_module_with_one_resolution_is_a_failed_cell_with_the_reason(
+def test_a_module_with_one_resolution_is_refused_before_anything_is_trained(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", str(tiny(("[bu]", "[bu, td]")))]) == 1
-    assert "nothing to invert" in capsys.readouterr().err
+    suite = tiny(("[bu]", "[bu, td]"))
+    assert main(["run", str(suite)]) == 2
+    err = capsys.readouterr().err
+    said = "blobs/linear/td: backbone 'tiny_nets:linear' (td): one resolution only, nothing to "
+    assert err.count("\n") == 1
+    assert f"backbones[0]: {said}invert; for bu alone, give it `variants: [bu]`" in err
+    assert not Path("runs/tiny/leaderboard.md").exists()
+    alone = tiny(("[tiny_nets:linear]", "[{name: 'tiny_nets:linear', variants: [bu]}]"))
+    assert main(["run", str(alone)]) == 0
+
+
+UNUSED = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.dense = nn.Linear(144 * in_chans, num_classes)
+        self.extra = nn.Linear(20, 50)
+        self.frozen = nn.Linear(20, 50).requires_grad_(False)
+
+    def forward(self, x):
+        return self.dense(x.flatten(1))
+"""
+
+
+def test_parameters_that_are_not_used_are_told(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tiny(("[tiny_nets:linear]", "['unused_net:Net', 'tiny_nets:linear']"))
+    Path("unused_net.py").write_text(UNUSED, encoding="utf-8")
+    said = (
+        "note: blobs/Net/bu: not used in the forward pass: 2 parameters "
+        "(extra.weight, extra.bias) of together 1,050 values, "
+        "which bu has and a top-down variant has not"
+    )
+    assert main(["run", str(suite), "--only", "*/train"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "not used" in line] == [said]
 
 
 @pytest.mark.parametrize("name", ["torchvision/mobilenet_v3_small"])
