@@ -19,6 +19,8 @@ SHOWN = (
     "leaderboard/published/**/*.md",
     "leaderboard/published/**/*.png",
     "leaderboard/published/**/*.csv",
+    "leaderboard/published/**/*.tar.xz",
+    "leaderboard/baselines/*.json",
     "suites/**/*.yaml",
 )
 ALSO = ("arches/support.csv",)
