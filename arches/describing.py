@@ -22,7 +22,7 @@ from arches.inversion.network import InvertedNetwork
 from arches.measured_field import MeasuredField, measured_fields
 from arches.network import Network
 from arches.surface import Part, ScaledNetwork
-from arches.unused import note, unused_parameters
+from arches.unused import note, unused_in
 
 # Gradient and momentum of SGD beside the weight itself.
 _COPIES_IN_TRAINING = 3
@@ -138,11 +138,10 @@ def _describe(
     parts = list(network.rows())
     cost = _cost(network, side)
     costs = _by_part(parts, cost)
-    remarks = list(network.remarks())
-    own, baseline = _totals(network, cost), None
+    own, baseline, remarks = _totals(network, cost), None, list(network.remarks())
     if isinstance(plain, ScaledNetwork):
         baseline = own if plain is network else _totals(plain, _cost(plain, side))
-        if isinstance(plain, BottomUp) and (unused := _unused(plain, side)):
+        if isinstance(plain, BottomUp) and (unused := unused_in(plain, side)):
             remarks.append(f"{note(unused)}; the ratio of parameters is that of the used ones")
             baseline = dataclasses.replace(baseline, unused=sum(unused.values()))
             own = baseline if plain is network else own
@@ -182,12 +181,6 @@ def _cost(network: ScaledNetwork, side: int) -> Cost:
         raise ValueError(
             f"the network fails on images of {side} x {side} pixels: {_first_line(error)}"
         ) from error
-
-
-def _unused(plain: BottomUp, side: int) -> dict[str, int]:
-    """By the names that the model itself has for them."""
-    found = unused_parameters(plain, side, plain.in_chans)
-    return {name.removeprefix("model."): count for name, count in found.items()}
 
 
 def _first_line(error: Exception) -> str:

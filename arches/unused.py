@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from arches.cost import READS_VALUES, without_values
+from arches.inversion.bottom_up import BottomUp
 
 
 def unused_parameters(network: nn.Module, image_size: int, in_chans: int) -> dict[str, int]:
@@ -45,6 +46,12 @@ def unused_parameters(network: nn.Module, image_size: int, in_chans: int) -> dic
         for name, weight in twin.named_parameters()
         if weight.requires_grad and id(weight) not in reached
     }
+
+
+def unused_in(plain: BottomUp, image_size: int) -> dict[str, int]:
+    """The same of a model as it is, by the names that it has for them itself."""
+    found = unused_parameters(plain, image_size, plain.in_chans)
+    return {name.removeprefix("model."): count for name, count in found.items()}
 
 
 @contextlib.contextmanager

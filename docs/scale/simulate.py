@@ -111,7 +111,7 @@ def simulate(folder: Path, cells: int, workers: int) -> tuple[list[Sample], Stub
     """Run it; cells done, MiB of resident memory, CPU and wall seconds of the driver thread."""
     plan = planned(folder, cells)
     store = Store.create_or_open(folder / "run")
-    claim(store, plan, "cpu")
+    claim(store, plan, "cpu", plan.cells)
     session = store.begin({})
     left = executor.to_do(plan.cells, store)
     show = Lines(left, 0)

@@ -59,7 +59,7 @@ def plan_of(folder: Path, backbones: int, seeds: int, images: int) -> Plan:
 def record(plan: Plan, folder: Path, images: int) -> None:
     """A run directory in which every cell of the plan is done."""
     store = Store.create_or_open(folder)
-    claim(store, plan, "cpu")
+    claim(store, plan, "cpu", plan.cells)
     facts = {"suite_text": plan.text, "plugins": {}, "workers": 1, "notes": []}
     session = store.begin(provenance.collect(plan.suite, "cpu", **facts))
     random = np.random.default_rng(0)

@@ -50,7 +50,7 @@ def decided(folder: Path) -> tuple[Plan, int]:
     plan = expand(read_suite(str(folder / "large.yaml")))
     chosen = select(plan, "*")
     store = Store.create_or_open(folder / "run")
-    command.claim(store, plan, "cpu")
+    command.claim(store, plan, "cpu", plan.cells)
     left = executor.to_do(executor.distinct(chosen), store)
     store.close()
     return plan, len(left)
