@@ -43,10 +43,8 @@ _kept = functools.lru_cache(maxsize=512)(_build)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _constant(rule: str, arguments: tuple[float, ...], dtype: torch.dtype, device: str) -> Tensor:
-    # Of tensors of several sizes from one place, the compiler of torch 2.14 makes one whose size
-    # varies, and fails; parameters keep theirs.
-    return nn.Parameter(_build(rule, arguments, dtype, device), requires_grad=False)
+def _rows(rule: str, arguments: tuple[float, ...]) -> Rows:
+    return _RULES[rule](*arguments)
 
 
 def _matrix(rule: str, arguments: tuple[float, ...], like: Tensor) -> Tensor:
@@ -54,8 +52,9 @@ def _matrix(rule: str, arguments: tuple[float, ...], like: Tensor) -> Tensor:
 
     Not kept while tracing or under fake tensors, whose matrices must not leak into real calls.
     """
-    traced = torch.compiler.is_compiling() or type(like) is not Tensor
-    make = _constant if traced else _kept
+    if torch.compiler.is_compiling():
+        return torch.tensor(_rows(rule, arguments), dtype=like.dtype, device=like.device)
+    make = _build if type(like) is not Tensor else _kept
     matrix: Tensor = make(rule, arguments, like.dtype, str(like.device))
     return matrix
 

@@ -283,7 +283,7 @@ def test_copies_and_compiled_networks_agree(name: str) -> None:
         twin.load_state_dict(model.state_dict())
         assert torch.equal(twin(x), expected)
         torch.compiler.reset()
-        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
         assert torch.allclose(compiled(x), expected, atol=1e-6)
         exported = torch.export.export(model, (x,)).module()
         assert torch.allclose(exported(x), expected, atol=1e-6)

@@ -249,5 +249,21 @@ class TestTorch:
 
     def test_compile(self, name: str) -> None:
         network, images = self.build(name), torch.rand(2, 3, 32, 32)
-        compiled = torch.compile(network, fullgraph=True, backend="eager")
-        assert torch.allclose(compiled(images), network(images), atol=1e-5)
+        expected = network(images)
+        for backend in ("eager", "aot_eager"):  # the second is all of the default but its C++
+            torch.compiler.reset()
+            compiled = torch.compile(network, fullgraph=True, backend=backend)
+            assert torch.allclose(compiled(images), expected, atol=1e-5), backend
+
+    @pytest.mark.slow
+    def test_compile_and_train(self, name: str) -> None:
+        """By the default backend, forward and backward."""
+        torch.compiler.reset()
+        network, images = self.build(name), torch.rand(2, 3, 32, 32)
+        compiled = torch.compile(network)
+        slopes = [
+            torch.autograd.grad(net(images).square().sum(), list(network.parameters()))
+            for net in (network, compiled)
+        ]
+        for plain, ours in zip(*slopes, strict=True):
+            assert torch.allclose(ours, plain, rtol=1e-3, atol=1e-4)
