@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leaderboard.flags import BADGES, Flag, NetName, flags
+from leaderboard.flags import BADGES, Flag, flags
 from leaderboard.results import AttackInfo, Results
 from leaderboard.summary import Key
 from leaderboard.timing import BUSY_MACHINE, TIMED, busy_nets
@@ -24,26 +24,14 @@ def doubts(results: Results, key: Key) -> tuple[str, ...]:
         return (BUSY_MACHINE,) if busy else ()
     if family != "robustness":
         return ()
-    found = _by_net(results, key.dataset).get(net, ())
-    raised = {flag.badge for flag in found if _touches(flag, attack, results)}
+    raised = {
+        flag.badge
+        for flag in flags(results, key.dataset)
+        if (flag.backbone, flag.variant) == net
+        and not flag.minor
+        and _touches(flag, attack, results)
+    }
     return tuple(badge.name for name, badge in BADGES.items() if name in raised)
-
-
-def _by_net(results: Results, dataset: str) -> dict[NetName, list[Flag]]:
-    """The flags of each network that are not minor."""
-    # Asked for number by number, of the same results, which cannot change.
-    if not _LAST or _LAST[0][0] is not results:
-        _LAST[:] = [(results, {})]
-    known = _LAST[0][1]
-    if dataset not in known:
-        known[dataset] = {}
-        for flag in flags(results, dataset):
-            if not flag.minor:
-                known[dataset].setdefault((flag.backbone, flag.variant), []).append(flag)
-    return known[dataset]
-
-
-_LAST: list[tuple[Results, dict[str, dict[NetName, list[Flag]]]]] = []
 
 
 def _touches(flag: Flag, attack: str, results: Results) -> bool:

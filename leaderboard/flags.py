@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leaderboard.curves import by_net
+from leaderboard.remembered import remembered
 from leaderboard.results import AttackInfo, Results, Sample
 from leaderboard.rivals import MARGIN, Lead, gain, lead
 from leaderboard.summary import by_seed
@@ -108,16 +109,15 @@ _OF_ATTACKS = {
 
 def flags(results: Results, dataset: str) -> list[Flag]:
     """All badges on one data set, by network in the order of the rows."""
-    # Every part of a page asks for those of the same results, which cannot change.
-    if not _LAST or _LAST[0][0] is not results:
-        _LAST[:] = [(results, {})]
-    known = _LAST[0][1]
+    known = _by_dataset(results)
     if dataset not in known:
         known[dataset] = _flags(results, dataset)
     return list(known[dataset])
 
 
-_LAST: list[tuple[Results, dict[str, list[Flag]]]] = []
+@remembered  # every part of a page asks for them
+def _by_dataset(_results: Results) -> dict[str, list[Flag]]:
+    return {}
 
 
 def _flags(results: Results, dataset: str) -> list[Flag]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from leaderboard.remembered import remembered
 from leaderboard.results import Row
 
 
@@ -52,15 +53,8 @@ def summarize(values: Sequence[float]) -> Summary:
 
 def by_seed(rows: Iterable[Row]) -> Mapping[Key, Mapping[int, float]]:
     """The rows' values by key, then seed. A seed that comes twice is refused: n would lie."""
-    if not isinstance(rows, tuple):
-        return _by_seed(rows)
-    # Every part of a page asks for the table of the same rows, which cannot change.
-    if not _LAST or _LAST[0][0] is not rows:
-        _LAST[:] = [(rows, _by_seed(rows))]
-    return _LAST[0][1]
-
-
-_LAST: list[tuple[tuple[Row, ...], Mapping[Key, Mapping[int, float]]]] = []
+    # Every part of a page asks for the table of the same rows.
+    return _of_tuple(rows) if isinstance(rows, tuple) else _by_seed(rows)
 
 
 def _by_seed(rows: Iterable[Row]) -> dict[Key, dict[int, float]]:
@@ -75,6 +69,9 @@ def _by_seed(rows: Iterable[Row]) -> dict[Key, dict[int, float]]:
             raise ValueError(f"{'/'.join(place)}: seed {row.seed} comes twice")
         seeds[row.seed] = row.value
     return table
+
+
+_of_tuple = remembered(_by_seed)
 
 
 def aggregate(rows: Iterable[Row]) -> dict[Key, Summary]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from leaderboard.results import Results, Row
+from leaderboard.remembered import remembered
+from leaderboard.results import Results
 from leaderboard.summary import Key, by_seed
 from leaderboard.text import words
 
@@ -48,16 +49,11 @@ def timing_notes(results: Results, dataset: str) -> list[str]:
     return [*notes, *_smaller_batches(found)]
 
 
+@remembered  # asked for number by number
 def busy_nets(results: Results) -> frozenset[Net]:
     """The networks that were timed on a busy machine or GPU."""
-    # Asked for number by number, of the same rows, which cannot change.
-    if not _LAST or _LAST[0][0] is not results.rows:
-        load, gpu = _busy(by_seed(results.rows))
-        _LAST[:] = [(results.rows, frozenset((*load, *gpu)))]
-    return _LAST[0][1]
-
-
-_LAST: list[tuple[tuple[Row, ...], frozenset[Net]]] = []
+    load, gpu = _busy(by_seed(results.rows))
+    return frozenset((*load, *gpu))
 
 
 def _busy(found: Mapping[Key, Mapping[int, float]]) -> tuple[dict[Net, float], dict[Net, float]]:

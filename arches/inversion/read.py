@@ -9,7 +9,7 @@ from arches.inversion.discover import cut
 from arches.inversion.errors import InversionError
 from arches.inversion.graph import as_graph
 from arches.inversion.observe import TOLERANCE
-from arches.inversion.sharing import require_own_modules, require_own_weights, take_apart
+from arches.inversion.sharing import require_own, take_apart
 from arches.inversion.stages import Stages
 from arches.inversion.trace import Call, trace
 from arches.inversion.units import read_chain
@@ -63,7 +63,7 @@ def _cut(model: nn.Module, root: Call, images: Tensor) -> Stages:
         else:  # the model asks of which class its modules are
             undo()
     found = cut(chain, int(images.shape[-1]))
-    require_own_modules(root, chain.units, found)
+    require_own(root, chain.units, found, graph=False)
     return found
 
 
@@ -86,5 +86,5 @@ def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> St
         found = cut(chain, int(images.shape[-1]), "graph")
     except InversionError:
         raise refusal from None
-    require_own_weights(root, chain.units, found)
+    require_own(root, chain.units, found, graph=True)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -61,53 +61,51 @@ def take_apart(
     return undo
 
 
-def require_own_modules(root: Call, units: Sequence[ChainUnit], stages: Stages) -> None:
-    """Refuse stages made of modules that are called more than once.
+def require_own(root: Call, units: Sequence[ChainUnit], stages: Stages, graph: bool) -> None:
+    """Refuse stages that share a module.
 
     Args:
         root: the pass that was read.
         units: of it.
         stages: of these units.
+        graph: whether the units are pieces of the model's graph. Each is run once, but may be one
+            of several calls of a module, which matters only for weights, in two stages.
 
     Raises:
-        InversionError: for the first module of which this holds.
+        InversionError: for the first such module.
     """
     calls = _count(root)
-    inside = {path for stage in stages.stages for path in stage.modules}
-    for unit in units:
-        if unit.path in inside and calls[id(unit.module)] > 1:
-            raise _shared(unit.path, calls[id(unit.module)], _has_state(unit.module))
-
-
-def require_own_weights(root: Call, units: Sequence[ChainUnit], stages: Stages) -> None:
-    """Refuse stages of a graph, whose pieces are run once, but may be several calls of one module.
-
-    Args:
-        root: the pass that was read.
-        units: of it.
-        stages: of these units.
-
-    Raises:
-        InversionError: for the first module with weights that is inside of two stages.
-    """
-    calls = _count(root)
+    found = _weights_of_two if graph else _called_again
     by_path = {unit.path: unit.module for unit in units}
+    for path, module in found(stages, by_path, calls):
+        state = graph or _has_state(module)
+        what = "weights shared between stages" if state else "its calls"
+        raise InversionError(
+            "shared weights" if state else "shared module",
+            f"module '{path}' is called {calls[id(module)]} times: {what} cannot be taken apart; "
+            "give each call a module of its own.",
+        )
+
+
+def _called_again(
+    stages: Stages, by_path: Mapping[str, nn.Module], calls: Mapping[int, int]
+) -> Iterator[tuple[str, nn.Module]]:
+    inside = {path for stage in stages.stages for path in stage.modules}
+    for path, module in by_path.items():
+        if path in inside and calls[id(module)] > 1:
+            yield path, module
+
+
+def _weights_of_two(
+    stages: Stages, by_path: Mapping[str, nn.Module], _calls: Mapping[int, int]
+) -> Iterator[tuple[str, nn.Module]]:
     owners: dict[int, int] = {}
     for number, stage in enumerate(stages.stages):
         for piece in stage.modules:
             for path, module in by_path[piece].named_modules():
                 bare = next(module.parameters(recurse=False), None) is None
                 if not bare and owners.setdefault(id(module), number) != number:
-                    raise _shared(path, calls[id(module)], True)
-
-
-def _shared(path: str, count: int, state: bool) -> InversionError:
-    what = "weights shared between stages" if state else "its calls"
-    return InversionError(
-        "shared weights" if state else "shared module",
-        f"module '{path}' is called {count} times: {what} cannot be taken apart; "
-        "give each call a module of its own.",
-    )
+                    yield path, module
 
 
 def _from_the_first(model: nn.Module, _args: Any) -> None:

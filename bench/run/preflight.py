@@ -13,7 +13,7 @@ from bench.measures import base as measures
 from bench.models import backbones
 from bench.plan import guard
 from bench.plan.cell import Cell, Training
-from bench.run.doubts import doubts
+from bench.run.notes import notes_on
 from bench.run.place import Place, load_dataset
 from bench.run.unit import build_network
 
@@ -102,7 +102,7 @@ def _check_training(
     _require_layers(network, dataset, layers)
     if guard.is_guarded(training) and not training.backbone.allow_cost:
         _require_consent(training, costs.measure(training, network.backbone, dataset))
-    yield from doubts(training, dataset, network)
+    yield from notes_on(training, dataset, network)
 
 
 def _require_layers(network: nn.Module, dataset: Dataset, layers: set[str]) -> None:

@@ -25,8 +25,8 @@ from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
-from bench.run.doubts import doubts
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
+from bench.run.notes import notes_on
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
 from bench.run.warned import warned
@@ -123,7 +123,7 @@ def _trained(
         with seeded(training.seed), warned(cell, emit):
             network = build_network(training, dataset)
             check_logits(network, dataset)
-            notes = list(doubts(training, dataset, network))
+            notes = list(notes_on(training, dataset, network))
             history = train(
                 network,
                 dataset,

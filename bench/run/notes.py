@@ -21,7 +21,7 @@ _REMEDIES = {
 }
 
 
-def doubts(training: Training, dataset: Dataset, network: Network) -> Iterator[str]:
+def notes_on(training: Training, dataset: Dataset, network: Network) -> Iterator[str]:
     """Sentences that name the network: on widths that it has not, on parameters that it does
     not use, and on its batch normalisation.
 
