@@ -137,7 +137,7 @@ def _read(store: Store, broken: Broken) -> Reading:
         provenance=shown,
     )
     told = [*json.loads(facts.get("notes", "[]")), *session.get("notes", ())]
-    told += [note for note in _doubts(store, damaged) if note not in told]
+    told += [note for note in _noted(store, damaged) if note not in told]
     notes = (*told, *damaged.notes)
     return Reading(replace(found, notes=notes), dict(damaged.found), damaged.sound)
 
@@ -293,7 +293,7 @@ def _learned(store: Store, damaged: _Damaged) -> Iterator[Learned]:
             yield Learned(**_net(row), losses=losses, validation=validation)
 
 
-def _doubts(store: Store, damaged: _Damaged) -> dict[str, None]:
+def _noted(store: Store, damaged: _Damaged) -> dict[str, None]:
     """What was noted of the trainings, which the last session need not have looked at."""
     texts = (row["facts"] for row in store.rows(TRAININGS) if row["identity"] not in damaged)
     # Most have none, and their losses are long to parse.
