@@ -76,7 +76,11 @@ def _suite(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="run directory (default: runs/<suite name>)"
     )
     parser.add_argument(
-        "--only", metavar="GLOB", default="*", help="only cells whose name fits, like '*/td/*'"
+        "--only",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="only cells whose name fits, like '*/td/*'; several: those that fit any",
     )
     _data(parser)
 

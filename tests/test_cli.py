@@ -99,6 +99,7 @@ def test_every_verb_has_help(verb: str, capsys: Out) -> None:
         (("run", "quickstart", "--workers", "0"), "--workers 0: must be 1 or more"),
         (("plan", "quickstrat"), "no such suite file; did you mean 'quickstart'?"),
         (("plan", "quickstart", "--only", "x*"), "--only 'x*' fits no cell"),
+        (("run", "quickstart", "--only", "*", "--only", "x*"), "--only 'x*' fits no cell"),
         (("describe", "lenetfc"), "unknown backbone 'lenetfc'; did you mean 'lenet_fc'?"),
         (("describe", "lenet_fc@up"), "unknown variant 'up'"),
         (("describe", "lenet_fc", "--image-size", "0"), "describe lenet_fc: "),

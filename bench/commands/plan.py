@@ -22,9 +22,7 @@ def main(args: argparse.Namespace) -> int:
         BenchError: there is no such cell, or a network costs so much that the suite has to say yes.
     """
     plan = expand(read_suite(args.suite))
-    chosen = select(plan, args.only)
-    if not chosen:
-        raise BenchError(f"--only '{args.only}' fits no cell of suite '{plan.suite}'")
+    chosen = select(plan, *args.only)
     folder: Path = args.out or Path("runs") / plan.suite
     statuses: dict[str, str] = {}
     if (folder / NAME).is_file():

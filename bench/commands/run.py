@@ -51,9 +51,7 @@ def main(args: argparse.Namespace) -> int:
     check_flags(args)
     forget_datasets()
     plan = expand(read_suite(args.suite))
-    chosen = select(plan, args.only)
-    if not chosen:
-        raise BenchError(f"--only '{args.only}' fits no cell; `bench plan` lists them")
+    chosen = select(plan, *args.only)
     folder: Path = args.out or Path("runs") / plan.suite
     with ExitStack() as stack:
         cluster = stack.enter_context(joined(args, plan)) if args.scheduler else None

@@ -14,6 +14,7 @@ from typing import Any
 from bench import identity
 from bench.data.sources import REGISTRY as DATASETS
 from bench.data.sources import OwnData, find
+from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import stages
 from bench.models.backbones import REGISTRY as BACKBONES
@@ -205,9 +206,21 @@ def _file_key(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {"weights": content, **{key: recipe[key] for key in USED_WITH_WEIGHTS}}
 
 
-def select(plan: Plan, pattern: str) -> tuple[Cell, ...]:
-    """The cells whose name fits the glob, and the trainings and trials they need."""
-    chosen = [cell for cell in plan.cells if fnmatchcase(cell.name, pattern)]
+def select(plan: Plan, *patterns: str) -> tuple[Cell, ...]:
+    """The cells whose name fits a glob, and the trainings and trials they need; all without one.
+
+    Raises:
+        BenchError: a glob fits no cell.
+    """
+    named: set[str] = set()
+    for pattern in patterns or ("*",):
+        found = {cell.name for cell in plan.cells if fnmatchcase(cell.name, pattern)}
+        if not found:
+            raise BenchError(
+                f"--only '{pattern}' fits no cell of suite '{plan.suite}'; `bench plan` lists them"
+            )
+        named |= found
+    chosen = [cell for cell in plan.cells if cell.name in named]
     needed = {cell.training.identity for cell in chosen}
     for cell in chosen:
         if cell.training.tuning is not None:
@@ -215,5 +228,5 @@ def select(plan: Plan, pattern: str) -> tuple[Cell, ...]:
     return tuple(
         cell
         for cell in plan.cells
-        if fnmatchcase(cell.name, pattern) or (cell.measure is None and cell.identity in needed)
+        if cell.name in named or (cell.measure is None and cell.identity in needed)
     )

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from bench.errors import BenchError
 from bench.plan.cell import Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
@@ -101,8 +104,19 @@ def test_only_brings_in_the_trainings_it_needs(planned: Planned) -> None:
         for tail in ("train", "accuracy")
     ]
     assert [c.title for c in select(plan, "*/train")] == ["train"] * 12
-    assert select(plan, "*") == plan.cells
-    assert select(plan, "*/LENET_FC/*") == ()
+    assert select(plan, "*") == select(plan) == plan.cells
+
+
+def test_only_takes_several_patterns_each_of_which_fits_something(planned: Planned) -> None:
+    plan = planned(SUITE)
+    patterns = ("large/lenet_fc/bu/seed1/acc*", "*/lenet_fc/bu/*/train")
+    each = [{cell.name for cell in select(plan, pattern)} for pattern in patterns]
+    both = [cell.name for cell in select(plan, *patterns)]
+    assert set(both) == each[0] | each[1]
+    assert len(both) > max(map(len, each))
+    assert both == [cell.name for cell in plan.cells if cell.name in set(both)]
+    with pytest.raises(BenchError, match=r"--only '\*/LENET_FC/\*' fits no cell of suite"):
+        select(plan, "*/train", "*/LENET_FC/*")
 
 
 def test_only_brings_in_a_training_planned_under_another_label(planned: Planned) -> None:
