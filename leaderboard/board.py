@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from leaderboard.blocks import Cell
 from leaderboard.quantity import Shown, show
-from leaderboard.ranking import spread, unbeaten
+from leaderboard.ranking import Spread, spread, unbeaten
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import Key, by_seed, summarize
 from leaderboard.text import capital, one_line, words
 
 # Reading order of a table: how good, how robust, whatever else there is, at what cost.
-_FAMILIES = {"accuracy": 0, "robustness": 1, "efficiency": 3}
+_COST = "efficiency"
+_FAMILIES = {"accuracy": 0, "robustness": 1, _COST: 3}
 _OTHER = 2
 _WIDEST = 9  # columns of numbers that a page shows without scrolling
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
@@ -222,17 +223,28 @@ def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
     if len(means) < 2 or column.info.better == "neither":  # nothing to be better than
         return [cell for cell, _ in pairs]
     best = max(means) if column.info.better == "higher" else min(means)
-    known = [
-        [*ledger.values[Key(*net, column.measure, column.metric)].values()]
+    spreads = [
+        _spread([*ledger.values[Key(*net, column.measure, column.metric)].values()], column)
         for net, (_, shown) in zip(nets, pairs, strict=True)
         if shown is not None
     ]
-    open_ = iter(unbeaten([spread(values) for values in known], column.info.better))
-    leads = [shown is not None and (next(open_) or shown.mean == best) for _, shown in pairs]
+    found = unbeaten(spreads, column.info.better)
+    told, open_ = any(found), iter(found)
+    leads = [
+        shown is not None and (next(open_) or (told and shown.mean == best)) for _, shown in pairs
+    ]
     return [
         replace(cell, best=leading and not ledger.is_flagged(net, column))
         for net, (cell, _), leading in zip(nets, pairs, leads, strict=True)
     ]
+
+
+def _spread(values: Sequence[float], column: Column) -> Spread:
+    """Over seeds; costs are measured on one of them, for no weight changes them."""
+    found = spread(values)
+    if column.family == _COST and found.low is None:
+        return Spread(found.mean, found.mean, found.mean)
+    return found
 
 
 def _cell(ledger: _Ledger, net: Net, column: Column) -> tuple[Cell, Shown | None]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
 from leaderboard.corruptions import Corrupted, corrupted
 from leaderboard.kept import Kept
-from leaderboard.quantity import Shown, show
+from leaderboard.quantity import show
+from leaderboard.ranking import spread_of, unbeaten
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import Summary
 from leaderboard.text import said, slug, words
@@ -48,7 +49,8 @@ def corruption_blocks(
         "The mean corruption error (mCE) is the mean over corruptions of the error, summed over "
         "severities, in percent of that of the bottom-up network of the same backbone and seed "
         "(Hendrycks and Dietterich, 2019): below 100 is better than bottom-up. Values are mean ± "
-        "sample standard deviation over seeds; bold is the lowest, as displayed."
+        "sample standard deviation over seeds; bold is the lowest, and whatever has an interval "
+        "over seeds that reaches as far."
     )
 
 
@@ -81,12 +83,10 @@ def _each(found: list[Corrupted]) -> Grid:
 
 
 def _lowest(summaries: Sequence[Summary | None]) -> list[Cell]:
-    """Cells with the lowest marked, as displayed."""
-    shown: list[Shown | None] = [None if one is None else show(one, _PERCENT) for one in summaries]
-    means = [one.mean for one in shown if one is not None]
+    """Cells with the lowest marked, and those that its interval does not leave behind."""
+    known = [one for one in summaries if one is not None]
+    leads = iter(unbeaten([spread_of(one) for one in known], "lower"))
     return [
-        Cell("–", "missing")
-        if one is None
-        else Cell(one.text, best=len(means) > 1 and one.mean == min(means))
-        for one in shown
+        Cell("–", "missing") if one is None else Cell(show(one, _PERCENT).text, best=next(leads))
+        for one in summaries
     ]

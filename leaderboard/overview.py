@@ -60,11 +60,10 @@ def standings(results: Results, section: Section) -> tuple[Column | None, list[S
     better = column.info.better
     several = len(found) > 1
     places = ranks(spreads, better) if several else [None] * len(found)
-    best = unbeaten(spreads, better) if several else [False] * len(found)
     return column, [
         Standing(net, len(seeds), one, place, leads)
         for (net, seeds), one, place, leads in zip(
-            found.items(), spreads, places, best, strict=True
+            found.items(), spreads, places, unbeaten(spreads, better), strict=True
         )
     ]
 
@@ -122,7 +121,7 @@ def _legend(headings: Sequence[str], families: Sequence[str], costs: bool) -> st
         f"Ranked within a data set by {' or '.join(headings)}. The interval is Student's t over "
         "seeds; a rank such as 1–3 means that intervals overlap, so that seeds alone do not tell "
         "these networks apart (– with a single seed); bold are all that the best one does not "
-        "beat beyond its interval."
+        "beat beyond its interval, none where the best has a single seed."
     )
     if families:
         text += (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from leaderboard.summary import summarize
+from leaderboard.summary import Summary, summarize
 
 LEVEL = 0.95
 
@@ -41,7 +41,13 @@ class Rank:
 
 def spread(values: Sequence[float]) -> Spread:
     """Mean of at least one value, with the 95 % interval of Student's t over the seeds."""
-    found = summarize(values)
+    if len(values) > 1 and all(value == math.inf for value in values):
+        return Spread(math.inf, math.inf, math.inf)
+    return spread_of(summarize(values))
+
+
+def spread_of(found: Summary) -> Spread:
+    """As `spread`, of what is left of the values."""
     if found.sd is None or math.isinf(found.sd):
         return Spread(found.mean, None, None)
     half = student(found.n - 1) * found.sd / math.sqrt(found.n)
@@ -77,14 +83,21 @@ def ranks(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> list
 
 
 def unbeaten(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> list[bool]:
-    """Which are not worse than the one of the best mean beyond what their intervals leave open.
+    """Which are not worse than the one of the best mean beyond what their intervals leave open:
+    the bold ones of a column.
 
-    What has no interval stands for its mean alone.
+    Where that one has no interval, nobody knows whether it would be the best once more: none is.
+    Others without an interval stand for their mean alone. A single number leads nothing.
     """
     sign = 1.0 if better == "higher" else -1.0
-    filled = [_ends(one, sign) or (sign * one.mean, sign * one.mean) for one in spreads]
-    leader = max(range(len(spreads)), key=lambda k: sign * spreads[k].mean)
-    return [high >= filled[leader][0] for _, high in filled]
+    leader = max(range(len(spreads)), key=lambda k: sign * spreads[k].mean, default=0)
+    ends = [_ends(one, sign) for one in spreads]
+    if len(spreads) < 2 or (best := ends[leader]) is None:
+        return [False] * len(spreads)
+    return [
+        (sign * one.mean if pair is None else pair[1]) >= best[0]
+        for one, pair in zip(spreads, ends, strict=True)
+    ]
 
 
 def _ends(one: Spread, sign: float) -> tuple[float, float] | None:

@@ -14,6 +14,7 @@ from leaderboard.flags import Flag
 from leaderboard.flags_page import flag_blocks
 from leaderboard.kept import Kept
 from leaderboard.quantity import show
+from leaderboard.ranking import Spread, unbeaten
 from leaderboard.results import MetricInfo, Results
 from leaderboard.summary import Key, by_seed, summarize
 from leaderboard.text import said, slug, strength, words
@@ -21,6 +22,7 @@ from leaderboard.text import said, slug, strength, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
+    from leaderboard.bootstrap import Interval
     from leaderboard.drawn import Order
     from leaderboard.robustness import Attacks
 
@@ -102,20 +104,19 @@ def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block
         name = f"{words(summary.attack)}, B = {summary.limit:g}"
         rows = [
             (
-                _told(one.clean.value, one.clean.low, one.clean.high, 1),
-                _told(one.area.value, one.area.low, one.area.high, 1),
-                "–"
-                if one.against is None
-                else _told(one.against.value, one.against.low, one.against.high, 1, sign=True),
-                _told(one.median.value, one.median.low, one.median.high, 2),
-                *(_told(at.value, at.low, at.high, 1) for at in one.at),
+                (one.clean, 1),
+                (one.area, 1),
+                (one.against, 1),
+                (one.median, 2),
+                *((at, 1) for at in one.at),
             )
             for one in summary.estimates
         ]
         measure = f"robustness/{summary.attack}"
         keys = [Key(dataset, one.backbone, one.variant, measure, "") for one in summary.estimates]
         sound = [not doubts(results, key) for key in keys]
-        for one, cells in zip(summary.estimates, _best(rows, 2, sound), strict=True):
+        told = _cells(rows, [one.seeds for one in summary.estimates], sound)
+        for one, cells in zip(summary.estimates, told, strict=True):
             head = (name, one.backbone, one.variant, str(one.seeds))
             used = spent.get((summary.attack, one.backbone, one.variant))
             last = Cell("–", "missing") if used is None else Cell(used)
@@ -139,10 +140,11 @@ def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block
         "accuracy to B is the area under the curve of accuracy against L₂, as a share of that of a "
         "network that is never fooled; against bu: its difference to the bottom-up network of the "
         "same backbone, seed by seed and image by image. The median L₂ is taken of the images "
-        "classified correctly. Bold is the best of its attack. Brackets hold 95 % intervals of a "
-        f"two-level bootstrap over seeds and images ({attacks.replicates:,} replicates, widened "
-        "for the small number of seeds by Student's t); those of a single seed are over images "
-        "only. "
+        "classified correctly. Bold is the best of its attack, and whatever has an interval that "
+        "reaches as far (nothing is where the best has a single seed). Brackets hold 95 % "
+        f"intervals of a two-level bootstrap over seeds and images ({attacks.replicates:,} "
+        "replicates, widened for the small number of seeds by Student's t); those of a single seed "
+        "are over images only. "
         "Predictions per image are those that the attack asked of the network in all repeats, that "
         "of the clean image included."
     )
@@ -173,34 +175,44 @@ def _predictions(results: Results, dataset: str) -> dict[tuple[str, str, str], s
     return found
 
 
-def _told(value: float, low: float, high: float, decimals: int, *, sign: bool = False) -> str:
+_CLEAN, _AGAINST = 0, 2  # columns in which nothing is the best
+
+
+def _cells(
+    rows: Sequence[Sequence[tuple[Interval | None, int]]],
+    seeds: Sequence[int],
+    sound: Sequence[bool],
+) -> list[list[Cell]]:
+    """Cells of intervals with their decimals, the best of a column marked, and whatever its
+    interval does not leave behind; a flagged number is not."""
+    columns = []
+    for number, column in enumerate(zip(*rows, strict=True)):
+        spreads = [
+            Spread(one.value, one.low, one.high) if count > 1 else Spread(one.value, None, None)
+            for (one, _), count in zip(column, seeds, strict=True)
+            if one is not None
+        ]
+        ranked = number not in (_CLEAN, _AGAINST)
+        leads = unbeaten(spreads, "higher") if ranked else [False] * len(rows)
+        columns.append(
+            [
+                Cell(_told(one, decimals, sign=number == _AGAINST), best=lead and may)
+                for (one, decimals), lead, may in zip(column, leads, sound, strict=True)
+            ]
+        )
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _told(one: Interval | None, decimals: int, *, sign: bool = False) -> str:
     """ "62.3 [58.1, 66.0]"."""
+    if one is None:
+        return "–"
     plus = "+" if sign else ""
     texts = [
         "∞" if math.isinf(number) else f"{round(number, decimals) + 0.0:{plus},.{decimals}f}"
-        for number in (value, low, high)
+        for number in (one.value, one.low, one.high)
     ]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
-
-
-def _best(
-    rows: Sequence[tuple[str, ...]], unranked: int, sound: Sequence[bool]
-) -> list[list[Cell]]:
-    """Cells with the greatest of each column marked, as displayed; not the columns that tell of
-    clean accuracy or of a difference, nor in rows of flagged numbers."""
-    table = [[Cell(text) for text in row] for row in rows]
-    for column in range(len(rows[0])) if len(rows) > 1 else ():
-        if column in (0, unranked):
-            continue
-        values = [_number(row[column]) for row in rows]
-        for cells, value, may in zip(table, values, sound, strict=True):
-            cells[column] = Cell(cells[column].text, best=may and value == max(values))
-    return table
-
-
-def _number(text: str) -> float:
-    number = text.partition(" ")[0].replace(",", "")
-    return math.inf if number == "∞" else float(number)
 
 
 def _strengths(results: Results, dataset: str) -> Iterator[Block]:

@@ -36,20 +36,39 @@ def headings(section: Section) -> list[str]:
 
 
 def test_best_follows_the_direction() -> None:
-    values = {"bu": [90.0], "td": [91.0]}
+    values = {"bu": [90.0, 90.0], "td": [91.0, 91.0]}
     assert best(board(values)) == [False, True]
     assert best(board(values, replace(TOP1, better="lower"))) == [True, False]
     assert best(board(values, replace(TOP1, better="neither"))) == [False, False]
 
 
 def test_ties_as_displayed_are_all_best() -> None:
-    assert best(board({"a": [90.04], "b": [89.96], "c": [89.9]})) == [True, True, False]
+    values = {"a": [90.04] * 2, "b": [89.96] * 2, "c": [89.9] * 2}
+    assert best(board(values)) == [True, True, False]
 
 
-def test_infinite_is_best_where_higher_is() -> None:
-    values = {"a": [2.0, math.inf], "b": [3.0, 4.0]}
+def test_infinite_is_best_where_higher_is_and_every_seed_has_it() -> None:
+    values = {"a": [math.inf, math.inf], "b": [3.0, 4.0]}
     assert [cell.text for cell in column(board(values))] == ["∞", "3.5 ± 0.7"]
     assert best(board(values)) == [True, False]
+    assert best(board({**values, "a": [2.0, math.inf]})) == [False, False]
+
+
+def test_nothing_is_best_where_the_best_has_a_single_seed() -> None:
+    values = {"a": [91.0], "b": [90.0, 90.1], "c": [90.05]}
+    assert best(board(values)) == [False, False, False]
+    assert best(board({**values, "a": [89.0]})) == [False, True, True]
+
+
+def test_costs_have_a_best_with_a_single_seed() -> None:
+    """No weight changes them, so that they are measured once."""
+    rows = [
+        Row("d", "net", variant, 0, "efficiency", "memory", value, "bytes")
+        for variant, value in (("bu", 1.0), ("td", 3.0))
+    ]
+    info = MetricInfo("memory", "bytes", "lower", headline=True)
+    (section,) = sections(Results("t", tuple(rows), {("efficiency", "memory"): info}))
+    assert best(section) == [True, False]
 
 
 def test_nothing_is_best_alone() -> None:
@@ -64,9 +83,9 @@ def test_nothing_is_best_alone() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=8))
 def test_best_are_exactly_the_cells_with_the_greatest_text(values: list[float]) -> None:
-    cells = column(board({str(index): [value] for index, value in enumerate(values)}))
-    top = max(float(cell.text) for cell in cells)
-    assert [cell.best for cell in cells] == [float(cell.text) == top for cell in cells]
+    cells = column(board({str(index): [value] * 2 for index, value in enumerate(values)}))
+    shown = [float(cell.text.partition(" ")[0]) for cell in cells]
+    assert [cell.best for cell in cells] == [value == max(shown) for value in shown]
 
 
 def test_columns_come_in_reading_order_with_direction_and_unit() -> None:

@@ -55,8 +55,20 @@ def test_who_has_no_interval_may_be_anywhere() -> None:
 def test_unbeaten_are_those_that_the_best_does_not_leave_behind() -> None:
     found = of((90, 92), (91, 93), (80, 90.5))
     assert unbeaten(found, "higher") == [True, True, False]
-    assert unbeaten([Spread(5, None, None), Spread(4, None, None)], "lower") == [False, True]
-    assert unbeaten([Spread(math.inf, None, None), *of((1, 2))], "higher") == [True, False]
+    endless = spread([math.inf, math.inf])
+    assert unbeaten([endless, *of((1, 2)), Spread(math.inf, None, None)], "higher") == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_nothing_is_unbeaten_where_one_seed_is_the_best() -> None:
+    assert unbeaten([Spread(5, None, None), Spread(4, None, None)], "lower") == [False, False]
+    assert unbeaten([Spread(99, None, None), *of((90, 92))], "higher") == [False, False]
+    assert unbeaten([Spread(89, None, None), *of((90, 92))], "higher") == [False, True]
+    assert unbeaten(of((90, 92)), "higher") == [False]
+    assert unbeaten([], "higher") == []
 
 
 spreads = st.lists(
@@ -76,4 +88,4 @@ def test_every_place_is_open_to_somebody(found: list[Spread]) -> None:
         assert any(rank.best <= place <= rank.worst for rank in places)
     best = max(range(len(found)), key=lambda k: found[k].mean)
     assert places[best].best == 1
-    assert unbeaten(found, "higher")[best]
+    assert unbeaten(found, "higher")[best] == (len(found) > 1)

@@ -95,14 +95,18 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
-def test_best_of_each_attack_is_marked(tmp_path: Path) -> None:
+def test_best_of_each_attack_is_marked_where_it_has_several_seeds(tmp_path: Path) -> None:
     near, far = np.full(40, 1.0), np.full(40, 2.0)
-    base = results(images=40, seeds=(0,))
-    samples = [replace(s, l2=far if s.variant == "td" else near) for s in base.samples]
-    lines = markdown(replace(base, samples=tuple(samples)), tmp_path).splitlines()
-    bu, td = [line for line in lines if line.startswith("| Single pixel, B = 2")]
-    assert "| 50.0 [50.0, 50.0] |" in bu
-    assert "| **100.0 [100.0, 100.0]** | +50.0 [+50.0, +50.0] | **2.00 [2.00, 2.00]** |" in td
+    ends = "100.0 [100.0, 100.0]", "2.00 [2.00, 2.00]"
+    for seeds, mark in (((0, 1), "**"), ((0,), "")):
+        base = results(images=40, seeds=seeds)
+        samples = [replace(s, l2=far if s.variant == "td" else near) for s in base.samples]
+        folder = tmp_path / str(len(seeds))
+        lines = markdown(replace(base, samples=tuple(samples)), folder).splitlines()
+        bu, td = [line for line in lines if line.startswith("| Single pixel, B = 2")]
+        assert "| 50.0 [50.0, 50.0] |" in bu
+        area, median = (f"{mark}{text}{mark}" for text in ends)
+        assert f"| {area} | +50.0 [+50.0, +50.0] | {median} |" in td
 
 
 def test_flagged_numbers_are_not_bold_and_verdicts_on_them_say_so(tmp_path: Path) -> None:
