@@ -209,6 +209,7 @@ def run_cells(
     from bench.observe.log import RunLog
     from bench.run import contents, executor
     from bench.run.progress import display
+    from bench.run.remaining import remaining
     from bench.store import provenance
 
     chosen = executor.distinct(chosen)
@@ -244,7 +245,8 @@ def run_cells(
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
-    shown = display(left, len(chosen) - len(left), args.quiet, args.verbose, notes)
+    took = remaining(chosen, left, store)
+    shown = display(took, len(left), len(chosen) - len(left), args.quiet, args.verbose, notes)
     log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
 
     def watch(event: Event) -> None:

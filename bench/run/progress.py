@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from bench.errors import visible
-from bench.plan.cell import Cell
 from bench.run.events import (
     CellFinished,
     CellPart,
@@ -18,6 +16,7 @@ from bench.run.events import (
     CellWarning,
     Event,
 )
+from bench.run.remaining import Remaining, clock
 from bench.store.outcome import NOTES, Outcome
 
 if TYPE_CHECKING:
@@ -35,20 +34,29 @@ class Display(Protocol):
 
 
 def display(
-    cells: Sequence[Cell],
+    left: Remaining,
+    count: int,
     done_before: int,
     quiet: bool,
     verbose: bool = False,
     told: Iterable[str] = (),
 ) -> Display:
-    """The right display for this terminal; notes on trainings that were `told` are not repeated."""
+    """The right display for this terminal.
+
+    Args:
+        left: told of every cell that ends, and asked for the time.
+        count: of cells to do.
+        done_before: cells of earlier sessions.
+        quiet, verbose: less, or more than usual.
+        told: notes on trainings that are not repeated.
+    """
     if quiet:
         return Quiet()
     if verbose:
-        return Verbose(cells, done_before, told)
+        return Verbose(left, count, done_before, told)
     if sys.stdout.isatty():
-        return Live(cells, done_before, told)
-    return Lines(cells, done_before, told)
+        return Live(left, count, done_before, told)
+    return Lines(left, count, done_before, told)
 
 
 class Quiet:
@@ -64,59 +72,6 @@ class Quiet:
 
     def __exit__(self, *reason: object) -> None:
         return None
-
-
-class Estimate:
-    """Remaining time, from the durations of cells of the same kind that are over.
-
-    A kind not seen yet is taken for the mean of its measure, else for the mean of all.
-    """
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        # Counts and sums by kind: what a cell costs must not grow with the number of cells.
-        self._left = Counter(self._kinds(cell) for cell in cells)
-        self._seen: dict[tuple[str, ...], tuple[float, int]] = {}
-        self._started = time.perf_counter()
-        self._spent = 0.0
-
-    @staticmethod
-    def _kinds(cell: Cell) -> tuple[tuple[str, ...], ...]:
-        training = cell.training
-        net = (training.dataset.label, training.backbone.label, training.variant)
-        # Trials have a title each, and cost much the same.
-        kind = "trial" if training.trial else cell.title
-        return ((kind, *net), (kind,), ())
-
-    def finished(self, cell: Cell, seconds: float) -> None:
-        """Note a finished cell."""
-        kinds = self._kinds(cell)
-        self._left[kinds] -= 1
-        if self._left[kinds] <= 0:
-            del self._left[kinds]
-        self._spent += seconds
-        for kind in kinds:
-            total, count = self._seen.get(kind, (0.0, 0))
-            self._seen[kind] = total + seconds, count + 1
-
-    def seconds_left(self) -> float | None:
-        """Wall seconds left at the present pace; None before the first cell is over."""
-        if not self._seen or not self._spent:
-            return None
-        work = 0.0
-        for kinds, left in self._left.items():
-            total, count = next(self._seen[kind] for kind in kinds if kind in self._seen)
-            work += left * total / count
-        pace = (time.perf_counter() - self._started) / self._spent
-        return work * min(1.0, pace)
-
-
-def clock(seconds: float | None) -> str:
-    """`1:02:03`, `2:03`, or `?`."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def headline(outcome: Outcome) -> str:
@@ -146,18 +101,20 @@ def _new_notes(outcome: Outcome, told: set[str]) -> list[str]:
 class Lines(Quiet):
     """One plain line when a cell ends; for logs and pipes."""
 
-    def __init__(self, cells: Sequence[Cell], done_before: int, told: Iterable[str] = ()) -> None:
+    def __init__(
+        self, left: Remaining, count: int, done_before: int, told: Iterable[str] = ()
+    ) -> None:
         self._noted = set(told)
-        self._total = len(cells) + done_before
+        self._total = count + done_before
         self._done = done_before
-        self._estimate = Estimate(cells)
+        self._left = left
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, CellFinished):
             return
         self._done += 1
-        self._estimate.finished(event.cell, event.outcome.seconds)
-        left = clock(self._estimate.seconds_left())
+        self._left.finished(event.cell, event.outcome.seconds)
+        left = clock(self._left.seconds())
         print(
             f"[{self._done}/{self._total}] {event.cell.name}  {headline(event.outcome)}"
             f"  ({event.outcome.seconds:.1f} s, about {left} left)",
@@ -172,8 +129,10 @@ class Verbose(Lines):
 
     PACE = 1.0  # seconds
 
-    def __init__(self, cells: Sequence[Cell], done_before: int, told: Iterable[str] = ()) -> None:
-        super().__init__(cells, done_before, told)
+    def __init__(
+        self, left: Remaining, count: int, done_before: int, told: Iterable[str] = ()
+    ) -> None:
+        super().__init__(left, count, done_before, told)
         self._told: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
@@ -195,7 +154,9 @@ class Verbose(Lines):
 class Live:
     """Cells done and left, what is being done, epoch and loss, time left."""
 
-    def __init__(self, cells: Sequence[Cell], done_before: int, told: Iterable[str] = ()) -> None:
+    def __init__(
+        self, left: Remaining, count: int, done_before: int, told: Iterable[str] = ()
+    ) -> None:
         from rich.console import Group
         from rich.live import Live as RichLive
         from rich.progress import (
@@ -211,7 +172,7 @@ class Live:
             column = Column(no_wrap=True, overflow="ellipsis", ratio=ratio)
             return TextColumn(f"{{task.{field}}}", markup=False, table_column=column)
 
-        self._estimate = Estimate(cells)
+        self._left = left
         self._tasks: dict[str, TaskID] = {}
         self._noted = set(told)
         self._all = Progress(
@@ -224,7 +185,7 @@ class Live:
         # A table of its own, lest long cell names push the counts off the screen.
         self._now = Progress(text("description", ratio=1), text("fields[note]"), expand=True)
         self._cells = self._all.add_task(
-            "cells", total=len(cells) + done_before, completed=done_before, note=""
+            "cells", total=count + done_before, completed=done_before, note=""
         )
         self._live = RichLive(Group(self._all, self._now), refresh_per_second=8)
 
@@ -255,6 +216,6 @@ class Live:
         said = f"{mark} {event.cell.name}  {headline(event.outcome)}"
         for line in (said, *_new_notes(event.outcome, self._noted)):
             self._live.console.print(line, markup=False, highlight=False)
-        self._estimate.finished(event.cell, event.outcome.seconds)
-        left = clock(self._estimate.seconds_left())
+        self._left.finished(event.cell, event.outcome.seconds)
+        left = clock(self._left.seconds())
         self._all.update(self._cells, advance=1, note=f"about {left} left")
