@@ -31,7 +31,7 @@ _Group = dict[str, list[Trained]]  # by variant, its seeds
 def main(args: argparse.Namespace) -> int:
     """Draw what there is to draw; print a line for each file, and what is worth a note."""
     from bench.commands.explain_pictures import NothingToDrawError
-    from bench.commands.run import resolve_device
+    from bench.commands.run_place import resolve_device
     from bench.run.place import Place
 
     request = _request(args)
