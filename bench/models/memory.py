@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from bench.models.heap import give_back
+
 Result = TypeVar("Result")
 
 # The CPU allocator raises a plain RuntimeError, and so do CUDA and its libraries (cuDNN, cuBLAS)
@@ -32,6 +34,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def release() -> None:
     """Give back what a failed attempt held."""
     gc.collect()
+    give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

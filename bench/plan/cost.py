@@ -18,7 +18,7 @@ from bench.data import catalog
 from bench.data.dataset import DatasetInfo
 from bench.errors import BenchError, NotInvertibleError
 from bench.measures import base as measures
-from bench.models import backbones
+from bench.models import backbones, heap
 from bench.models.settings import autocast, settle
 from bench.plan import gpu_pace, guard
 from bench.plan.cell import Cell, Training
@@ -190,6 +190,7 @@ def _timed(
             network(images[:count])
 
     network.to(device, memory_format=settings.memory_format)  # type: ignore[call-overload]
+    heap.keep_freed()
     try:
         if settings.mode == "deterministic":
             torch.set_num_threads(1)

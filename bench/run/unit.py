@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.measures import base as measures
-from bench.models import backbones, weights
+from bench.models import backbones, heap, weights
 from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
@@ -68,6 +68,14 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     An error in one cell is that cell's outcome; the others go on. A failed training fails the
     cells that need it.
     """
+    heap.keep_freed()
+    try:
+        _execute(unit, place, emit)
+    finally:
+        heap.give_back()
+
+
+def _execute(unit: Unit, place: Place, emit: Emit) -> None:
     device = torch.device(place.device)
     if place.threads:
         torch.set_num_threads(place.threads)
