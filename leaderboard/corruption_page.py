@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
@@ -49,15 +50,16 @@ def corruption_blocks(
         "The mean corruption error (mCE) is the mean over corruptions of the error, summed over "
         "severities, in percent of that of the bottom-up network of the same backbone and seed "
         "(Hendrycks and Dietterich, 2019): below 100 is better than bottom-up. Values are mean ± "
-        "sample standard deviation over seeds; bold is the lowest, and whatever has an interval "
-        "over seeds that reaches as far."
+        "sample standard deviation over seeds; bold is the lowest, and whatever cannot be told "
+        "from it: its interval over seeds overlaps (mCE, being of different networks, has no best)."
     )
 
 
 def _overview(found: list[Corrupted]) -> Grid:
     clean = _lowest([one.clean for one in found])
     errors = _lowest([one.error for one in found])
-    relative = _lowest([one.mce for one in found])
+    # Of different bottom-up networks: there is no best among them.
+    relative = [_shown(one.mce) for one in found]
     return Grid(
         "Errors on corrupted images",
         ("Backbone", "Variant"),
@@ -82,11 +84,14 @@ def _each(found: list[Corrupted]) -> Grid:
     )
 
 
+def _shown(one: Summary | None) -> Cell:
+    return Cell("–", "missing") if one is None else Cell(show(one, _PERCENT).text)
+
+
 def _lowest(summaries: Sequence[Summary | None]) -> list[Cell]:
     """Cells with the lowest marked, and those that its interval does not leave behind."""
     known = [one for one in summaries if one is not None]
     leads = iter(unbeaten([spread_of(one) for one in known], "lower"))
     return [
-        Cell("–", "missing") if one is None else Cell(show(one, _PERCENT).text, best=next(leads))
-        for one in summaries
+        _shown(one) if one is None else replace(_shown(one), best=next(leads)) for one in summaries
     ]

@@ -16,6 +16,7 @@ BASELINE = "bu"
 _MEASURE = "corruptions"
 _METRIC = "error["
 _CLEAN = "clean_error"
+Net = tuple[str, str]  # backbone, variant
 Errors = dict[str, dict[str, float]]  # percent, by corruption, then severity
 
 
@@ -39,11 +40,35 @@ class Corrupted:
 
 def corrupted(results: Results, dataset: str) -> list[Corrupted]:
     """Every network of a data set that was measured on corrupted images."""
-    nets: dict[tuple[str, str], dict[int, Errors]] = {}
-    clean: dict[tuple[str, str], Summary] = {}
+    nets = _errors(results, dataset)
+    clean = {
+        key[1:3]: summarize([*seeds.values()])
+        for key, seeds in by_seed(results.rows).items()
+        if (key.dataset, key.measure, key.metric) == (dataset, _MEASURE, _CLEAN)
+    }
+    return [
+        Corrupted(
+            backbone,
+            variant,
+            summarize([_mean(_means(errors)) for errors in seeds.values()]),
+            _over_seeds(seeds),
+            _summary(_mce(seeds, nets.get((backbone, BASELINE), {}))),
+            clean.get((backbone, variant)),
+        )
+        for (backbone, variant), seeds in nets.items()
+    ]
+
+
+def mce_by_seed(results: Results, dataset: str) -> dict[Net, dict[int, float]]:
+    """The mean corruption error in percent, of networks that have one."""
+    nets = _errors(results, dataset)
+    found = {net: _mce(seeds, nets.get((net[0], BASELINE), {})) for net, seeds in nets.items()}
+    return {net: seeds for net, seeds in found.items() if seeds}
+
+
+def _errors(results: Results, dataset: str) -> dict[Net, dict[int, Errors]]:
+    nets: dict[Net, dict[int, Errors]] = {}
     for key, seeds in by_seed(results.rows).items():
-        if (key.dataset, key.measure, key.metric) == (dataset, _MEASURE, _CLEAN):
-            clean[key.backbone, key.variant] = summarize([*seeds.values()])
         corruption, slash, severity = key.metric[len(_METRIC) : -1].rpartition("/")
         if key.dataset == dataset and key.measure == _MEASURE and slash:
             if not key.metric.startswith(_METRIC):
@@ -51,17 +76,7 @@ def corrupted(results: Results, dataset: str) -> list[Corrupted]:
             net = nets.setdefault((key.backbone, key.variant), {})
             for seed, value in seeds.items():
                 net.setdefault(seed, {}).setdefault(corruption, {})[severity] = value
-    return [
-        Corrupted(
-            backbone,
-            variant,
-            summarize([_mean(_means(errors)) for errors in seeds.values()]),
-            _over_seeds(seeds),
-            _mce(seeds, nets.get((backbone, BASELINE), {})),
-            clean.get((backbone, variant)),
-        )
-        for (backbone, variant), seeds in nets.items()
-    ]
+    return nets
 
 
 def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, float] | None:
@@ -76,16 +91,20 @@ def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, float] | No
     return found if errors.keys() == baseline.keys() else None
 
 
-def _mce(seeds: Mapping[int, Errors], baseline: Mapping[int, Errors]) -> Summary | None:
-    """Of each seed that both have, the mean of the corruption errors."""
-    ratios = [
-        corruption_errors(errors, baseline[seed])
+def _mce(seeds: Mapping[int, Errors], baseline: Mapping[int, Errors]) -> dict[int, float]:
+    """Of each seed that both have, the mean of the corruption errors; nothing where one of them
+    has none."""
+    ratios = {
+        seed: corruption_errors(errors, baseline[seed])
         for seed, errors in seeds.items()
         if seed in baseline
-    ]
-    if not ratios or None in ratios:
-        return None
-    return summarize([_mean(ratio) for ratio in ratios if ratio])
+    }
+    found = {seed: _mean(ratio) for seed, ratio in ratios.items() if ratio}
+    return found if len(found) == len(ratios) else {}
+
+
+def _summary(seeds: Mapping[int, float]) -> Summary | None:
+    return summarize([*seeds.values()]) if seeds else None
 
 
 def _over_seeds(seeds: Mapping[int, Errors]) -> dict[str, Summary]:

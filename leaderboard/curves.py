@@ -124,8 +124,12 @@ def caption(panels: Sequence[Panel]) -> str:
     )
 
 
-def limit(samples: Iterable[Sample], info: AttackInfo | None = None) -> float:
-    """The L2 up to which an attack is looked at: its strongest epsilon in L2, or `upper_bound`."""
+def limit(samples: Sequence[Sample], info: AttackInfo | None = None) -> float:
+    """The L2 up to which an attack is looked at on the data set of these samples: what the suite
+    says, its strongest epsilon in L2, or `upper_bound`."""
+    fixed = {} if info is None or not samples else dict(info.limits)
+    if fixed and samples[0].dataset in fixed:
+        return fixed[samples[0].dataset]
     if info is not None and info.norm == "L2" and info.strengths:
         return max(info.strengths)
     return upper_bound([[s.l2 for s in seeds] for seeds in by_net(samples).values()])

@@ -120,8 +120,8 @@ def _legend(headings: Sequence[str], families: Sequence[str], costs: bool) -> st
     text = (
         f"Ranked within a data set by {' or '.join(headings)}. The interval is Student's t over "
         "seeds; a rank such as 1–3 means that intervals overlap, so that seeds alone do not tell "
-        "these networks apart (– with a single seed); bold are all that the best one does not "
-        "beat beyond its interval, none where the best has a single seed."
+        "these networks apart (– where one seed was measured); bold, in that column alone, are all "
+        "whose interval overlaps that of the best, none where the best has one measured seed."
     )
     if families:
         text += (

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 NOTHING = "No results yet."
 LEGEND = (
     "Values are mean ± sample standard deviation over seeds. ↑: higher is better, ↓: lower is "
-    "better; bold is the best of a column within its data set, and whatever has an interval over "
-    "seeds that reaches as far; nothing is where the best has a single seed, but for costs, which "
-    "depend on none."
+    "better; bold is the best of a column within its data set, and whatever cannot be told from "
+    "it: its interval over seeds overlaps. Nothing is bold where the best has one measured seed, "
+    "but for costs, which depend on none."
 )
 GAPS = (
     "failed: tried, and ended in an error; –: not measured. Failed cells and those never reached "

@@ -41,8 +41,8 @@ class MetricInfo:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured number in tidy form. `measure` is like "accuracy" or
-    "robustness/gaussian_blur"; `value` may be inf (attack not successful), never NaN."""
+    """One measured number. `measure` is like "accuracy" or "robustness/gaussian_blur"; `value` may
+    be inf (attack not successful), never NaN."""
 
     dataset: str
     backbone: str
@@ -107,11 +107,11 @@ class Missing:
 class AttackInfo:
     """What kind of attack it is: tells which attack ought to be the stronger of two.
 
-    `access` is what it needs of the network. `norm` is the distance it looks at by its own account:
-    "L2", "Linf", "L0", "L1", or "" for none. `kind`: "noise" is random and looks at nothing;
-    "one-step" and "iterative" follow gradients; "square" is the Square attack; "other" the rest.
-    `strengths` are its fixed epsilons in that norm; empty for one that looks for the smallest
-    perturbation. `family` is the group in which the overview sums it up, such as "noise".
+    `access` is what it needs of the network, `norm` the distance it looks at ("L2", "Linf", "L0",
+    "L1", or "" for none). `kind`: "noise" is random; "one-step" and "iterative" follow gradients;
+    "square" is the Square attack; "other" the rest. `strengths` are its fixed epsilons
+    in that norm. `family` is its group in the overview, `limits` up to which L2 to sum it up, by
+    data set.
     """
 
     access: Access
@@ -119,6 +119,7 @@ class AttackInfo:
     kind: Kind = "other"
     strengths: tuple[float, ...] = ()
     family: str = ""
+    limits: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +300,8 @@ class Results:
     `metrics` is keyed by (measure, metric); of attacks the measure is "robustness/gaussian_blur".
     `missing` are cells planned and not tried; trials are in `searches` alone, whatever came of
     them. `nets` is the order (data set, backbone, variant) of the boards' lines; others come last,
-    in the order of `rows`. `attacks` maps an attack's label ("gaussian_blur") to what is known of
-    it. `claims` are judged on the page. `provenance` maps a heading ("command", "date") to text.
+    in the order of `rows`. `attacks` maps an attack's label to what is known of it. `claims` are
+    judged on the page. `provenance` maps a heading ("command", "date") to text.
     """
 
     title: str

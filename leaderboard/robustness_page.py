@@ -141,7 +141,7 @@ def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block
         "network that is never fooled; against bu: its difference to the bottom-up network of the "
         "same backbone, seed by seed and image by image. The median L₂ is taken of the images "
         "classified correctly. Bold is the best of its attack, and whatever has an interval that "
-        "reaches as far (nothing is where the best has a single seed). Brackets hold 95 % "
+        "overlaps its own (nothing is where the best has one measured seed). Brackets hold 95 % "
         f"intervals of a two-level bootstrap over seeds and images ({attacks.replicates:,} "
         "replicates, widened for the small number of seeds by Student's t); those of a single seed "
         "are over images only. "

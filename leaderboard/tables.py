@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from leaderboard.derived import derived_rows
 from leaderboard.files import write_atomic
 from leaderboard.results import Results, Row
 
@@ -14,9 +15,13 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def render_csv(results: Results, path: Path) -> Path:
-    """Write the tidy rows: one line per number, columns as in `Row`; infinity is "inf"."""
+    """Write the tidy rows: one line per number, columns as in `Row`; infinity is "inf".
+
+    Behind what cells recorded stands what pages derive of it (`leaderboard.derived`).
+    """
+    rows = (*results.rows, *derived_rows(results))
     lines = [",".join(COLUMNS)]
-    lines += [",".join(_field(getattr(row, name)) for name in COLUMNS) for row in results.rows]
+    lines += [",".join(_field(getattr(row, name)) for name in COLUMNS) for row in rows]
     return write_atomic(path, "\n".join(lines) + "\n")
 
 
@@ -31,6 +36,7 @@ def render_json(results: Results, path: Path) -> Path:
         "version": 1,
         "title": results.title,
         "rows": [_strict(row) for row in results.rows],
+        "derived": [_strict(row) for row in derived_rows(results)],
         "metrics": [
             {"measure": measure, "metric": metric, **asdict(info)}
             for (measure, metric), info in results.metrics.items()

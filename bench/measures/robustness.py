@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.attacks import base as attacks
 from bench.data.subset import balanced_subset
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.measures.base import Context, Found, Item, Measure
-from bench.suite.recipe import Whole
+from bench.suite.recipe import Number, Whole
 from bench.suite.schema import AttackRef
 from leaderboard.results import MetricInfo
 
@@ -36,7 +36,8 @@ class Options(BaseModel):
 
     `samples` images, class-balanced and drawn with `subset_seed`, are the same for every network;
     0 means all. `repeats` counts for attacks with randomness only. `batch_size` bounds memory; it
-    is halved where it does not fit.
+    is halved where it does not fit. `limits` are the L2 sizes up to which attacks are summed up, by
+    their labels or `dataset/label`; without one, the results of all networks together decide.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +48,17 @@ class Options(BaseModel):
     repeats: Annotated[Whole, Field(ge=1)] = 3
     subset_seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     batch_size: Annotated[Whole, Field(ge=1)] = 256
+    limits: dict[str, Annotated[Number, Field(gt=0)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _limits(self) -> Options:
+        labels = [ref.label for ref in self.attacks]
+        for key in self.limits:
+            label = key.rpartition("/")[2]
+            if label not in labels:
+                near = did_you_mean(label, labels)
+                raise ValueError(f"`limits`: '{label}' is none of the attacks here{near}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

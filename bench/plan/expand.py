@@ -19,6 +19,7 @@ from bench.measures import base as measures
 from bench.models import stages
 from bench.models.backbones import REGISTRY as BACKBONES
 from bench.plan import tuning
+from bench.plan.attacks import require_limits
 from bench.plan.cell import Cell, Limits, Plan, Training, Tuning, weights_path
 from bench.plan.check import CheckedSuite
 from bench.plan.tuning import TITLE, Search
@@ -69,6 +70,7 @@ def expand(checked: CheckedSuite) -> Plan:
                     given=ref.options,
                 )
             )
+    require_limits(cells, [dataset.label for dataset in checked.suite.datasets])
     notes = tuple(dict.fromkeys(_notes(checked.suite)))
     limits = Limits(checked.suite.timeout, checked.suite.memory)
     suite, found = checked.suite.name, (checked.claims, tuple(searches.values()))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from bench.store.database import Store
 
+_NAMED = 6  # networks in one sentence
+PRECISIONS = """SELECT c.identity, c.facts, p.dataset, p.backbone, p.variant
+    FROM planned p JOIN cells c USING (identity)
+    WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
 TRAININGS = """SELECT c.facts FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
 
@@ -71,6 +75,29 @@ def _trainings(store: Store) -> str:
     return "; ".join(
         f"{count} training{'s' if count > 1 else ''}: {way}" for way, count in ways.items()
     )
+
+
+def mixed_precisions(store: Store, damaged: Container[str]) -> Iterator[str]:
+    """A note for each data set on which networks were trained in several precisions: what tells
+    them apart may be that."""
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for identity, text, dataset, backbone, variant in store.tuples(PRECISIONS):
+        precision = json.loads(text).get("training", {}).get("precision")
+        if precision and identity not in damaged:
+            nets = found.setdefault(dataset, {}).setdefault(precision, {})
+            nets[f"{backbone} {variant}"] = None
+    for dataset, by_precision in found.items():
+        if len(by_precision) > 1:
+            told = "; ".join(f"{name}: {_named(nets)}" for name, nets in by_precision.items())
+            yield (
+                f"{dataset}: networks were trained in different precisions ({told}), so compare "
+                "across them with care; `precision: fp32` in the recipe trains all alike"
+            )
+
+
+def _named(nets: Collection[str]) -> str:
+    some = ", ".join([*nets][:_NAMED])
+    return f"{some} and {len(nets) - _NAMED} more" if len(nets) > _NAMED else some
 
 
 def _way(facts: Mapping[str, Any]) -> str:

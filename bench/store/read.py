@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.store import files
+from bench.store.circumstances import mixed_precisions
 from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
 from bench.store.outcome import NOTES, error_text
@@ -138,6 +139,7 @@ def _read(store: Store, broken: Broken) -> Reading:
     )
     told = [*json.loads(facts.get("notes", "[]")), *session.get("notes", ())]
     told += [note for note in _noted(store, damaged) if note not in told]
+    told += mixed_precisions(store, damaged)
     notes = (*told, *damaged.notes)
     return Reading(replace(found, notes=notes), dict(damaged.found), damaged.sound)
 
@@ -313,4 +315,5 @@ def _claim(found: Mapping[str, Any]) -> Claim:
 
 
 def _attack(found: Mapping[str, Any]) -> AttackInfo:
-    return AttackInfo(**{**found, "strengths": tuple(found["strengths"])})
+    limits = tuple((name, float(end)) for name, end in found.get("limits", {}).items())
+    return AttackInfo(**{**found, "strengths": tuple(found["strengths"]), "limits": limits})
