@@ -58,7 +58,8 @@ def scale_figure(title: str, found: Sequence[Vulnerability], combinations: Seque
             for column, name in enumerate(names):
                 axes = figure.add_subplot(len(rows), columns, row * columns + column + 1)
                 _draw(axes, _perturbed(found, look, attacks, name), look)
-                _mark_clean(axes, found, list(look), attacks)
+                concerned = [one for one in found if name in one.perturbed]
+                _mark_clean(axes, concerned, list(look), attacks)
                 axes.set_title(_title(name, combinations))
                 axes.set_xlim(0, 100)
                 _label_groups(axes, [words(attack) for attack in attacks], named=not column)

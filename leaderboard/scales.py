@@ -45,13 +45,16 @@ def vulnerabilities(results: Results, dataset: str) -> list[Vulnerability]:
 
 
 def combinations(found: Sequence[Vulnerability]) -> list[str]:
-    """The combinations to show, single inputs first and all inputs last."""
-    names = list(dict.fromkeys(name for one in found for name in one.perturbed))
-    scales = [name for name in names if "+" not in name]
-    if len(scales) > _MOST:
-        sizes = {1, len(scales)}
-        names = [name for name in names if name.count("+") + 1 in sizes]
+    """The combinations to show, single inputs first and all inputs last; which depends on a
+    network's own scales, not on those of others."""
+    names = dict.fromkeys(name for one in found for name in _shown(one))
     return sorted(names, key=lambda name: name.count("+"))
+
+
+def _shown(one: Vulnerability) -> list[str]:
+    scales = sum("+" not in name for name in one.perturbed)
+    sizes = {1, scales} if scales > _MOST else {*range(1, scales + 1)}
+    return [name for name in one.perturbed if name.count("+") + 1 in sizes]
 
 
 def weakest(one: Vulnerability) -> list[str]:

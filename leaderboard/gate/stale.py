@@ -6,7 +6,8 @@ measures may not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from leaderboard.gate.measured import Measured
@@ -17,7 +18,9 @@ _LEARNT = ("test_images", "test_labels")  # from results: not known where nothin
 
 def differences(baseline: Measured, run: Measured) -> list[str]:
     """What is not the same, like `recipe.lr is 0.1 in the baseline, 0.05 in the run`."""
-    found = [*_differences(baseline.experiment, run.experiment, "")]
+    known = {"/".join(key[:3]) for key in baseline.numbers}
+    before, after = (_concerning(known, one.experiment) for one in (baseline, run))
+    found = [*_differences(before, after, "")]
     if baseline.suite != run.suite:
         found.insert(0, _said("suite", baseline.suite, run.suite))
     for (net, attack), one in baseline.attacked.items():
@@ -27,6 +30,18 @@ def differences(baseline: Measured, run: Measured) -> list[str]:
         ):
             found.append(f"{attack} attacked other images of {net.dataset} in the run")
     return list(dict.fromkeys(found))
+
+
+def _concerning(nets: Collection[str], experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the overrides of other networks: a baseline does not know those that came later."""
+    found = dict(experiment)
+    if "overrides" in found:
+        found["overrides"] = [
+            one
+            for one in found["overrides"]
+            if any(fnmatchcase(net, one.get("match", "*")) for net in nets)
+        ]
+    return found
 
 
 def _differences(one: Any, other: Any, path: str) -> Iterator[str]:

@@ -160,6 +160,19 @@ def test_a_stale_baseline_is_refused(
     assert said in case.get("message", "")
 
 
+@pytest.mark.parametrize(("match", "stale"), [("*/later/*", False), ("*/linear/*", True)])
+def test_overrides_count_for_the_networks_of_the_baseline(
+    made: tuple[Path, Path], match: str, stale: bool, capsys: Out
+) -> None:
+    """A board that grows gets overrides for networks that came later."""
+    run, baseline = made
+    new = f'overrides: [{{match: "{match}", recipe: {{lr: 0.2}}}}]\nmeasures:'
+    other = changed(run, f"UPDATE facts SET value = replace(value, 'measures:', '{new}')")
+    code = main(["check", str(other), "--baseline", str(baseline)])
+    assert ("stale" in capsys.readouterr().err) == stale
+    assert (code == 2) == stale
+
+
 def test_other_test_images_are_another_experiment(made: tuple[Path, Path], capsys: Out) -> None:
     run, baseline = made
     read = json.loads(baseline.read_text())

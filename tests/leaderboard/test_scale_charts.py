@@ -95,7 +95,17 @@ def test_networks_with_other_scales_share_a_figure() -> None:
     figure = scale_figure("d", found, combinations(found))
     assert len(bar_widths(figure, 0)) == 2
     assert len(bar_widths(figure, 1)) == 1
+    # The clean accuracy of a network without that input is no measure for it.
+    lines = [len(figure.axes[panel].collections[-1].get_segments()) for panel in (0, 1)]
+    assert lines == [2, 1]
     assert png(figure)
+
+
+def test_a_network_of_many_scales_takes_no_panel_from_others() -> None:
+    many = dict.fromkeys([*FOUR, "scale1+scale2", "+".join(FOUR)], 50.0)
+    rows = (*perturbed().rows, *perturbed(many, "td2").rows)
+    found = vulnerabilities(replace(perturbed(), rows=rows), "d")
+    assert set(combinations(found)) == {*SEVEN, *FOUR, "+".join(FOUR)}
 
 
 def errors(table: dict[tuple[str, int], dict[str, list[float]]], backbone: str = "net") -> Results:
