@@ -19,6 +19,7 @@ from bench.attacks.base import Attack
 from bench.attacks.isolation import untouched
 from bench.attacks.problem import Problem, Protocol
 from bench.attacks.source import KeyedSource
+from bench.models.predict import in_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _run(
     problem = Problem(
         images,
         labels,
-        logits=network,
+        logits=in_pieces(network),
         source=source,
         protocol=trial.protocol,
         model=network,

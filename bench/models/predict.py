@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from bench.models.memory import in_batches_that_fit
 from bench.models.network import Network
+
+Logits = Callable[[Tensor], Tensor]
+
+# Images at once. NIN-light bu takes 0.17 ms of CPU time for one of 64, 0.20 for one of 256.
+PIECE = 64
 
 
 def as_input(images: Tensor, device: torch.device) -> Tensor:
@@ -14,11 +21,26 @@ def as_input(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device).float().div_(255.0)
 
 
+def in_pieces(network: Logits) -> Logits:
+    """The same logits (but for rounding, as between batches of any two sizes); on the CPU of at
+    most `PIECE` images at a time, in pieces of even size.
+
+    Feature maps of a few images stay in the processor's caches, and take a part of the memory.
+    """
+
+    def logits(images: Tensor) -> Tensor:
+        count = len(images)
+        if images.device.type != "cpu" or count <= PIECE:
+            return network(images)
+        return torch.cat([network(part) for part in images.tensor_split(-(-count // PIECE))])
+
+    return logits
+
+
 @torch.no_grad()
 def predicted(network: Network, images: Tensor, device: torch.device) -> Tensor:
     """Predicted classes, int64 N on the device, of one batch of uint8 images N x C x H x W."""
-    logits: Tensor = network(as_input(images, device))
-    return logits.argmax(1)
+    return in_pieces(network)(as_input(images, device)).argmax(1)
 
 
 def predictions(
