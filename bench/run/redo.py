@@ -57,5 +57,16 @@ def _redo_damaged(
         text = f"{cell.name}: {damaged[cell.identity]}; it is done again"
         print(visible(text), file=sys.stderr)
         store.forget(cell.identity)
-    do(again)
+    do(_with_trainings(again, chosen))
     return read(store).results
+
+
+def _with_trainings(again: list[Cell], chosen: list[Cell]) -> list[Cell]:
+    """The cells with the trainings that they need, whose weights may be lost or damaged too."""
+    needed = {cell.training.identity for cell in again}
+    known = {cell.identity for cell in again}
+    return [
+        cell
+        for cell in chosen
+        if cell.identity in known or (cell.measure is None and cell.identity in needed)
+    ]
