@@ -43,9 +43,7 @@ def redo(
     return read(store).results
 
 
-def _redo_damaged(
-    chosen: Iterable[Cell], store: Store, do: Callable[[list[Cell]], None]
-) -> Results:
+def _redo_damaged(chosen: list[Cell], store: Store, do: Callable[[list[Cell]], None]) -> Results:
     found = read(store)
     damaged = dict(found.damaged)
     for identity, _, text in damaged_files(store, "arrays", skip={*damaged, *found.sound}):
