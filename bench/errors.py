@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BenchError(Exception):
@@ -27,6 +29,16 @@ def visible(text: str) -> str:
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def own_line(error: BaseException) -> str:
+    """` (nets.py:12)`: the innermost line of the user's own code, if the error came by there."""
+    ours = Path(__file__).parent
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if "site-packages" not in path.parts and ours not in path.parents and path.is_file():
+            return f" ({path.name}:{frame.lineno})"
+    return ""
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -42,14 +42,21 @@ def blobs(root, *, download=False):
 '''
 
 NETS = '''
-"""Networks for tests: one that learns, one that cannot be built, one that diverges."""
+"""Networks for tests: one that learns, one that cannot be trained, one that diverges."""
 from torch import nn
 
 def linear(in_chans, num_classes, side=12):
     return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * side * side, num_classes))
 
-def broken(in_chans, num_classes):
-    raise RuntimeError("no such layer")
+class Broken(nn.Module):
+    """Runs, but cannot be trained."""
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.net = linear(in_chans, num_classes)
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("no such layer")
+        return self.net(x)
 
 class Diverging(nn.Module):
     def __init__(self, in_chans, num_classes):

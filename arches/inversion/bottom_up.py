@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from arches.inversion.errors import InversionError
+from arches.inversion.errors import InversionError, first_line
 from arches.inversion.options import InvertOptions
 from arches.inversion.read import read_stages
 from arches.inversion.stages import Stage, Stages, in_short
@@ -181,9 +181,11 @@ def require_logits(
             raise InversionError(
                 "fixed size",
                 f"fixed input size: the model takes images of {native_size} pixels, and fails on "
-                f"{image_size}: {str(error) or type(error).__name__}",
+                f"{image_size}: {first_line(error)}",
             ) from error
-        raise InversionError("forward", f"the model itself fails on an image: {error}") from error
+        raise InversionError(
+            "forward", f"the model itself fails on an image: {first_line(error)}"
+        ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InversionError(

@@ -14,3 +14,9 @@ class InversionError(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's code says, for a sentence: its first line, or its class."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip() if lines else type(error).__name__

@@ -8,7 +8,7 @@ from torch import fx, nn
 from torch.fx.passes.split_module import split_module
 from torch.nn import functional
 
-from arches.inversion.errors import InversionError
+from arches.inversion.errors import InversionError, first_line
 
 _DROPOUTS: dict[Any, type[nn.Module]] = {
     functional.dropout: nn.Dropout,
@@ -40,7 +40,9 @@ def as_graph(model: nn.Module) -> fx.GraphModule:
         split.train(training)
         return split
     except Exception as error:  # tracing runs the model's own code, which may raise anything
-        raise InversionError("state between stages", f"no graph of the model: {error}") from error
+        raise InversionError(
+            "state between stages", f"no graph of the model: {first_line(error)}"
+        ) from error
     finally:
         model.train(training)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from arches.inversion.errors import InversionError
+from arches.inversion.errors import InversionError, first_line
 from arches.inversion.stages import Stages
 from arches.inversion.units import Map, read_map
 
@@ -94,7 +94,7 @@ def _call(module: nn.Module, x: Any, path: str) -> Any:
         return module.eval()(x)
     except Exception as error:  # the model's own modules may raise anything
         raise InversionError(
-            "state between stages", f"{path} takes something else than one map: {error}"
+            "state between stages", f"{path} takes something else than one map: {first_line(error)}"
         ) from error
 
 
@@ -102,7 +102,9 @@ def _modules(model: nn.Module, paths: Sequence[str]) -> list[nn.Module]:
     try:
         return [model.get_submodule(path) for path in paths]
     except AttributeError as error:
-        raise InversionError("stages", f"the model has no such module: {error}") from error
+        raise InversionError(
+            "stages", f"the model has no such module: {first_line(error)}"
+        ) from error
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from arches.inversion.discover import cut
-from arches.inversion.errors import InversionError
+from arches.inversion.errors import InversionError, first_line
 from arches.inversion.graph import as_graph
 from arches.inversion.observe import TOLERANCE
 from arches.inversion.sharing import require_own, take_apart
@@ -38,7 +38,7 @@ def read_stages(
     """
     # A large image tells strides from pools: at 1 x 1 pixel they look alike.
     native = native_size or PROBE
-    error: Exception | None = None
+    problems: list[Exception] = []
     for side in dict.fromkeys((min(native, PROBE), native, image_size)):
         with torch.random.fork_rng(devices=[]):
             images = torch.randn(1, in_chans, side, side)
@@ -48,8 +48,11 @@ def read_stages(
                 return _cut(model, root, images)
             except InversionError as refusal:
                 return _read_graph(model, images, refusal)
-        error = error or problem
-    raise InversionError("forward", f"the model itself fails on an image: {error}") from error
+        problems.append(problem)
+    error = problems[0]
+    raise InversionError(
+        "forward", f"the model itself fails on an image: {first_line(error)}"
+    ) from error
 
 
 def _cut(model: nn.Module, root: Call, images: Tensor) -> Stages:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from arches.choices import unknown
-from arches.inversion.errors import InversionError
+from arches.inversion.errors import InversionError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,16 @@ def _from_timm(
             name, pretrained=pretrained, in_chans=in_chans, num_classes=num_classes, **keywords
         )
     except TypeError as error:
-        raise InversionError("options", f"timm/{name} cannot be built: {error}") from error
+        raise InversionError(
+            "options", f"timm/{name} cannot be built: {first_line(error)}"
+        ) from error
     except Exception as error:  # a constructor may raise anything, assertions among them
         if not pretrained:
-            raise InversionError("factory", f"timm/{name} cannot be built: {error}") from error
+            raise InversionError(
+                "factory", f"timm/{name} cannot be built: {first_line(error)}"
+            ) from error
         raise InversionError(
-            "weights", f"no published weights for timm/{name} could be had: {error}"
+            "weights", f"no published weights for timm/{name} could be had: {first_line(error)}"
         ) from error
     settings: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     size = settings.get("input_size")
@@ -123,10 +127,13 @@ def _from_torchvision(
             **keywords,
         )
     except TypeError as error:
-        raise InversionError("options", f"torchvision/{name} cannot be built: {error}") from error
+        raise InversionError(
+            "options", f"torchvision/{name} cannot be built: {first_line(error)}"
+        ) from error
     except OSError as error:
         raise InversionError(
-            "weights", f"no published weights for torchvision/{name} could be had: {error}"
+            "weights",
+            f"no published weights for torchvision/{name} could be had: {first_line(error)}",
         ) from error
     if in_chans != 3:
         _replace_first_conv(model, in_chans)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from arches.inversion.errors import InversionError
+from arches.inversion.errors import InversionError, first_line
 from arches.inversion.network import InvertedNetwork
 from arches.unused import named
 
@@ -55,7 +55,9 @@ def _forward(network: InvertedNetwork, images: Tensor) -> Tensor:
     try:
         logits = network(images)
     except Exception as error:  # the model's own modules may raise anything
-        raise InversionError("forward", f"the inverted network does not run: {error}") from error
+        raise InversionError(
+            "forward", f"the inverted network does not run: {first_line(error)}"
+        ) from error
     if not torch.isfinite(logits).all():
         raise InversionError("forward", "the inverted network gives logits that are not finite.")
     return torch.as_tensor(logits)

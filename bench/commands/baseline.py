@@ -23,7 +23,7 @@ def main(args: argparse.Namespace) -> int:
         (net, measure), reason = next(iter(run.gaps.items()))
         cell = f"{'/'.join(net[:3])}/seed{net.seed}/{measure}"
         raise BenchError(
-            f"{args.run}: {len(run.gaps)} cells are failed or missing ({cell}: {reason}); "
+            f"{args.run}: {len(run.gaps)} cells are failed, missing or damaged ({cell}: {reason}); "
             "finish the run first, or take what is there with --partial"
         )
     others = [read_run(path) for path in args.noise_from]
@@ -41,5 +41,9 @@ def main(args: argparse.Namespace) -> int:
         write_atomic(out, text)
     except OSError as error:
         raise BenchError(f"--out {out}: cannot be written: {error.strerror}") from None
-    print(f"{out}  (failed or missing cells, not in it: {len(run.gaps)})" if run.gaps else out)
+    print(
+        f"{out}  (failed, missing or damaged cells, not in it: {len(run.gaps)})"
+        if run.gaps
+        else out
+    )
     return 0

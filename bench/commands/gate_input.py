@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,14 +108,16 @@ def _suite(store: Store) -> Suite | None:
 
 
 def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Measured:
-    from bench.store.read import results
+    from bench.store.read import read
     from leaderboard.gate import measured as gate
 
-    found = results(store)
+    reading = read(store)
+    accuracy, wrong = _accuracy(store)
+    damaged = _damaged(store, reading.damaged | wrong)
+    found = _without(reading.results, damaged)
     provenance = json.loads(
         store.rows("SELECT provenance FROM sessions ORDER BY id")[-1]["provenance"]
     )
-    accuracy = {_net(row): _arrays(store, row) for row in store.rows(CELLS, "accuracy")}
     attacked = _attacked(found)
     limits = _limits(found)
     versions = provenance["versions"]
@@ -125,7 +128,7 @@ def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Me
             provenance["hardware"], facts.get("device", ""), versions.get("torch", "")
         ),
         numbers={**gate.numbers(found), **gate.areas(attacked, limits)},
-        gaps=_gaps(found),
+        gaps=_gaps(found) | damaged,
         correct={net: a["prediction"] == a["label"] for net, a in accuracy.items()},
         attacked=attacked,
         limits=limits,
@@ -145,17 +148,45 @@ def _net(row: Any) -> Trained:
     return Trained(row["dataset"], row["backbone"], row["variant"], row["seed"])
 
 
-def _arrays(store: Store, row: Any) -> dict[str, NDArray[Any]]:
-    return files.read_arrays(store.folder / row["file"], row["sha256"])
+def _net_of(one: Any) -> Trained:
+    from leaderboard.gate.measured import Trained
+
+    return Trained(one.dataset, one.backbone, one.variant, one.seed)
+
+
+def _accuracy(store: Store) -> tuple[dict[Trained, dict[str, NDArray[Any]]], dict[str, str]]:
+    """What each network predicts; and, by the cell's identity, what is wrong with its file."""
+    arrays, damaged = {}, {}
+    for row in store.rows(CELLS, "accuracy"):
+        try:
+            arrays[_net(row)] = files.read_arrays(store.folder / row["file"], row["sha256"])
+        except BenchError as error:
+            damaged[row["identity"]] = str(error)
+    return arrays, damaged
+
+
+def _damaged(store: Store, found: Mapping[str, str]) -> dict[tuple[Trained, str], str]:
+    """What is wrong with damaged cells, by network and measure."""
+    return {
+        (_net(row), row["measure"]): found[row["identity"]]
+        for row in store.rows("SELECT * FROM planned")
+        if row["identity"] in found
+    }
+
+
+def _without(found: Results, damaged: Mapping[tuple[Trained, str], str]) -> Results:
+    """The results without the numbers of damaged cells, which the next run does again."""
+    kept = (row for row in found.rows if (_net_of(row), row.measure) not in damaged)
+    return replace(found, rows=tuple(kept)) if damaged else found
 
 
 def _attacked(found: Results) -> dict[Any, Any]:
     import numpy as np
 
-    from leaderboard.gate.measured import Attacked, Trained, half_precision
+    from leaderboard.gate.measured import Attacked, half_precision
 
     return {
-        (Trained(s.dataset, s.backbone, s.variant, s.seed), s.attack): Attacked(
+        (_net_of(s), s.attack): Attacked(
             half_precision(s.l2), np.arange(s.l2.size) if s.index is None else s.index
         )
         for s in found.samples
@@ -174,13 +205,9 @@ def _limits(found: Results) -> dict[tuple[str, str], float]:
 
 
 def _gaps(found: Results) -> dict[tuple[Trained, str], str]:
-    from leaderboard.gate.measured import Trained
-
-    def at(one: Any) -> tuple[Trained, str]:
-        return Trained(one.dataset, one.backbone, one.variant, one.seed), one.measure
-
-    missing = {at(gone): gone.reason for gone in found.missing}
-    return missing | {at(bad): f"failed: {bad.error}" for bad in found.failures}
+    missing = {(_net_of(gone), gone.measure): gone.reason for gone in found.missing}
+    failed = {(_net_of(bad), bad.measure): f"failed: {bad.error}" for bad in found.failures}
+    return missing | failed
 
 
 def _weights(store: Store) -> dict[Trained, str]:

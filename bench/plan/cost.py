@@ -133,9 +133,10 @@ def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
         try:
             seen.notes = _build(seen, training, info, costs)
         except NotInvertibleError as error:
-            seen.objection = guard.not_invertible(error)
+            works = guard.bottom_up_works(training, info)
+            seen.objection = guard.not_invertible(error) if works else str(error).rstrip(".")
         except BenchError as error:
-            seen.notes = [f"{str(error).rstrip('.')} ({training.place})"]
+            seen.objection = str(error).rstrip(".")
         except Exception:  # as above; what the table has against it may be the reason
             return seen
     return seen

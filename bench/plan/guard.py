@@ -112,6 +112,19 @@ def not_invertible(error: NotInvertibleError) -> str:
     return f"{str(error).rstrip('.')}; for bu alone, give it `variants: [bu]`"
 
 
+def bottom_up_works(training: Training, data: Dataset | DatasetInfo) -> bool:
+    """Whether the bottom-up network of a training can be built and takes images of that size."""
+    import torch
+
+    try:
+        network = _bottom_up(training, data).eval()
+        with torch.no_grad():
+            logits = network(torch.randn(2, data.channels, data.image_size, data.image_size))
+        return bool(logits.shape == (2, data.num_classes))
+    except Exception:  # whatever a plugin raises
+        return False
+
+
 class Guard:
     """Measures costs; the cost of a bottom-up network is measured once for all its variants."""
 

@@ -38,8 +38,8 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     cells = distinct(cells)
     store.forget_lost_files()
     statuses = store.statuses()
-    _take_back_damaged(cells, store, statuses)
     over = {"done"} if retry_failed else {"done", "failed"}
+    _take_back_damaged(cells, store, statuses, over)
     chosen = [cell for cell in cells if statuses.get(cell.identity) not in over]
     if retry_failed:
         return chosen
@@ -51,14 +51,16 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     ]
 
 
-def _take_back_damaged(cells: list[Cell], store: Store, statuses: dict[str, str]) -> None:
-    """Also out of the `statuses`."""
+def _take_back_damaged(
+    cells: list[Cell], store: Store, statuses: dict[str, str], over: set[str]
+) -> None:
+    """Also out of the `statuses`; cells with one that is `over` need nothing."""
     needed = {
         cell.training.identity
         for cell in cells
         if cell.measure is not None
         and cell.training.weights is None
-        and cell.identity not in statuses
+        and statuses.get(cell.identity) not in over
     }
     for cell in cells:
         if cell.training.tuning is not None and cell.training.identity not in statuses:

@@ -8,29 +8,29 @@ import torch
 from torch import nn
 
 from bench.data.dataset import Dataset
-from bench.errors import BenchError, NotInvertibleError
+from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import backbones
 from bench.plan import guard
 from bench.plan.cell import Cell, Training
 from bench.run.notes import notes_on
 from bench.run.place import Place, load_dataset
-from bench.run.unit import build_network
+from bench.run.probe import FaultError, Probe, network_of
 
 
 def check(cells: Iterable[Cell], place: Place) -> list[str]:
     """Load every data set and build every network once; return what is worth a note.
 
-    Plugins are built only where they are inverted, to see whether they can be, and what it costs;
-    what is worth a note of the others is told when they are trained.
+    What is worth a note of networks of one's own as they are is told when they are trained.
 
     Raises:
         BenchError: what is missing or cannot be built, all of it at once, a line each.
     """
     problems: dict[str, None] = {}
+    faults: dict[str, str] = {}
     notes: dict[str, None] = {}
     seen: set[str] = set()
-    costs = guard.Guard()
+    costs, probe = guard.Guard(), Probe()
     cells = list(cells)
     layers: dict[str, set[str]] = {}
     for cell in cells:
@@ -56,7 +56,12 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
             continue
         try:
             asked = layers.get(training.pair, set())
-            notes.update(dict.fromkeys(_check_training(training, dataset, costs, asked)))
+            notes.update(dict.fromkeys(_check_training(training, dataset, costs, probe, asked)))
+        except FaultError as error:
+            line = f"{training.place}: {training.pair}: {error}"
+            # Once, however many data sets of that shape there are.
+            if faults.setdefault(network_of(training, dataset), line) == line:
+                problems[line] = None
         except BenchError as error:
             problems[f"{training.place}: {training.pair}: {error}"] = None
     if problems:
@@ -77,7 +82,7 @@ def _unfit(cell: Cell, place: Place) -> Iterator[str]:
 
 
 def _check_training(
-    training: Training, dataset: Dataset, costs: guard.Guard, layers: set[str]
+    training: Training, dataset: Dataset, costs: guard.Guard, probe: Probe, layers: set[str]
 ) -> Iterator[str]:
     augment = training.recipe.augment
     side = min(dataset.train.images.shape[2:]) + 2 * augment.crop_padding
@@ -85,20 +90,12 @@ def _check_training(
         raise BenchError(f"crop: {augment.crop} is larger than the training images ({side} pixels)")
     # What is known to cost far too much is not even built.
     _require_consent(training, guard.listed(training, dataset.image_size))
-    declared = backbones.is_declared(training.backbone.name)
-    plugin = backbones.is_plugin(training.backbone.name)
-    if plugin and training.variant == "bu":
+    if backbones.is_plugin(training.backbone.name) and training.variant == "bu":
+        fault = probe.fault(training, dataset)
+        if fault:
+            raise FaultError(fault)
         return
-    try:
-        # Inversion runs the model it reads, which needs numbers.
-        with torch.device("meta" if declared else "cpu"):
-            network = build_network(training, dataset)
-    except NotInvertibleError as error:
-        raise BenchError(guard.not_invertible(error)) from None
-    except Exception:
-        if plugin:  # one that cannot be built is a failed cell; the others go on
-            return
-        raise
+    network = probe.build(training, dataset)
     _require_layers(network, dataset, layers)
     if guard.is_guarded(training) and not training.backbone.allow_cost:
         _require_consent(training, costs.measure(training, network.backbone, dataset))

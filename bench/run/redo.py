@@ -43,9 +43,7 @@ def redo(
     return read(store).results
 
 
-def _redo_damaged(
-    chosen: Iterable[Cell], store: Store, do: Callable[[list[Cell]], None]
-) -> Results:
+def _redo_damaged(chosen: list[Cell], store: Store, do: Callable[[list[Cell]], None]) -> Results:
     found = read(store)
     damaged = dict(found.damaged)
     for identity, _, text in damaged_files(store, "arrays", skip={*damaged, *found.sound}):
@@ -57,5 +55,16 @@ def _redo_damaged(
         text = f"{cell.name}: {damaged[cell.identity]}; it is done again"
         print(visible(text), file=sys.stderr)
         store.forget(cell.identity)
-    do(again)
+    do(_with_trainings(again, chosen))
     return read(store).results
+
+
+def _with_trainings(again: list[Cell], chosen: list[Cell]) -> list[Cell]:
+    """The cells with the trainings that they need, whose weights may be lost or damaged too."""
+    needed = {cell.training.identity for cell in again}
+    known = {cell.identity for cell in again}
+    return [
+        cell
+        for cell in chosen
+        if cell.identity in known or (cell.measure is None and cell.identity in needed)
+    ]

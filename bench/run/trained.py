@@ -11,6 +11,7 @@ from bench.plan.cell import Plan, Training
 from bench.plan.check import read_text
 from bench.plan.expand import expand
 from bench.store import files
+from bench.store.archive import LEFT_OUT
 from bench.store.database import Store
 from bench.store.outcome import error_text
 from bench.store.tuned import recorded_recipe
@@ -78,8 +79,10 @@ def _found(store: Store, training: Training, identity: str) -> Trained:
         if recipe is None:
             return Trained(training, missing="what it was trained with is not recorded")
         training = training.settled(Recipe.model_validate(recipe))
-    changed = identity != training.identity
-    return Trained(training, store.folder / row["file"], row["sha256"], changed=changed)
+    file = store.folder / row["file"]
+    if not file.exists() and LEFT_OUT in store.facts():
+        return Trained(training, missing="the run was packed without its weights")
+    return Trained(training, file, row["sha256"], changed=identity != training.identity)
 
 
 def load(one: Trained, dataset: Dataset, device: torch.device) -> Network:
@@ -96,7 +99,7 @@ def load(one: Trained, dataset: Dataset, device: torch.device) -> Network:
         raise BenchError(f"{one.training.label}: {one.missing}")
     try:
         if one.sha256 is not None:
-            files.verified(one.file, one.sha256)
+            _verify(one.file, one.sha256)
         return load_network(one.training, one.file, dataset, device)
     except BenchError as error:
         raise BenchError(f"{one.training.label}: {error}") from None
@@ -105,4 +108,13 @@ def load(one: Trained, dataset: Dataset, device: torch.device) -> Network:
             raise
         first = (str(error).splitlines() or [""])[0]
         text = f"{one.training.label}: cannot be built: {type(error).__name__}: {first}"
+        raise BenchError(text) from None
+
+
+def _verify(file: Path, sha256: str) -> None:
+    try:
+        files.verified(file, sha256)
+    except BenchError as error:
+        mend = f"`python -m bench doctor {file.parent.parent} --repair`"
+        text = f"{error}; {mend}, then `bench run` of its suite trains it again"
         raise BenchError(text) from None

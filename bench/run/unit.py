@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
-from bench.errors import BenchError
+from bench.errors import BenchError, own_line
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
 from bench.models.network import Network, wrap
@@ -282,16 +282,6 @@ def _epoch_event(cell: Cell, epoch: Epoch) -> CellProgress:
     return CellProgress(cell, epoch.number / total, text)
 
 
-def _where(error: BaseException) -> str:
-    """` (nets.py:12)`: the innermost line of the user's own code, if the error came by there."""
-    ours = Path(__file__).parents[1]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if "site-packages" not in path.parts and ours not in path.parents and path.is_file():
-            return f" ({path.name}:{frame.lineno})"
-    return ""
-
-
 class _Watch:
     """Wall and CPU time of a cell, and the outcome made from it."""
 
@@ -303,7 +293,7 @@ class _Watch:
         return Outcome(*self._times(), metrics=metrics, infos=infos, **more)
 
     def failed(self, error: BaseException) -> Outcome:
-        text = (str(error).strip().splitlines() or ["no message"])[0] + _where(error)
+        text = (str(error).strip().splitlines() or ["no message"])[0] + own_line(error)
         failed = Failed(type(error).__name__, text, traceback.format_exc())
         return Outcome(*self._times(), error=failed)
 

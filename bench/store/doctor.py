@@ -26,6 +26,9 @@ FOLDERS = ("weights", "arrays")
 ORPHANS = "orphans"
 AGAIN = "the next `bench run` does it again"
 ANEW = "the next `bench run` writes it anew"
+# Of weights: a finished run does without.
+NEEDED = "what needs it trains again"
+TAKEN_BACK = f"its training is taken back, and {AGAIN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,11 @@ def _files(store: Store) -> Iterator[Finding]:
                 left_out += 1
                 continue
             drop = partial(store.forget, identity)
-            yield Finding(f"{name}: {wrong}", AGAIN, drop, without=AGAIN)
+            if folder == "weights":
+                without = f"{NEEDED}; with --repair {TAKEN_BACK}"
+                yield Finding(f"{name}: {wrong}", TAKEN_BACK, drop, harmless=gone, without=without)
+            else:
+                yield Finding(f"{name}: {wrong}", AGAIN, drop, without=AGAIN)
     if left_out:
         text = f"{store.folder}: packed without weights (trainings without: {left_out})"
         yield Finding(text, "what needs them trains again", harmless=True)

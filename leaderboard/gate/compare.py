@@ -43,8 +43,9 @@ class Change:
 class Comparison:
     """All that is on both sides, what is on one of them only, and what was done otherwise.
 
-    What is `gone` belongs to the second as well, but failed there or was never reached; `removed`
-    is not part of it any more.
+    What is `gone` belongs to both, but failed on one side, was never reached or is damaged there,
+    for all seeds or for some: the number, and in brackets where and why. `removed` is not part of
+    the second any more.
     """
 
     changes: tuple[Change, ...]
@@ -73,18 +74,43 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
     notes = [
         note.replace("in the baseline", "before").replace("in the run", "after") for note in notes
     ]
-    # A network whose training failed lacks all that was to be measured of it.
-    untrained = {net[:3] for net, measure in after.gaps if measure == "train"}
-    unmeasured = {(*net[:3], measure) for net, measure in after.gaps}
-    lost = mine - theirs
-    gone = {key for key in lost if key[:3] in untrained or key[:4] in unmeasured}
+    gone, never = _unmeasured(before, mine, after), _unmeasured(after, theirs, before)
+    said = [
+        *(_lacking(key, lacking, key in theirs) for key, lacking in gone.items()),
+        *(_lacking(key, lacking, key in mine, "before, ") for key, lacking in never.items()),
+    ]
     return Comparison(
         tuple(_decided(drafts, before)),
-        tuple(sorted(map(_name, theirs - mine))),
-        tuple(sorted(map(_name, lost - gone))),
-        tuple(sorted(map(_name, gone))),
+        tuple(sorted(map(_name, theirs - mine - never.keys()))),
+        tuple(sorted(map(_name, mine - theirs - gone.keys()))),
+        tuple(sorted(said)),
         tuple(notes),
     )
+
+
+def _unmeasured(there: Measured, keys: set[Key], here: Measured) -> dict[Key, dict[int, str]]:
+    """Those of the numbers on one side that were to be measured on the other as well and are not,
+    for all seeds or for some: seeds and reasons."""
+    gaps: dict[tuple[str, ...], dict[int, str]] = {}
+    for (net, measure), reason in here.gaps.items():
+        gaps.setdefault((*net[:3], measure), {})[net.seed] = reason
+    found = {}
+    for key in keys:
+        # A network whose training failed lacks all that was to be measured of it.
+        known = {**gaps.get((*key[:3], "train"), {}), **gaps.get(key[:4], {})}
+        if key in here.numbers:
+            lost = there.numbers[key].values.keys() - here.numbers[key].values.keys()
+            known = {seed: known[seed] for seed in lost & known.keys()}
+        if known:
+            found[key] = known
+    return found
+
+
+def _lacking(key: Key, lacking: Mapping[int, str], partly: bool, side: str = "") -> str:
+    """A number that is not there: on which side, for which seeds if not for all, and why."""
+    seeds = f"seed {', '.join(map(str, sorted(lacking)))}: " if partly else ""
+    reasons = "; ".join(dict.fromkeys(lacking[seed] for seed in sorted(lacking)))
+    return f"{_name(key)} ({side}{seeds}{reasons})"
 
 
 def _change(pair: Pair, one: Baseline, after: Measured) -> Change:

@@ -90,10 +90,10 @@ class Measured:
     """A run, as far as it can be compared with another.
 
     `experiment` is what was done, without the networks it was done to: data sets, seeds, recipe,
-    measures; where it differs, numbers have another meaning. `gaps` are cells that failed or are
-    missing, with the reason. `correct` and `attacked` are per image, `limits` the L2 up to which an
-    attack's area is taken, by (data set, attack). `weights` tells whether two networks are the same
-    (a hash). `made` are texts for a reader.
+    measures; where it differs, numbers have another meaning. `gaps` are cells that failed, are
+    missing or damaged, with the reason. `correct` and `attacked` are per image, `limits` the L2 up
+    to which an attack's area is taken, by (data set, attack). `weights` tells whether two networks
+    are the same (a hash). `made` are texts for a reader.
     """
 
     suite: str

@@ -26,6 +26,7 @@ def sql(run: Path, statement: str) -> None:
     with sqlite3.connect(run / "results.sqlite") as connection:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.executescript(statement)
+        connection.execute("DELETE FROM metrics WHERE identity NOT IN (SELECT identity FROM cells)")
         connection.execute("DELETE FROM seals")
         seals.seal_all(connection)
     connection.close()
@@ -97,7 +98,7 @@ def test_a_baseline_of_an_unfinished_run_holds_what_is_in_it(
     part = changed(run, "DELETE FROM cells WHERE name LIKE '%/seed1/robustness%'")
     baseline = tmp_path / "part.json"
     assert main(["baseline", str(part), "--out", str(baseline), "--partial"]) == 0
-    said = f"{baseline}  (failed or missing cells, not in it: 1)\n"
+    said = f"{baseline}  (failed, missing or damaged cells, not in it: 1)\n"
     assert capsys.readouterr().out == said
     words = ["--baseline", str(baseline), "--json", str(tmp_path / "c.json")]
     for one in (part, run):  # the same seeds, or one more
@@ -253,7 +254,59 @@ def test_compare(made: tuple[Path, Path], capsys: Out) -> None:
     assert main(["compare", str(run), str(other), "--format", "json", "--out", "c.json"]) == 0
     read = json.loads(Path("c.json").read_text())
     assert read["removed"] == []
-    assert [name.rpartition("/")[2] for name in read["gone"]] == ["accuracy top1"]
+    assert read["gone"] == ["blobs/linear/bu/accuracy top1 (never reached)"]
+
+
+def damaged(run: Path, name: str) -> Path:
+    """A copy of a run in which the arrays of a cell are damaged."""
+    copy = run.with_name(f"damaged{len(list(run.parent.iterdir()))}")
+    shutil.copytree(run, copy)
+    with sqlite3.connect(run / "results.sqlite") as connection:
+        rows = connection.execute("SELECT file FROM cells WHERE name LIKE ?", (name,)).fetchall()
+    for (file,) in rows:
+        (copy / file).write_bytes((copy / file).read_bytes()[:-1])
+    return copy
+
+
+@pytest.mark.parametrize("seeds", ["seed1", "seed%"])
+@pytest.mark.parametrize(
+    ("measure", "metric"), [("robustness/gaussian_blur", "area"), ("accuracy", "top1")]
+)
+def test_what_is_damaged_was_not_measured(
+    measure: str, metric: str, seeds: str, made: tuple[Path, Path], capsys: Out
+) -> None:
+    run, baseline = made
+    broken = damaged(run, f"%/{seeds}/{measure}")
+    assert main(["check", str(broken), "--baseline", str(baseline)]) == 4
+    assert "damaged (its checksum is not the recorded one)" in capsys.readouterr().out
+    there = "" if seeds == "seed%" else "seed 1: "
+    for sides, where in (((run, broken), ""), ((broken, run), "before, ")):
+        assert main(["compare", *map(str, sides)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        same = 1 if seeds == "seed%" else 2
+        assert f"0 inconclusive, {same} the same; 0 added, 0 removed, 1 not measured." in lines[2]
+        said = lines[lines.index("**Not measured**") + 2].replace("\\", "")
+        assert said.startswith(
+            f"- blobs/linear/bu/{measure} {metric} ({where}{there}{broken}/arrays/"
+        )
+        assert said.endswith(".safetensors: damaged (its checksum is not the recorded one))")
+    assert main(["baseline", str(broken), "--out", "new.json"]) == 2
+    assert "cells are failed, missing or damaged" in capsys.readouterr().err
+
+
+def test_a_changed_number_is_not_compared(made: tuple[Path, Path], capsys: Out) -> None:
+    run, _ = made
+    other = changed(run, "UPDATE metrics SET value = value - 40 WHERE metric = 'top1'")
+    with sqlite3.connect(other / "results.sqlite") as connection:
+        connection.execute(
+            "UPDATE metrics SET value = 1 WHERE identity = (SELECT identity FROM "
+            "cells WHERE name LIKE '%/seed1/accuracy') AND metric = 'top1'"
+        )
+    connection.close()
+    assert main(["compare", str(run), str(other)]) == 0
+    out = capsys.readouterr().out
+    assert "1 not measured." in out
+    assert "accuracy top1 (seed 1: what is recorded of it was changed)" in out
 
 
 def test_the_fixture(made: tuple[Path, Path], tmp_path: Path) -> None:

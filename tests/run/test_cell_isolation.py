@@ -72,8 +72,14 @@ import os
 from torch import nn
 from tiny_nets import linear
 
-def deadly(in_chans, num_classes):
-    os.abort()
+class deadly(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.net = linear(in_chans, num_classes)
+    def forward(self, x):
+        if self.training:
+            os.abort()
+        return self.net(x)
 '''
 
 

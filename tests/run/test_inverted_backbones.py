@@ -13,7 +13,7 @@ from arches import support
 from bench.cli import main
 from bench.models import backbones
 from bench.plan import guard
-from bench.run import preflight
+from bench.run import probe
 
 Tiny = Callable[..., Path]
 
@@ -119,7 +119,7 @@ def test_what_the_table_knows_to_be_dear_is_not_even_built(
     flops = support.find(name)["td_rev"].flops
     assert flops is not None
     assert flops > guard.COST_LIMIT
-    monkeypatch.setattr(preflight, "build_network", None)
+    monkeypatch.setattr(probe, "build_network", None)
     suite = tiny(
         ("[tiny_nets:linear]", f"[{{name: {name}, variants: [td_rev]}}]"),
         ("[tiny_sets:blobs]", "[{name: 'tiny_sets:blobs', image_size: 64}]"),

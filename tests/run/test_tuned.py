@@ -189,12 +189,16 @@ def test_measures_of_a_later_session_see_the_network_of_the_choice(tiny: Tiny) -
 FLAKY = '''
 import os
 
-def flaky(in_chans, num_classes):
-    """Fails once, where it is told to."""
-    if os.path.exists("fail"):
-        os.remove("fail")
-        raise RuntimeError("no luck")
-    return linear(in_chans, num_classes)
+class flaky(nn.Module):
+    """Its training fails once, where it is told to."""
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.net = linear(in_chans, num_classes)
+    def forward(self, x):
+        if self.training and len(x) > 2 and os.path.exists("fail"):  # not when it is tried
+            os.remove("fail")
+            raise RuntimeError("no luck")
+        return self.net(x)
 '''
 
 

@@ -147,11 +147,11 @@ def test_fresh_discards_and_guards_other_folders(
 def test_failing_cells_stay_and_the_others_go_on(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite = tiny(("[tiny_nets:linear]", "[tiny_nets:broken, tiny_nets:linear]"))
+    suite = tiny(("[tiny_nets:linear]", "[tiny_nets:Broken, tiny_nets:linear]"))
     assert main(["run", str(suite)]) == 1
     found = {name: status for name, (status, _) in cells(Path("runs/tiny")).items()}
-    assert found["blobs/broken/bu/seed0/train"] == "failed"
-    assert found["blobs/broken/bu/seed0/accuracy"] == "failed"
+    assert found["blobs/Broken/bu/seed0/train"] == "failed"
+    assert found["blobs/Broken/bu/seed0/accuracy"] == "failed"
     assert found["blobs/linear/bu/seed0/accuracy"] == "done"
     error = capsys.readouterr().err
     assert "RuntimeError: no such layer" in error
@@ -160,7 +160,7 @@ def test_failing_cells_stay_and_the_others_go_on(
 
 
 def test_failed_cells_are_left_alone_unless_retried(tiny: Tiny) -> None:
-    suite = str(tiny(("tiny_nets:linear", "tiny_nets:broken")))
+    suite = str(tiny(("tiny_nets:linear", "tiny_nets:Broken")))
     assert main(["run", suite]) == 1
     before = cells(Path("runs/tiny"))
     assert main(["run", suite]) == 1

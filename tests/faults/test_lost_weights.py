@@ -1,0 +1,171 @@
+"""Weights are needed by cells that are still to do: without them a finished run is whole, and what
+needs them trains again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from corruptions import cut, file_of, flip
+
+from bench.cli import main
+
+Tiny = Callable[..., Path]
+Out = pytest.CaptureFixture[str]
+RUN = Path("here/run")  # with nothing beside it that trainings could be taken over from
+NET = "blobs/linear/bu/seed0"
+TRAIN, ACCURACY, BLUR = (f"{NET}/{title}" for title in ("train", "accuracy", "robustness/blur"))
+LABELLED = ("{name: gaussian_blur", "{name: gaussian_blur, label: blur")
+Damage = Callable[[Path], None]
+LOST_OR_DAMAGED = pytest.mark.parametrize(
+    "hurt", [Path.unlink, lambda path: cut(path, 0.5)], ids=["lost", "damaged"]
+)
+
+
+def run(suite: Path, *words: str) -> int:
+    return main(["run", str(suite), "--out", str(RUN), *words])
+
+
+def cells() -> dict[str, tuple[str, float]]:
+    """Status and start of every finished cell."""
+    with sqlite3.connect(RUN / "results.sqlite") as db:
+        rows = db.execute("SELECT name, status, started FROM cells").fetchall()
+    return {name: (status, started) for name, status, started in rows}
+
+
+def table() -> list[tuple[object, ...]]:
+    with sqlite3.connect(RUN / "results.sqlite") as db:
+        return db.execute("SELECT * FROM tidy").fetchall()
+
+
+def doctor(capsys: Out, *words: str) -> tuple[int, list[str]]:
+    capsys.readouterr()
+    code = main(["doctor", str(RUN), *words])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_a_finished_run_without_weights_is_usable(tiny: Tiny, capsys: Out) -> None:
+    suite = tiny(LABELLED)
+    assert run(suite) == 0
+    file_of(RUN, TRAIN).unlink()
+    before = cells()
+    code, told = doctor(capsys)
+    assert code == 0
+    assert told[0].startswith(f"note    {TRAIN}: ")
+    assert told[0].endswith(
+        "; what needs it trains again; with --repair its training is taken back, and the next "
+        "`bench run` does it again"
+    )
+    assert told[1:] == [f"{RUN}: whole, 1 note (--repair tidies up)"]
+    assert run(suite) == 0
+    assert cells() == before
+    assert doctor(capsys) == (code, told)
+
+
+@LOST_OR_DAMAGED
+def test_repair_and_a_run_bring_the_weights_back(hurt: Damage, tiny: Tiny, capsys: Out) -> None:
+    suite = tiny(LABELLED)
+    assert run(suite) == 0
+    weights = file_of(RUN, TRAIN)
+    content, before, rows = weights.read_bytes(), cells(), table()
+    hurt(weights)
+    assert doctor(capsys, "--repair")[0] == 0
+    assert doctor(capsys) == (0, [f"{RUN}: whole"])
+    assert run(suite) == 0
+    assert weights.read_bytes() == content
+    assert table() == rows
+    again = {name for name, cell in cells().items() if cell != before[name]}
+    assert again == {TRAIN}
+    assert doctor(capsys) == (0, [f"{RUN}: whole"])
+
+
+def test_damaged_weights_stay_damage_until_they_are_needed(tiny: Tiny, capsys: Out) -> None:
+    suite = tiny(LABELLED)
+    assert run(suite) == 0
+    flip(file_of(RUN, TRAIN), -100)
+    code, told = doctor(capsys)
+    assert code == 1
+    assert told[0].startswith(f"DAMAGE  {TRAIN}: ")
+    assert "; what needs it trains again; " in told[0]
+    more = tiny(LABELLED, ("epsilons: 20}]", "epsilons: 20}, contrast_reduction]"))
+    assert run(more) == 0
+    assert doctor(capsys) == (0, [f"{RUN}: whole"])
+
+
+@LOST_OR_DAMAGED
+@pytest.mark.parametrize(
+    ("name", "only"),
+    [(ACCURACY, "*"), (BLUR, "*"), (BLUR, "*/robustness/*"), (BLUR, "*/accuracy")],
+)
+def test_a_damaged_cell_gets_its_network_trained_again(
+    hurt: Damage, name: str, only: str, tiny: Tiny, capsys: Out
+) -> None:
+    suite = tiny(LABELLED)
+    assert run(suite) == 0
+    before, rows = cells(), table()
+    hurt(file_of(RUN, TRAIN))
+    flip(file_of(RUN, name), -5)
+    assert run(suite, "--only", only) == 0, capsys.readouterr().err
+    again = {name for name, cell in cells().items() if cell != before[name]}
+    if only == "*/accuracy":  # what is damaged was not asked for
+        assert again == set()
+        assert run(suite) == 0
+    else:
+        assert again == {TRAIN, name}
+    assert table() == rows
+    assert doctor(capsys) == (0, [f"{RUN}: whole"])
+
+
+def test_with_a_search_its_choice_trains_again(tiny: Tiny, capsys: Out) -> None:
+    suite = tiny(LABELLED, ("measures:", "tune:\n  values: {lr: [0.02, 0.05]}\nmeasures:"))
+    assert run(suite) == 0
+    before, rows = cells(), table()
+    file_of(RUN, TRAIN).unlink()
+    flip(file_of(RUN, BLUR), -5)
+    assert run(suite) == 0
+    assert {name for name, cell in cells().items() if cell != before[name]} == {TRAIN, BLUR}
+    assert table() == rows
+    assert doctor(capsys) == (0, [f"{RUN}: whole"])
+
+
+FLAKY = """
+from pathlib import Path
+
+def flaky(context):
+    if not Path("mended").exists():
+        raise RuntimeError("not yet")
+    return {"value": 1.0}
+"""
+
+
+@LOST_OR_DAMAGED
+def test_a_failed_cell_that_is_tried_again_gets_its_network(hurt: Damage, tiny: Tiny) -> None:
+    suite = tiny(("  - accuracy\n", "  - accuracy\n  - 'flaky_measure:flaky'\n"))
+    Path("flaky_measure.py").write_text(FLAKY, encoding="utf-8")
+    assert run(suite) == 1
+    before = cells()
+    hurt(file_of(RUN, TRAIN))
+    Path("mended").touch()
+    assert run(suite, "--retry", "failed") == 0
+    again = {name for name, cell in cells().items() if cell != before[name]}
+    assert again == {TRAIN, f"{NET}/flaky"}
+
+
+def test_who_wants_to_see_them_is_told_how_to_get_them(tiny: Tiny, capsys: Out) -> None:
+    suite = tiny(LABELLED)
+    assert run(suite) == 0
+    file_of(RUN, TRAIN).unlink()
+    capsys.readouterr()
+    assert main(["explain", str(RUN)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        f"; `python -m bench doctor {RUN} --repair`, then `bench run` of its suite trains it again"
+    )
+    assert main(["pack", str(RUN), "--no-weights", "--out", "small.tar.xz"]) == 0
+    assert main(["unpack", "small.tar.xz"]) == 0
+    capsys.readouterr()
+    assert main(["explain", "runs/small"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("(blobs/linear/bu/seed0: the run was packed without its weights)")
