@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.suite.load import shape_problems
 from bench.suite.recipe import Number, Strict
 from bench.suite.schema import Variant
@@ -25,20 +25,34 @@ def _several(value: Any) -> Any:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
-Variants = Annotated[tuple[Variant, ...], BeforeValidator(_several)]
+VARIANTS: tuple[str, ...] = get_args(Variant)
+
+
+def _rival(value: str) -> str:
+    backbone, slash, variant = value.rpartition("/")
+    if variant not in VARIANTS or bool(backbone) != bool(slash):
+        known = ", ".join(VARIANTS)
+        text = f"{shown(value)} is not one of {known}, nor backbone/variant such as 'resnet18/bu'"
+        near = did_you_mean(variant, VARIANTS)
+        raise ValueError(text + near.partition("; known")[0])
+    return value
+
+
+Rivals = Annotated[tuple[Annotated[str, AfterValidator(_rival)], ...], BeforeValidator(_several)]
 
 
 class ClaimKeys(Strict):
     """One claim; `leaderboard.claims` says what the keys mean.
 
-    `numbers`, `nets`, `against` and `inputs` take one text or a list.
+    `numbers`, `nets`, `against` and `inputs` take one text or a list. An entry of `against` is a
+    variant (`bu`) or `backbone/variant` (`resnet18/bu`).
     """
 
     claim: Annotated[str, Field(min_length=1)]
     numbers: Annotated[Texts, Field(min_length=1)]
     expect: Expect
     nets: Annotated[Texts, Field(min_length=1)] = ("*",)
-    against: Annotated[Variants, Field(min_length=1)] = ("bu",)
+    against: Annotated[Rivals, Field(min_length=1)] = ("bu",)
     margin: Annotated[Number, Field(ge=0)] = 0.0
     inputs: Texts = ()
     source: str = ""

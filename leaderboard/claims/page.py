@@ -43,6 +43,11 @@ def claim_blocks(results: Results) -> Iterator[Block]:
             ("Verdict",),
         )
     text = _legend(any(one.claim.margin for one in found))
+    if any("/" in entry for one in found for entry in one.claim.against):
+        text += (
+            " Another backbone is named beside its variant; seeds are paired there too, for a seed "
+            "gives every network the same order of images."
+        )
     if any(line.gap.flags for one in found for line in one.lines):
         text += " ⚠: it rests on a number that a flag speaks against, as told below."
     yield Text(text)
@@ -70,7 +75,7 @@ def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
         Cell(_value(gap, gap.other)),
         Cell(f"{scale * line.difference:+,.1f} {unit}"),
         Cell(ends),
-        Cell(str(gap.of)),
+        Cell(str(len(gap.numbers))),
         Cell(str(len(gap.values))),
         _verdict(line.verdict, gap.flags),
     )

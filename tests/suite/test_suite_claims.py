@@ -60,6 +60,8 @@ def test_a_list_and_a_file_say_the_same(tiny: Tiny, tmp_path: Path) -> None:
          "claims[0].numbers: 'acuracy/top1' is of no measure of this suite; it has accuracy"),
         ("'blobs/*'", "'mnist/*'", "claims[1].nets: 'mnist/*' fits no dataset/backbone/variant"),
         ("[bu, td]", "[bu, dt]", "claims[1].against[1]: 'dt' is not one of bu"),
+        ("[bu, td]", "[bu, linear/dt]", "claims[1].against[1]: 'linear/dt' is not one of bu, td"),
+        ("[bu, td]", "[bu, /td]", "claims[1].against[1]: '/td' is not one of bu, td, td_uni"),
         ("expect: higher", "expect: weakest input", "claims[1]: `inputs: [high]`"),
         ("numbers: [accuracy/top1]", "numbers: []", "claims[1].numbers"),
         ("claim: On par\n    ", "", "claims[0].claim: is missing"),
