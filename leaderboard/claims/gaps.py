@@ -82,7 +82,8 @@ def rivals(claim: Claim, backbone: str, variant: str) -> list[Rival]:
     return [rival for rival in found if rival != (backbone, variant)]
 
 
-def _named(rival: Rival, backbone: str) -> str:
+def named(rival: Rival, backbone: str) -> str:
+    """A rival of a network of that backbone as `Gap.rival` has it."""
     return rival[1] if rival[0] == backbone else " ".join(rival)
 
 
@@ -116,7 +117,7 @@ def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
             exact = all(key.measure == "efficiency" and key.metric in _COUNTED for key in keys)
             names = tuple(f"{key.measure}/{key.metric}" for key, _ in both)
             whole = [(table[mine], table[other]) for mine, other in both]
-            name = _named(rival, net[1])
+            name = named(rival, net[1])
             gap = _paired(net, name, names, whole, ratio=units != {"%"}, exact=exact)
             if gap is not None:
                 info = results.metrics[keys[0].measure, keys[0].metric] if gap.ratio else None
@@ -201,7 +202,7 @@ def _attack_gap(net: tuple[str, str, str], rival: Rival, attacks: Sequence[_Atta
         np.mean([one.values(side, seeds, images) for one in both], axis=0) for side in pair
     )
     names = tuple(f"{one.measure}/{LOSS if one.loss else AREA}" for one in both)
-    return _of_tables(net, _named(rival, net[1]), names, mine, other)
+    return _of_tables(net, named(rival, net[1]), names, mine, other)
 
 
 def _of_tables(
@@ -227,7 +228,7 @@ def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
             measure = "/".join(filter(None, (_LOCALIZATION, found.item)))
             net = (dataset, found.backbone, found.variant)
             if _counts(claim, measure, found.figure):
-                rival = _named(found.rival, found.backbone)
+                rival = named(found.rival, found.backbone)
                 names = (f"{measure}/{found.figure}",)
                 yield _of_tables(net, rival, names, found.mine, found.other)
 
