@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.aligned import Aligned, align, areas, part
-from leaderboard.claims.localized import Rival, located
+from leaderboard.claims.localized import FIGURES, Rival, located
 from leaderboard.curves import by_attack, by_net, limit
 from leaderboard.doubts import doubts
 from leaderboard.results import Claim, MetricInfo, Results
@@ -102,8 +102,8 @@ def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
     table = by_seed(results.rows)
     groups: dict[tuple[str, str, str], list[Key]] = {}
     for key in table:
-        careful = key.measure.partition("/")[0] == _LOCALIZATION and results.localized
-        if careful or (key.measure, key.metric) not in results.metrics:
+        careful = key.measure.partition("/")[0] == _LOCALIZATION and key.metric in FIGURES
+        if (careful and results.localized) or (key.measure, key.metric) not in results.metrics:
             continue
         if concerns(claim, *key[:3]) and _counts(claim, *key[3:]):
             groups.setdefault(tuple(key[:3]), []).append(key)  # type: ignore[arg-type]

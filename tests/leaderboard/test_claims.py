@@ -252,6 +252,20 @@ def test_precision_is_of_images_that_both_get_right() -> None:
     assert other.gap.values.tolist() == line.gap.values.tolist()
 
 
+def test_other_numbers_of_heatmaps_are_compared_by_seed() -> None:
+    """Only precision, recall and IoU are of images that both get right."""
+    cells = tuple(
+        heat(variant, seed, [8, 2], [2, 8], [True, True])
+        for variant in ("bu", "td")
+        for seed in (0, 1)
+    )
+    rows = [replace(row, measure="localization", metric="pxap") for row in board((2.0, 2.1))]
+    info = {("localization", "pxap"): MetricInfo("PxAP", "%", "higher", 1, True)}
+    claim = Claim("Precise", ("localization/pxap",), "higher", nets=("*/td",))
+    (line,) = judged(claim, rows, metrics=info, localized=cells).lines
+    assert line.gap.values == pytest.approx([2.0, 2.1])
+
+
 def test_what_is_counted_needs_no_second_seed() -> None:
     info = MetricInfo("training memory", "B", "lower", headline=True, scale="bytes")
     rows = [
