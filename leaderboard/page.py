@@ -55,6 +55,7 @@ def _results_stay() -> Iterator[None]:
 
 def _blocks(results: Results, kept: Kept, tables: bool) -> list[Block]:
     # Numerics and drawing load only where a page is made.
+    from leaderboard.best_page import best_blocks
     from leaderboard.claims.page import claim_blocks
     from leaderboard.drawn import order
     from leaderboard.flags import flags
@@ -72,6 +73,7 @@ def _blocks(results: Results, kept: Kept, tables: bool) -> list[Block]:
     orders = {section.dataset: order(results, section) for section in parts}
     found = [*overview_blocks(results, parts, attacks, raised), *claim_blocks(results)]
     found += variant_blocks(results)
+    found += best_blocks(results)
     found += across_figures(results, parts, taken, kept)
     for section in parts:
         name = section.dataset

@@ -62,11 +62,10 @@ def verdict(against: Interval) -> Verdict:
     return "lower" if against.high < 0 else "inconclusive"
 
 
-def comparable(
+def networks(
     cells: Sequence[Kind], dataset: str, measure: str
-) -> list[dict[str, dict[int, Kind]]]:
-    """Variant to seed to cell, for the variants of each backbone (and item) that have a seed and
-    images in common; one by one where they have none.
+) -> dict[tuple[str, str], dict[str, dict[int, Kind]]]:
+    """Backbone and item to variant to seed to cell, of one data set.
 
     Raises:
         ValueError: a seed comes twice.
@@ -79,9 +78,21 @@ def comparable(
             if cell.seed in seeds:
                 raise ValueError(f"{name_of(cell, measure)}: seed {cell.seed} comes twice")
             seeds[cell.seed] = cell
+    return found
+
+
+def comparable(
+    cells: Sequence[Kind], dataset: str, measure: str
+) -> list[dict[str, dict[int, Kind]]]:
+    """Variant to seed to cell, for the variants of each backbone (and item) that have a seed and
+    images in common; one by one where they have none.
+
+    Raises:
+        ValueError: a seed comes twice.
+    """
     return [
         group
-        for variants in found.values()
+        for variants in networks(cells, dataset, measure).values()
         for group in ([variants] if _alike(variants) else [{k: v} for k, v in variants.items()])
     ]
 

@@ -18,7 +18,7 @@ from leaderboard.results import Better, Results
 from leaderboard.robustness import BASELINE
 from leaderboard.statistics.moderated import among
 from leaderboard.statistics.multiplicity import corrected
-from leaderboard.statistics.uncertainty import image_part
+from leaderboard.statistics.uncertainty import Uncertain, image_part
 from leaderboard.statistics.verdict import Compared, Verdict, decide
 from leaderboard.summary import Key, by_seed
 
@@ -69,12 +69,13 @@ def _numbers(results: Results, baseline: str) -> Iterator[_Draft]:
         base = table.get(key._replace(variant=baseline))
         if info is None or not info.headline or info.better == "neither" or base is None:
             continue
-        gaps = _gaps(seeds, base)
+        gaps = gaps_by_seed(seeds, base)
         if key.variant != baseline and len(gaps) > 1 and np.isfinite(gaps).all():
             yield _Draft(key, info.better, gaps)
 
 
-def _gaps(mine: Mapping[int, float], base: Mapping[int, float]) -> Floats:
+def gaps_by_seed(mine: Mapping[int, float], base: Mapping[int, float]) -> Floats:
+    """One network's values less another's, for each seed that both have, in rising order."""
     seeds = sorted(set(mine) & set(base))
     with np.errstate(invalid="ignore"):  # of two infinities, which is left out
         return np.array([mine[seed] for seed in seeds], dtype=np.float64) - np.array(
@@ -102,10 +103,14 @@ def _areas(results: Results, baseline: str) -> Iterator[_Draft]:
 
 
 def _compared(draft: _Draft, drafts: list[_Draft]) -> Compared:
-    """With a p-value that is not corrected yet."""
     alike = [other.gaps for other in drafts if other.key[3:] == draft.key[3:]]
-    found = among(draft.gaps, alike, draft.images)
-    sd = float(draft.gaps.std(ddof=1))
+    return compared(draft.gaps, among(draft.gaps, alike, draft.images))
+
+
+def compared(gaps: Floats, found: Uncertain) -> Compared:
+    """What the differences of two seeds or more come to, given what is known of their mean, with a
+    p-value that is not corrected yet."""
+    sd = float(gaps.std(ddof=1))
     p_value = found.p_value()
     effect = found.mean / sd if sd else None
-    return Compared(found.mean, *found.interval(), effect, p_value, p_value, len(draft.gaps))
+    return Compared(found.mean, *found.interval(), effect, p_value, p_value, len(gaps))

@@ -8,11 +8,13 @@ from leaderboard.blocks import Block, Cell, Grid, Heading, Text
 from leaderboard.doubts import doubts, flagged
 from leaderboard.results import Results
 from leaderboard.robustness import BASELINE
+from leaderboard.statistics.verdict import Compared
 from leaderboard.text import one_line, words
 from leaderboard.variants import AREA, Against, against_baseline
 
 # Longer tables are for `compare` and for programs.
 MOST = 200
+COLUMNS = ("Difference", "95 % interval", "Effect (sd)", "Corrected p", "Seeds (n)")
 _CLEAR = 3  # decimals of a p-value; below, it is told as smaller than the last
 
 
@@ -27,7 +29,7 @@ def variant_blocks(results: Results) -> Iterator[Block]:
     yield Grid(
         f"Differences to {BASELINE}, seeds paired",
         ("Data set", "Backbone", "Variant", "Number"),
-        ("Difference", "95 % interval", "Effect (sd)", "Corrected p", "Seeds (n)"),
+        COLUMNS,
         tuple(_line(results, one) for one in found),
         ("Verdict",),
     )
@@ -56,22 +58,29 @@ def _at_most(results: Results) -> int:
 
 
 def _line(results: Results, one: Against) -> tuple[Cell, ...]:
-    key, compared = one.key, one.compared
+    key = one.key
     info = results.metrics.get((key.measure, key.metric))
     decimals = info.decimals if info else 1
     unit = "points" if key.metric == AREA or (info and info.unit == "%") else ""
+    return (
+        *map(Cell, (key.dataset, key.backbone, key.variant, _named(results, one))),
+        *compared_cells(one.compared, decimals, unit),
+        _verdict(results, one),
+    )
+
+
+def compared_cells(compared: Compared, decimals: int, unit: str) -> tuple[Cell, ...]:
+    """A comparison under `COLUMNS`."""
     numbers = [
         f"{value:+,.{decimals}f}" for value in (compared.difference, compared.low, compared.high)
     ]
     p = compared.corrected
     return (
-        *map(Cell, (key.dataset, key.backbone, key.variant, _named(results, one))),
         Cell(f"{numbers[0]} {unit}".rstrip()),
         Cell(f"[{numbers[1]}, {numbers[2]}]"),
         Cell("–" if compared.effect is None else f"{compared.effect:+.1f}"),
         Cell(f"{p:.{_CLEAR}f}" if p >= 10**-_CLEAR else f"< {10**-_CLEAR:g}"),
         Cell(str(compared.count)),
-        _verdict(results, one),
     )
 
 

@@ -44,7 +44,8 @@ def main(args: argparse.Namespace) -> int:
         trials = sum(cell.training.trial for cell in left)
         done = f" ({planned.total - trials} of them over)" if trials < planned.total else ""
         print(f"{planned}{done}; {planned.fairness}")
-    for note in missing_data(left, plan.base, args.data or catalog.default_root()):
+    gone = missing_data(left, plan.base, args.data or catalog.default_root())
+    for note in (*plan.unfit, *gone):
         print(visible(f"note: {note}"))
     if left:
         from bench.plan import cost

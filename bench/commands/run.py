@@ -52,6 +52,8 @@ def main(args: argparse.Namespace) -> int:
     forget_datasets()
     plan = expand(read_suite(args.suite))
     chosen = select(plan, *args.only)
+    if not args.quiet:
+        tell(plan.unfit, {})
     folder: Path = args.out or Path("runs") / plan.suite
     with ExitStack() as stack:
         cluster = stack.enter_context(joined(args, plan)) if args.scheduler else None

@@ -109,7 +109,8 @@ class Limits:
 class Plan:
     """All cells of a suite, in order: each training before what measures it, and trials before
     what they choose a recipe for. `notes` are sentences on how it is measured, `claims` what the
-    page is to judge, `searches` what is searched for each network (plain data)."""
+    page is to judge, `unfit` sentences on entries of claims that fit nothing in the suite,
+    `searches` what is searched for each network (plain data)."""
 
     suite: str
     base: Path
@@ -118,4 +119,5 @@ class Plan:
     notes: tuple[str, ...] = ()
     limits: Limits = Limits()
     claims: tuple[ClaimKeys, ...] = ()
+    unfit: tuple[str, ...] = ()
     searches: tuple[Mapping[str, Any], ...] = ()

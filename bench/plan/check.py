@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -22,13 +21,14 @@ from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones, stages
 from bench.plan.cell import weights_path
+from bench.plan.check_claims import CheckedClaims, ClaimsCheck
+from bench.plan.check_overrides import check_only, check_overrides
 from bench.plan.check_tune import check_tune
-from bench.plan.gate import check_gate, titles
+from bench.plan.gate import check_gate
 from bench.plan.refusals import import_plugin, refusal, scheme_hint
 from bench.plan.tuning import TITLE
-from bench.suite.claims import ClaimKeys, misfits, read_claims
+from bench.suite.claims import ClaimKeys
 from bench.suite.load import find, load, shape_problems, validated
-from bench.suite.recipe import Recipe
 from bench.suite.schema import (
     AttackRef,
     BackboneRef,
@@ -44,19 +44,20 @@ from bench.suite.yaml_tree import Problem, Step, SuiteError, Tree
 M = TypeVar("M", bound=BaseModel)
 Placed = list[tuple[int, M]]
 Where = tuple[Step, ...]
-_NOWHERE = "fits no dataset/backbone/variant of this suite, such as"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedSuite:
     """A suite without mistakes: the model, its text, the folder that paths in it start from, the
-    place of each backbone (`file:line: backbones[0]`), and its claims."""
+    place of each backbone (`file:line: backbones[0]`), its claims, and a sentence on each entry of
+    these that fits nothing in it."""
 
     suite: Suite
     text: str
     base: Path
     places: tuple[str, ...]
     claims: tuple[ClaimKeys, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 def read_suite(name: str) -> CheckedSuite:
@@ -79,15 +80,16 @@ def read_text(text: str, where: str, base: Path) -> CheckedSuite:
 
 
 def _checked(tree: Tree, suite: Suite | None, problems: list[Problem], base: Path) -> CheckedSuite:
-    claims, wrong = read_claims(tree, base)
-    problems = problems + wrong
+    claims = CheckedClaims()
     if isinstance(tree.data, dict):
-        problems = problems + list(_Checker(tree, base).problems())
+        checker = _Checker(tree, base)
+        claims = checker.claims()
+        problems = [*problems, *claims.problems, *checker.problems()]
     if problems or suite is None:
         raise SuiteError(list(dict.fromkeys(problems)))
     backbones = range(len(suite.backbones))
     places = tuple(tree.problem(("backbones", index), "").place for index in backbones)
-    return CheckedSuite(suite, tree.text, base, places, claims)
+    return CheckedSuite(suite, tree.text, base, places, claims.claims, claims.unfit)
 
 
 class _Checker:
@@ -124,12 +126,21 @@ class _Checker:
         for index, measure in self.measures:
             yield from self._check_measure(("measures", index), measure)
         yield from self._check_twins()
-        yield from self._check_overrides()
-        trained = self._combinations(trained=True) if self._are_complete() else ()
+        nets, complete = [*self._combinations()], self._are_complete()
+        yield from check_only(self.tree, nets, self.measures)
+        yield from check_overrides(self.tree, nets, self.overrides, complete)
+        trained = self._combinations(trained=True) if complete else ()
         yield from check_tune(self.tree, trained, self.overrides)
         refs = [ref for _, ref in self.measures]
-        yield from check_gate(self.tree, self._combinations(), refs)
-        yield from misfits(self.tree, [*self._combinations()], titles(refs))
+        yield from check_gate(self.tree, nets, refs)
+
+    def claims(self) -> CheckedClaims:
+        """The suite's claims, checked against what it has, as far as that can be read."""
+        nets = [*self._combinations()] if self._are_complete() else []
+        known = len(self.measures) == len(self._list("measures"))
+        measures = [ref for _, ref in self.measures] if known else []
+        refs = [ref for _, ref in self.backbones], measures
+        return ClaimsCheck(self.tree, self.base, nets, *refs)()
 
     def _named(self, where: Where) -> Where:
         """The place of a reference's name: the item itself, or its key `name`."""
@@ -270,36 +281,6 @@ class _Checker:
             if name in seen:
                 yield self.tree.problem(where, f"{shown(name)} is there twice{hint}")
             seen.add(name)
-
-    def _check_overrides(self) -> Iterator[Problem]:
-        pairs = list(self._combinations())
-        for index, measure in self.measures:
-            for pattern in measure.only:
-                if pairs and not any(fnmatchcase(pair, pattern) for pair in pairs):
-                    text = f"`only: {pattern}` {_NOWHERE} '{pairs[0]}'"
-                    yield self.tree.problem(("measures", index, measure.name, "only"), text)
-        complete = self._are_complete()
-        for index, override in self.overrides:
-            if pairs and complete and not any(fnmatchcase(pair, override.match) for pair in pairs):
-                text = f"'{override.match}' {_NOWHERE} '{pairs[0]}'"
-                yield self.tree.problem(("overrides", index, "match"), text)
-        try:
-            base = Recipe.model_validate(self.data.get("recipe", {}))
-        except ValidationError:
-            return
-        for pair in pairs or [""]:
-            yield from self._check_recipe(base, pair)
-
-    def _check_recipe(self, recipe: Recipe, pair: str) -> Iterator[Problem]:
-        """Apply the overrides of one combination in turn, as `expand` will."""
-        for index, override in self.overrides:
-            if fnmatchcase(pair, override.match):
-                try:
-                    recipe = recipe.overridden(override.recipe)
-                except ValidationError as error:
-                    where = ("overrides", index, "recipe")
-                    yield from shape_problems(self.tree, where, error, Recipe)
-                    return
 
     def _are_complete(self) -> bool:
         """Whether all data sets and backbones have a shape that can be read."""

@@ -73,7 +73,8 @@ def expand(checked: CheckedSuite) -> Plan:
     require_limits(cells, [dataset.label for dataset in checked.suite.datasets])
     notes = tuple(dict.fromkeys(_notes(checked.suite)))
     limits = Limits(checked.suite.timeout, checked.suite.memory)
-    suite, found = checked.suite.name, (checked.claims, tuple(searches.values()))
+    claims = checked.claims, checked.unfit
+    suite, found = checked.suite.name, (*claims, tuple(searches.values()))
     return Plan(suite, checked.base, checked.text, tuple(cells), notes, limits, *found)
 
 

@@ -41,7 +41,7 @@ def check_gate(tree: Tree, pairs: Iterable[str], refs: Iterable[MeasureRef]) -> 
 def numbers(refs: Iterable[MeasureRef]) -> list[str]:
     """`measure/metric` of all that the gate can compare; nothing if some measure cannot tell."""
     found = []
-    for measure, names in _titled(refs):
+    for measure, names in titled(refs):
         if not measure.metrics:  # a plugin that declares none
             return []
         shown = [metric for metric, info in measure.metrics.items() if info.headline]
@@ -52,10 +52,11 @@ def numbers(refs: Iterable[MeasureRef]) -> list[str]:
 
 def titles(refs: Iterable[MeasureRef]) -> list[str]:
     """`measure` or `measure/item` of all that is measured; nothing if some measure cannot tell."""
-    return [name for _, names in _titled(refs) for name in names]
+    return [name for _, names in titled(refs) for name in names]
 
 
-def _titled(refs: Iterable[MeasureRef]) -> list[tuple[measures.Measure, list[str]]]:
+def titled(refs: Iterable[MeasureRef]) -> list[tuple[measures.Measure, list[str]]]:
+    """Each measure and its `measure` or `measure/item`; nothing if some measure cannot tell."""
     found = []
     for ref in refs:
         try:

@@ -1,4 +1,12 @@
-"""The differences that a claim is about: one network against others, seed by seed."""
+"""The differences that a claim is about: one network against others, seed by seed.
+
+Networks of other backbones are paired by seed as variants are. A seed fixes the validation split,
+the order of the images and their augmentation for every network; the first weights are each one's
+own. What two networks share falls out of their difference, what they do not stays in it as scatter,
+and the differences of several seeds are independent either way, which is all that a paired test
+asks for. A test of two samples would ask for sides that are independent of each other, which that
+order makes untrue. Pairing costs degrees of freedom: n - 1 instead of 2 n - 2.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.aligned import Aligned, align, areas, part
-from leaderboard.claims.localized import located
+from leaderboard.claims.localized import FIGURES, Rival, located
 from leaderboard.curves import by_attack, by_net, limit
 from leaderboard.doubts import doubts
 from leaderboard.results import Claim, MetricInfo, Results
@@ -31,11 +39,12 @@ _COUNTED = ("parameters", "flops", "macs", "activations", "train_memory", "infer
 class Gap:
     """A network's number less a rival's.
 
-    `rival` is a variant, or an input of the network itself. `values` has a difference for each seed
-    in common: in points, or with `ratio` the logarithm of the quotient. `images` is the part of the
-    variance of their mean that images have. `mine` and `other` are the means. `exact` numbers are
-    counted, so that a single seed tells them. `of` is how many numbers the mean is taken over,
-    `info` how these are shown where they are not percentages, `flags` what speaks against them.
+    `rival` is a variant ("bu"), another backbone and its variant ("resnet18 bu"), or an input of
+    the network itself. `values` has a difference for each seed in common: in points, or with
+    `ratio` the logarithm of the quotient. `images` is the part of the variance of their mean that
+    images have. `mine` and `other` are the means. `exact` numbers are counted, so that a single
+    seed tells them. `numbers` are those that the mean is taken over, as `measure/metric`; `info`
+    is how they are shown where they are not percentages, `flags` what speaks against them.
     """
 
     dataset: str
@@ -45,10 +54,10 @@ class Gap:
     values: Floats
     mine: float
     other: float
+    numbers: tuple[str, ...]
     images: float = 0.0
     ratio: bool = False
     exact: bool = False
-    of: int = 1
     info: MetricInfo | None = None
     flags: tuple[str, ...] = ()
 
@@ -66,7 +75,20 @@ def gaps(results: Results, claim: Claim) -> list[Gap]:
     return sorted(found, key=lambda gap: place.get(gap.net, len(place)))
 
 
-def _concerns(claim: Claim, dataset: str, backbone: str, variant: str) -> bool:
+def rivals(claim: Claim, backbone: str, variant: str) -> list[Rival]:
+    """The networks, of the same data set, that one is compared with: never with itself."""
+    split = (entry.rpartition("/") for entry in claim.against)
+    found = dict.fromkeys((own or backbone, other) for own, _, other in split)
+    return [rival for rival in found if rival != (backbone, variant)]
+
+
+def named(rival: Rival, backbone: str) -> str:
+    """A rival of a network of that backbone as `Gap.rival` has it."""
+    return rival[1] if rival[0] == backbone else " ".join(rival)
+
+
+def concerns(claim: Claim, dataset: str, backbone: str, variant: str) -> bool:
+    """Whether the claim is about that network."""
     name = f"{dataset}/{backbone}/{variant}"
     return any(fnmatchcase(name, pattern) for pattern in claim.nets)
 
@@ -80,29 +102,33 @@ def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
     table = by_seed(results.rows)
     groups: dict[tuple[str, str, str], list[Key]] = {}
     for key in table:
-        careful = key.measure.partition("/")[0] == _LOCALIZATION and results.localized
-        if careful or (key.measure, key.metric) not in results.metrics:
+        careful = key.measure.partition("/")[0] == _LOCALIZATION and key.metric in FIGURES
+        if (careful and results.localized) or (key.measure, key.metric) not in results.metrics:
             continue
-        if _concerns(claim, *key[:3]) and _counts(claim, *key[3:]):
+        if concerns(claim, *key[:3]) and _counts(claim, *key[3:]):
             groups.setdefault(tuple(key[:3]), []).append(key)  # type: ignore[arg-type]
     for net, keys in groups.items():
-        for rival in claim.against:
-            pairs = [(table[k], table.get(k._replace(variant=rival))) for k in keys]
-            whole = [(mine, other) for mine, other in pairs if other]
-            if rival == net[2] or not whole:
+        for rival in rivals(claim, *net[1:]):
+            sides = [(k, k._replace(backbone=rival[0], variant=rival[1])) for k in keys]
+            both = [pair for pair in sides if pair[1] in table]
+            if not both:
                 continue
             units = {results.metrics[key.measure, key.metric].unit for key in keys}
             exact = all(key.measure == "efficiency" and key.metric in _COUNTED for key in keys)
-            gap = _paired(net, rival, whole, ratio=units != {"%"}, exact=exact)
+            names = tuple(f"{key.measure}/{key.metric}" for key, _ in both)
+            whole = [(table[mine], table[other]) for mine, other in both]
+            name = named(rival, net[1])
+            gap = _paired(net, name, names, whole, ratio=units != {"%"}, exact=exact)
             if gap is not None:
                 info = results.metrics[keys[0].measure, keys[0].metric] if gap.ratio else None
-                sides = [key for k in keys for key in (k, k._replace(variant=rival))]
-                yield replace(gap, info=info, flags=_flags(results, sides))
+                flags = _flags(results, (key for pair in sides for key in pair))
+                yield replace(gap, info=info, flags=flags)
 
 
 def _paired(
     net: tuple[str, str, str],
     rival: str,
+    numbers: tuple[str, ...],
     pairs: Sequence[tuple[Mapping[int, float], Mapping[int, float]]],
     ratio: bool,
     exact: bool,
@@ -119,7 +145,7 @@ def _paired(
         return None
     values = np.log(mine / other) if ratio else mine - other
     means = float(mine.mean()), float(other.mean())
-    return Gap(*net, rival, values.mean(0), *means, ratio=ratio, exact=exact, of=len(pairs))
+    return Gap(*net, rival, values.mean(0), *means, numbers, ratio=ratio, exact=exact)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,20 +176,20 @@ def _attacked(results: Results, claim: Claim) -> Iterator[Gap]:
                     nets = {net: align(of) for net, of in by_net(some).items()}
                     attacks.append(_Attack(measure, end, metric == LOSS, nets))
         for backbone, variant in dict.fromkeys(net for one in attacks for net in one.nets):
-            if _concerns(claim, dataset, backbone, variant):
-                for rival in claim.against:
+            if concerns(claim, dataset, backbone, variant):
+                for rival in rivals(claim, backbone, variant):
                     gap = _attack_gap((dataset, backbone, variant), rival, attacks)
-                    if gap is not None and rival != variant:
+                    if gap is not None:
                         sides = [
-                            Key(dataset, backbone, side, one.measure, AREA)
+                            Key(dataset, *side, one.measure, AREA)
                             for one in attacks
-                            for side in (variant, rival)
+                            for side in ((backbone, variant), rival)
                         ]
                         yield replace(gap, flags=_flags(results, sides))
 
 
-def _attack_gap(net: tuple[str, str, str], rival: str, attacks: Sequence[_Attack]) -> Gap | None:
-    pair = (net[1:], (net[1], rival))
+def _attack_gap(net: tuple[str, str, str], rival: Rival, attacks: Sequence[_Attack]) -> Gap | None:
+    pair = (net[1:], rival)
     both = [one for one in attacks if all(side in one.nets for side in pair)]
     sides = [one.nets[side] for one in both for side in pair]
     if not both:
@@ -175,16 +201,17 @@ def _attack_gap(net: tuple[str, str, str], rival: str, attacks: Sequence[_Attack
     mine, other = (
         np.mean([one.values(side, seeds, images) for one in both], axis=0) for side in pair
     )
-    return _of_tables(net, rival, mine, other, of=len(both))
+    names = tuple(f"{one.measure}/{LOSS if one.loss else AREA}" for one in both)
+    return _of_tables(net, named(rival, net[1]), names, mine, other)
 
 
 def _of_tables(
-    net: tuple[str, str, str], rival: str, mine: Floats, other: Floats, of: int = 1
+    net: tuple[str, str, str], rival: str, names: tuple[str, ...], mine: Floats, other: Floats
 ) -> Gap:
     """From two tables of seeds x images."""
     table = mine - other
     means = float(mine.mean()), float(other.mean())
-    return Gap(*net, rival, table.mean(1), *means, image_part(table), of=of)
+    return Gap(*net, rival, table.mean(1), *means, names, image_part(table))
 
 
 def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
@@ -192,12 +219,18 @@ def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
     if not any(pattern.startswith(_LOCALIZATION) for pattern in claim.numbers):
         return
     for dataset in dict.fromkeys(cell.dataset for cell in results.localized):
-        for found in located(results, dataset):
+
+        def wanted(backbone: str, variant: str, dataset: str = dataset) -> list[Rival]:
+            concerned = concerns(claim, dataset, backbone, variant)
+            return rivals(claim, backbone, variant) if concerned else []
+
+        for found in located(results, dataset, wanted):
             measure = "/".join(filter(None, (_LOCALIZATION, found.item)))
             net = (dataset, found.backbone, found.variant)
-            wanted = found.rival in claim.against and _counts(claim, measure, found.figure)
-            if wanted and _concerns(claim, *net):
-                yield _of_tables(net, found.rival, found.mine, found.other)
+            if _counts(claim, measure, found.figure):
+                rival = named(found.rival, found.backbone)
+                names = (f"{measure}/{found.figure}",)
+                yield _of_tables(net, rival, names, found.mine, found.other)
 
 
 def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
@@ -211,7 +244,7 @@ def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
         single = key.metric.startswith(PERTURBED) and "+" not in name
         # Whichever number of an attack is named, it is its accuracies with one input perturbed.
         meant = any(fnmatchcase(key.measure, p.rpartition("/")[0]) for p in claim.numbers)
-        if single and meant and _concerns(claim, *key[:3]):
+        if single and meant and concerns(claim, *key[:3]):
             of = attacks.setdefault(tuple(key[:3]), {})  # type: ignore[arg-type]
             of.setdefault(key.measure, {})[name] = seeds
     for net, of in attacks.items():
@@ -221,7 +254,8 @@ def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
         for rival in sorted(inputs - {*claim.inputs}):
             if weakest is not None:
                 pairs = [(found[weakest], found[rival]) for found in of.values()]
-                gap = _paired(net, rival, pairs, ratio=False, exact=False)
+                names = tuple(f"{measure}/{PERTURBED[:-1]}" for measure in of)
+                gap = _paired(net, rival, names, pairs, ratio=False, exact=False)
                 if gap is not None:
                     keys = [Key(*net, measure, PERTURBED) for measure in of]
                     yield replace(gap, flags=_flags(results, keys))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from leaderboard.claims.absent import absent
 from leaderboard.claims.gaps import Gap, gaps
 from leaderboard.results import Claim, Results
 from leaderboard.statistics.moderated import among
@@ -46,11 +47,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A claim, what each network says of it, and what all together do."""
+    """A claim, what each network says of it, and what all together do; `absent` is what it names
+    and was not measured (`leaderboard.claims.absent`)."""
 
     claim: Claim
     lines: tuple[Line, ...]
     verdict: Verdict
+    absent: tuple[str, ...] = ()
 
     @property
     def counts(self) -> str:
@@ -80,7 +83,8 @@ def _judged(results: Results, claim: Claim) -> Judged:
     for gap in found:
         rivals.setdefault(gap.net, []).append(_line(claim, gap, alike, level))
     lines = tuple(_hardest(claim, of) for of in rivals.values())
-    return Judged(claim, lines, _together([line.verdict for line in lines]))
+    verdict = _together([line.verdict for line in lines])
+    return Judged(claim, lines, verdict, absent(results, claim, found))
 
 
 def _line(claim: Claim, gap: Gap, alike: Sequence[Floats], level: float) -> Line:

@@ -2,51 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.pairing import common_images, common_seeds, comparable, rows_of
+from leaderboard.pairing import common_images, common_seeds, networks, rows_of
 from leaderboard.results import Localized, Results
 
 Floats = NDArray[np.float64]
+
+Rival = tuple[str, str]
+"""A network of the same data set: its backbone and variant."""
 
 FIGURES = ("precision", "recall", "iou")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Located:
-    """One figure of two variants, in percent: seeds x images, whose mean over the images is the
+    """One figure of two networks, in percent: seeds x images, whose mean over the images is the
     figure of all pixels together."""
 
     backbone: str
     item: str
     variant: str
-    rival: str
+    rival: Rival
     figure: str
     mine: Floats
     other: Floats
 
 
-def located(results: Results, dataset: str) -> Iterator[Located]:
-    """Every pair of variants and every figure, as section 4.3 (b) of the paper compares them: on
-    images that both classify correctly with the same seed, at the reported threshold."""
-    for group in comparable(results.localized, dataset, "localization"):
-        for variant, cells in group.items():
-            for rival, others in group.items():
-                pair = {variant: cells, rival: others}
-                if rival == variant or not (seeds := common_seeds(pair)):
+def located(
+    results: Results, dataset: str, rivals: Callable[[str, str], Iterable[Rival]]
+) -> Iterator[Located]:
+    """Every network against those that `rivals(backbone, variant)` names, as section 4.3 (b) of the
+    paper compares two: on images that both classify correctly with the same seed, at the reported
+    threshold. Of several heatmaps of a network, those of the same item are compared."""
+    found = networks(results.localized, dataset, "localization")
+    for (backbone, item), variants in found.items():
+        for variant, cells in variants.items():
+            for rival in rivals(backbone, variant):
+                others = found.get((rival[0], item), {}).get(rival[1])
+                if others is None:
                     continue
-                images = common_images(pair, seeds)
-                first = cells[seeds[0]]
-                rows = [_figures(images, cells[seed], others[seed]) for seed in seeds]
-                for number, figure in enumerate(FIGURES):
-                    mine, other = (np.stack([row[side][number] for row in rows]) for side in (0, 1))
-                    if np.isfinite([mine, other]).all():
-                        named = (first.backbone, first.item, variant, rival, figure)
-                        yield Located(*named, mine, other)
+                for figure, mine, other in _compared(cells, others):
+                    yield Located(backbone, item, variant, rival, figure, mine, other)
+
+
+def _compared(
+    cells: Mapping[int, Localized], others: Mapping[int, Localized]
+) -> Iterator[tuple[str, Floats, Floats]]:
+    """Figures of two networks that can be told, on the seeds and images that both have."""
+    pair = {"mine": cells, "other": others}
+    seeds = common_seeds(pair)
+    if not seeds or not (images := common_images(pair, seeds)).size:
+        return
+    rows = [_figures(images, cells[seed], others[seed]) for seed in seeds]
+    for number, figure in enumerate(FIGURES):
+        mine, other = (np.stack([row[side][number] for row in rows]) for side in (0, 1))
+        if np.isfinite([mine, other]).all():
+            yield figure, mine, other
 
 
 def _figures(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.blocks import Block, Bullets, Cell, Grid, Heading, Text
 from leaderboard.quantity import show
 from leaderboard.results import Claim, Results
 from leaderboard.summary import Summary
@@ -42,10 +42,35 @@ def claim_blocks(results: Results) -> Iterator[Block]:
             lines,
             ("Verdict",),
         )
+    yield from _partly(found)
     text = _legend(any(one.claim.margin for one in found))
+    if any("/" in entry for one in found for entry in one.claim.against):
+        text += (
+            " Another backbone is named beside its variant; seeds are paired there too, for a seed "
+            "gives every network the same order of images."
+        )
     if any(line.gap.flags for one in found for line in one.lines):
         text += " ⚠: it rests on a number that a flag speaks against, as told below."
     yield Text(text)
+
+
+def _partly(found: Sequence[Judged]) -> Iterator[Block]:
+    """What was not measured of claims that have a verdict; a line for all that lack the same."""
+    lacking: dict[str, list[str]] = {}
+    for number, one in enumerate(found, 1):
+        if one.absent:
+            lacking.setdefault("; ".join(one.absent), []).append(str(number))
+    if lacking:
+        yield Text(
+            "These verdicts rest on only some of what their claims name. Not measured, infinite, "
+            "or not of both sides with a seed and images in common:"
+        )
+        yield Bullets(
+            tuple(
+                (f"Claim{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}", text)
+                for text, numbers in lacking.items()
+            )
+        )
 
 
 def _head(number: int, one: Judged) -> tuple[Cell, ...]:
@@ -70,7 +95,7 @@ def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
         Cell(_value(gap, gap.other)),
         Cell(f"{scale * line.difference:+,.1f} {unit}"),
         Cell(ends),
-        Cell(str(gap.of)),
+        Cell(str(len(gap.numbers))),
         Cell(str(len(gap.values))),
         _verdict(line.verdict, gap.flags),
     )

@@ -61,6 +61,12 @@ def fit(variances: Sequence[float], freedoms: Sequence[float]) -> Prior:
     return Prior(variance, min(freedom, total))
 
 
+def fit_values(cells: Sequence[Floats]) -> Prior:
+    """The prior of cells given by their values, seed by seed (two at least)."""
+    variances = [float(values.var(ddof=1)) for values in cells]
+    return fit(variances, [len(values) - 1 for values in cells])
+
+
 def moderated(found: Uncertain, prior: Prior, count: int, pooled: float = math.inf) -> Uncertain:
     """A mean over `count` seeds with its variance drawn towards that of the prior.
 
@@ -86,9 +92,8 @@ def among(values: Floats, alike: Sequence[Floats], images: float = 0.0) -> Uncer
     found = of_seeds(values)
     if len(alike) > 1:
         # Its own variance is among those that the prior comes from.
-        freedoms = [len(other) - 1 for other in alike]
-        prior = fit([float(other.var(ddof=1)) for other in alike], freedoms)
-        found = moderated(found, prior, len(values), sum(freedoms))
+        pooled = sum(len(other) - 1 for other in alike)
+        found = moderated(found, fit_values(alike), len(values), pooled)
     return replace(found, images=images)
 
 

@@ -12,6 +12,7 @@ from synthetic_results import results
 
 import leaderboard
 from leaderboard import Claim, Localized, MetricInfo, Results, Row, Sample
+from leaderboard.claims.gaps import gaps
 from leaderboard.claims.judge import Judged, Verdict, judge
 from leaderboard.variants import against_baseline
 
@@ -112,6 +113,54 @@ def test_the_rival_that_leaves_least_room_decides() -> None:
     assert judged(replace(claim, against=("td",)), rows).verdict is Verdict.REPRODUCED
 
 
+def test_a_rival_may_be_of_another_backbone(tmp_path: Path) -> None:
+    """Its seeds are paired: the same as between variants with the same numbers."""
+    gains = (2.0, 1.0, 1.6)
+    mine = [replace(row, backbone="mine") for row in board(gains) if row.variant == "td"]
+    theirs = [row for row in board(gains) if row.variant == "bu"]
+    claim = replace(BETTER, nets=("*/mine/td",), against=("net/bu",))
+    (line,) = judged(claim, [*mine, *theirs]).lines
+    (within,) = judged(BETTER, board(gains)).lines
+    assert (line.difference, line.low, line.high) == (within.difference, within.low, within.high)
+    assert (line.gap.rival, line.gap.values.tolist()) == ("net bu", within.gap.values.tolist())
+    data = Results("t", (*mine, *theirs), INFO, claims=(claim,))
+    page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
+    assert "| 1 | d | mine | td | net bu |" in page
+    assert "seeds are paired there too" in page
+
+
+def test_a_network_is_no_rival_of_its_own() -> None:
+    """`net/bu` is what `bu` is, for the networks of that backbone; other data sets count apart."""
+    rows = [*board((2.0, 2.1, 1.9)), *board((1.0, 1.1, 0.9), backbone="other")]
+    rows += [replace(row, dataset="e", backbone="timm/a") for row in board((2.0, 2.1, 1.9))]
+    claim = replace(BETTER, against=("bu", "net/bu", "timm/a/bu"))
+    found = [(*gap.net, gap.rival) for gap in gaps(Results("t", tuple(rows), INFO), claim)]
+    assert found == [
+        ("d", "net", "td", "bu"),
+        ("d", "other", "bu", "net bu"),
+        ("d", "other", "td", "bu"),
+        ("d", "other", "td", "net bu"),
+        ("e", "timm/a", "td", "bu"),
+    ]
+
+
+def test_backbones_that_are_the_same_hardly_ever_differ() -> None:
+    """Whether or not seeds have something in common, one board in twenty may have a verdict."""
+    rng = np.random.default_rng(5)
+    claim = replace(BETTER, nets=("*/mine/bu",), against=("a/bu", "b/bu", "c/bu"))
+    for shared in (0.0, 0.5):
+        decided = 0
+        for _ in range(300):
+            order = rng.normal(0, shared, 3)
+            rows = [
+                Row("d", net, "bu", seed, "accuracy", "top1", 80 + order[seed] + own, "%")
+                for net in ("mine", "a", "b", "c")
+                for seed, own in enumerate(rng.normal(0, 0.4, 3))
+            ]
+            decided += judged(claim, rows).verdict is not Verdict.INCONCLUSIVE
+        assert decided <= 300 * 0.05 + 2 * np.sqrt(300 * 0.05 * 0.95)
+
+
 def test_what_was_not_measured_is_not_tested() -> None:
     for claim in (
         replace(BETTER, numbers=("accuracy/top5",)),
@@ -152,7 +201,7 @@ def test_loss_under_attack_is_that_of_the_curve() -> None:
 
     wanted = [loss("td", seed) - loss("bu", seed) for seed in (0, 1)]
     assert line.gap.values == pytest.approx(wanted)
-    assert line.gap.of == 2
+    assert line.gap.numbers == ("robustness/blur/loss", "robustness/noise/loss")
     assert line.gap.images > 0
     left = replace(claim, numbers=("robustness/*/area",), expect="higher")
     area = judged(left, (), samples=samples).lines[0].gap
@@ -163,12 +212,24 @@ def test_loss_under_attack_is_that_of_the_curve() -> None:
     }
     gains = [100 * (clean["td", seed] - clean["bu", seed]) for seed in (0, 1)]
     assert area.values == pytest.approx(np.subtract(gains, wanted))
+    moved = [replace(one, backbone="mine") if one.variant == "td" else one for one in samples]
+    across = replace(claim, against=("net/bu",))
+    (other,) = judged(across, (), samples=tuple(moved)).lines
+    assert other.gap.values.tolist() == line.gap.values.tolist()
+    assert (other.gap.images, other.low) == (line.gap.images, line.low)
 
 
-def heat(variant: str, seed: int, tp: list[int], fp: list[int], right: list[bool]) -> Localized:
+def heat(
+    variant: str,
+    seed: int,
+    tp: list[int],
+    fp: list[int],
+    right: list[bool],
+    backbone: str = "net",
+) -> Localized:
     hit, beside = (np.array(column)[:, None] for column in (tp, fp))
     return Localized(
-        "d", "net", variant, seed, np.arange(len(tp)), np.array(right), hit, beside,
+        "d", backbone, variant, seed, np.arange(len(tp)), np.array(right), hit, beside,
         10 - hit, np.array([0.2]), 0.2,
     )  # fmt: skip
 
@@ -184,6 +245,25 @@ def test_precision_is_of_images_that_both_get_right() -> None:
     (line,) = judged(claim, (), localized=cells).lines
     assert line.gap.values == pytest.approx([100 * (13 - 10) / 20, 100 * (15 - 17) / 20])
     assert (line.gap.mine, line.gap.other) == pytest.approx((70, 67.5))
+    mine = [replace(cell, backbone="mine") for cell in cells if cell.variant == "td"]
+    across = replace(claim, nets=("*/mine/*",), against=("net/bu",))
+    (other,) = judged(across, (), localized=(*cells, *mine)).lines
+    assert other.gap.rival == "net bu"
+    assert other.gap.values.tolist() == line.gap.values.tolist()
+
+
+def test_other_numbers_of_heatmaps_are_compared_by_seed() -> None:
+    """Only precision, recall and IoU are of images that both get right."""
+    cells = tuple(
+        heat(variant, seed, [8, 2], [2, 8], [True, True])
+        for variant in ("bu", "td")
+        for seed in (0, 1)
+    )
+    rows = [replace(row, measure="localization", metric="pxap") for row in board((2.0, 2.1))]
+    info = {("localization", "pxap"): MetricInfo("PxAP", "%", "higher", 1, True)}
+    claim = Claim("Precise", ("localization/pxap",), "higher", nets=("*/td",))
+    (line,) = judged(claim, rows, metrics=info, localized=cells).lines
+    assert line.gap.values == pytest.approx([2.0, 2.1])
 
 
 def test_what_is_counted_needs_no_second_seed() -> None:
