@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from leaderboard.claimed import Claim as Claim
+from leaderboard.claimed import Expect as Expect
 from leaderboard.searched import Searched as Searched
 from leaderboard.searched import Trial as Trial
 from leaderboard.text import one_line
@@ -18,7 +20,6 @@ if TYPE_CHECKING:  # rows can be made, and errors shown, before numpy is loaded
 Better = Literal["higher", "lower", "neither"]
 Scale = Literal["plain", "si", "bytes"]
 Access = Literal["decision", "score", "gradient"]
-Expect = Literal["higher", "lower", "not higher", "not lower", "weakest input"]
 Kind = Literal["noise", "one-step", "iterative", "square", "other"]
 
 
@@ -277,20 +278,6 @@ class Removed:
         for values in (self.clean, self.deletion, self.insertion):
             if not bool(((values >= 0) & (values <= 1 + 1e-6)).all()):
                 raise ValueError(f"{name}: probabilities must lie in [0, 1]")
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A sentence that numbers can bear out or contradict; `leaderboard.claims` says how."""
-
-    claim: str
-    numbers: tuple[str, ...]
-    expect: Expect
-    nets: tuple[str, ...] = ("*",)
-    against: tuple[str, ...] = ("bu",)
-    margin: float = 0.0
-    inputs: tuple[str, ...] = ()
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
