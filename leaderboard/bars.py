@@ -60,7 +60,7 @@ def scale_figure(title: str, found: Sequence[Vulnerability], combinations: Seque
                 _draw(axes, _perturbed(found, look, attacks, name), look)
                 concerned = [one for one in found if name in one.perturbed]
                 _mark_clean(axes, concerned, list(look), attacks)
-                axes.set_title(_title(name, combinations))
+                axes.set_title(name.replace("+", " + "))
                 axes.set_xlim(0, 100)
                 _label_groups(axes, [words(attack) for attack in attacks], named=not column)
                 if column >= below:
@@ -77,11 +77,6 @@ def _perturbed(
     """A panel's bars: accuracy by attack with the inputs `name` perturbed."""
     of = {(one.backbone, one.variant, one.attack): one.perturbed.get(name) for one in found}
     return [_Bars(net, [of.get((*net, attack)) for attack in attacks]) for net in looks]
-
-
-def _title(name: str, combinations: Sequence[str]) -> str:
-    scales = {one for one in combinations if "+" not in one}
-    return "all" if {*name.split("+")} == scales != {name} else name.replace("+", " + ")
 
 
 def corruption_figure(title: str, found: Sequence[Corrupted]) -> Figure:
@@ -180,13 +175,11 @@ def memory_figure(title: str, found: Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def _rows(combinations: Sequence[str]) -> list[list[str]]:
-    """A row of panels for one perturbed input (and all of them), one for two, and so on."""
+    """A row of panels for one perturbed input, and for all of them, one for two, and so on."""
     sizes: dict[int, list[str]] = {}
     for name in combinations:
         sizes.setdefault(name.count("+"), []).append(name)
     rows = [names for _, names in sorted(sizes.items())]
-    if len(rows) > 1 and len(rows[-1]) == 1:
-        rows[0] = [*rows[0], *rows.pop()]
     return [row[start : start + 4] for row in rows for start in range(0, len(row), 4)]
 
 

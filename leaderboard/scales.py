@@ -5,20 +5,21 @@ Figures 5 (one input) and 12 (two) of the paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from leaderboard.results import Results
 from leaderboard.summary import Summary, by_seed, summarize
 
 METRIC = "perturbed_top1["
+ALL = "all"
 _MOST = 3  # scales of which all combinations are shown; of more, one at a time and all
 
 
 @dataclass(frozen=True, slots=True)
 class Vulnerability:
     """A network under one attack: accuracy in percent over seeds, clean and by combination of
-    perturbed inputs ("high", "high+low")."""
+    perturbed inputs ("high", "high+low", or "all" of several)."""
 
     backbone: str
     variant: str
@@ -39,28 +40,38 @@ def vulnerabilities(results: Results, dataset: str) -> list[Vulnerability]:
     return [
         Vulnerability(*name, metrics.get("clean_top1"), perturbed)
         for name, metrics in found.items()
-        if (perturbed := {metric[len(METRIC) : -1]: summary for metric, summary in metrics.items()
-                          if metric != "clean_top1"})
-    ]  # fmt: skip
+        if (perturbed := _shown(metrics))
+    ]
+
+
+def _shown(metrics: Mapping[str, Summary]) -> dict[str, Summary]:
+    """By combination: a network's own number of scales decides which are shown."""
+    of = {key[len(METRIC) : -1]: one for key, one in metrics.items() if key.startswith(METRIC)}
+    scales = sum("+" not in name for name in of)
+    found = {}
+    for name, summary in of.items():
+        size = name.count("+") + 1
+        if size == scales > 1:
+            found[ALL] = summary
+        elif size == 1 or scales <= _MOST:
+            found[name] = summary
+    return found
 
 
 def combinations(found: Sequence[Vulnerability]) -> list[str]:
-    """The combinations to show, single inputs first and all inputs last; which depends on a
-    network's own scales, not on those of others."""
-    names = dict.fromkeys(name for one in found for name in _shown(one))
-    return sorted(names, key=lambda name: name.count("+"))
-
-
-def _shown(one: Vulnerability) -> list[str]:
-    scales = sum("+" not in name for name in one.perturbed)
-    sizes = {1, scales} if scales > _MOST else {*range(1, scales + 1)}
-    return [name for name in one.perturbed if name.count("+") + 1 in sizes]
+    """The combinations to show, single inputs first and all inputs last."""
+    names = dict.fromkeys(name for one in found for name in one.perturbed)
+    return sorted(names, key=lambda name: (name == ALL, name.count("+")))
 
 
 def weakest(one: Vulnerability) -> list[str]:
     """The single inputs whose perturbation costs most: as shown, with a decimal, so that there may
     be several; none if there is but one input, or perturbing none costs more than another."""
-    single = {name: round(s.mean, 1) for name, s in one.perturbed.items() if "+" not in name}
+    single = {
+        name: round(summary.mean, 1)
+        for name, summary in one.perturbed.items()
+        if "+" not in name and name != ALL
+    }
     least = min(single.values(), default=0.0)
     found = [name for name, value in single.items() if value == least]
     return found if len(found) < len(single) else []
