@@ -45,8 +45,8 @@ class Head:
         width: channels of the map.
         num_classes: number of logits.
         any_size: whether the features do not depend on the size of the map.
-        decides: whether the model decides by values or sizes what it does; then this is its way
-            for one size.
+        decides: whether it decides by values or sizes what it does; then this is its way for one
+            size.
     """
 
     graph: fx.GraphModule
@@ -75,12 +75,12 @@ def read_head(
     """
     side, width, layout = given.size, given.width, given.layout
     shape = (2, width, side, side) if layout == "nchw" else (2, side, side, width)
-    tracer = HeadTracer(body, images)
+    tracer = HeadTracer(last, body, images)
     training = model.training
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
-            graph = graph_of(model.eval(), last, tracer)
+            graph = graph_of(model.eval(), tracer)
             recorder = _Recorder(graph.eval())
             logits = recorder.run(torch.randn(shape))
             steps = _Steps(graph, recorder.values, side)
@@ -98,9 +98,7 @@ def read_head(
         replace(graph, node, pool)
     graph.recompile()
     words = tuple(steps.words.values())
-    return Head(
-        graph, words, layout, width, int(logits.shape[1]), steps.any_size, tracer.decisions > 0
-    )
+    return Head(graph, words, layout, width, int(logits.shape[1]), steps.any_size, tracer.decides)
 
 
 class _Recorder(fx.Interpreter):

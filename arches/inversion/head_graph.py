@@ -25,13 +25,16 @@ class HeadTracer(fx.Tracer):
     Where the model decides by values or sizes what it does, it goes the way of some images.
 
     Attributes:
-        decisions: how often it does.
+        last: path of the module that gives the last feature map.
+        decides: whether it does so once it has the last feature map. What it decided before is a
+            matter of the body, which is not made from the graph.
     """
 
-    def __init__(self, body: Collection[str], images: Tensor) -> None:
+    def __init__(self, last: str, body: Collection[str], images: Tensor) -> None:
         super().__init__()
-        self.body, self.images = frozenset(body), images
-        self.decisions = 0
+        self.last, self.body, self.images = last, frozenset(body), images
+        self.decides = False
+        self._decisions = 0
         self._deciding = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -42,8 +45,9 @@ class HeadTracer(fx.Tracer):
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """What a condition is for the images."""
-        self.decisions += 1
-        if self.decisions > _MOST_DECISIONS:
+        self.decides |= any(node.target == self.last for node in self.graph.nodes)
+        self._decisions += 1
+        if self._decisions > _MOST_DECISIONS:
             return super().to_bool(obj)
         so_far = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
@@ -74,15 +78,15 @@ def is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower() and not mixes
 
 
-def graph_of(model: nn.Module, last: str, tracer: HeadTracer) -> fx.GraphModule:
+def graph_of(model: nn.Module, tracer: HeadTracer) -> fx.GraphModule:
     """What follows the last feature map; its modules are those of the model."""
     for module in model.modules():
         if isinstance(module, PerCall):
             module.coming = 0
     whole = tracer.trace(model)
-    starts = [n for n in whole.nodes if n.op == "call_module" and n.target == last]
+    starts = [n for n in whole.nodes if n.op == "call_module" and n.target == tracer.last]
     if not starts:
-        raise HeadError(f"{last} is not in the graph of the model")
+        raise HeadError(f"{tracer.last} is not in the graph of the model")
     graph = fx.Graph()
     start = graph.placeholder("x")
     made: dict[fx.Node, fx.Node] = {starts[-1]: start}

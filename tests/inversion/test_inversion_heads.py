@@ -135,6 +135,33 @@ def test_the_number_of_images_may_be_read_off_the_images() -> None:
     assert network(torch.rand(3, 3, 64, 64)).shape == (3, 10)
 
 
+class Guarded(heads.Net):
+    """It looks at values: of the images, or of the last feature map."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__(heads.largest())
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.last and bool(x.isnan().any()):
+            raise ValueError("not a number")
+        x = self.body(x)
+        if self.last and bool(x.isnan().any()):
+            raise ValueError("not a number")
+        out: Tensor = self.head(x)
+        return out
+
+
+def test_decisions_in_the_body_do_not_matter_and_those_in_the_head_do() -> None:
+    free, bound = (arches.invert(Guarded(last), "td") for last in (False, True))
+    assert isinstance(free, InvertedNetwork)
+    assert isinstance(bound, InvertedNetwork)
+    assert free.head.operation == "max, dense"
+    assert free.head_note == ""
+    assert bound.head.operation == "mean, dense"
+    assert bound.head_note.startswith("head: mean, dense; bu has max, dense, so")
+
+
 SAID = {
     "score map": "head: mean, dense; bu has conv, mean, so the two differ in their heads, too",
     "flattened": "head: mean, dense; bu has flatten, dense, so the two differ in their heads, too",
