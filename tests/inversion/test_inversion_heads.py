@@ -86,6 +86,34 @@ def test_layers_keep_their_proportions_and_spread() -> None:
     assert first.weight.std().item() == pytest.approx((1 / 3 / 8) ** 0.5, rel=0.15)
 
 
+class RootCosine(nn.Module):
+    """Its own weight, used by functions behind a dense layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*list(nets.residual(3, 10).children())[:-3])
+        self.fc = nn.Linear(32, 64)
+        self.weight = nn.Parameter(torch.randn(10, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.normalize(self.fc(self.body(x).mean((2, 3))))
+        return nn.functional.linear(x, nn.functional.normalize(self.weight))
+
+
+def test_weights_outside_of_modules_go_over_too() -> None:
+    network = arches.invert(RootCosine(), "td", num_classes=7)
+    assert isinstance(network, InvertedNetwork)
+    assert network.head.operation == "mean, dense, normalize, normalize, dense"
+    assert sorted(tuple(one.shape) for one in network.head.parameters()) == [
+        (7, 16),
+        (16,),
+        (16, 8),
+    ]
+    logits = network(torch.rand(2, 3, 64, 64))
+    assert logits.shape == (2, 7)
+    assert float(logits.detach().abs().max()) <= 1
+
+
 def test_as_many_classes_as_channels() -> None:
     head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(32, 32))
     network = inverted(head, num_classes=32)
