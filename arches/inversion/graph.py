@@ -34,7 +34,7 @@ def as_graph(model: nn.Module) -> fx.GraphModule:
     training = model.training
     try:
         graph = fx.symbolic_trace(model.eval())
-        _dropouts_as_modules(graph)
+        dropouts_as_modules(graph)
         pieces = _pieces(graph)
         split = split_module(graph, graph, lambda node: pieces[node], keep_original_order=True)
         split.train(training)
@@ -47,7 +47,7 @@ def as_graph(model: nn.Module) -> fx.GraphModule:
         model.train(training)
 
 
-def _dropouts_as_modules(graph: fx.GraphModule) -> None:
+def dropouts_as_modules(graph: fx.GraphModule) -> None:
     """Read in evaluation mode, a function that drops values would never do so again."""
     for number, node in enumerate(list(graph.graph.nodes)):
         if node.op == "call_function" and node.target in _DROPOUTS:

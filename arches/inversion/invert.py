@@ -15,13 +15,13 @@ from arches.choices import require_choice, require_count
 from arches.inversion.adapters import adapt
 from arches.inversion.assemble import arrange, build_stage, without_inplace
 from arches.inversion.bottom_up import BottomUp, require_logits, with_small_stem
-from arches.inversion.ending import read_ending
 from arches.inversion.errors import InversionError
 from arches.inversion.graph import as_graph
 from arches.inversion.initial import draw_anew, read_law
 from arches.inversion.network import InvertedNetwork, StageBlock
 from arches.inversion.observe import observe
 from arches.inversion.options import InvertOptions
+from arches.inversion.own_head import head_of
 from arches.inversion.read import PROBE, read_stages
 from arches.inversion.sources import Source, load
 from arches.inversion.stages import Stage, Stages
@@ -198,6 +198,7 @@ def _top_down(
 ) -> InvertedNetwork:
     model = source.model if found.split == "modules" else as_graph(source.model)
     seen = observe(model, found, in_chans)
+    end = seen[-1]
     cut = found.stages
     if variant == "td_rev" and options.reading == "baseline":
         # The stages in their own order, each at the resolution of its mirror image.
@@ -217,9 +218,7 @@ def _top_down(
         cut, blocks = _at_widths(model, cut, blocks, variant, image_size, options)
     coarse_to_fine = list(zip(cut, blocks, strict=True))[::-1]
     positions = arrange(coarse_to_fine, in_chans, options)
-    # A merge has a norm of its own.
-    ends = positions[-1].stage is not None
-    ending = read_ending(model, found, positions[-1].width) if ends else None
+    head, head_note = head_of(model, found, end, positions[-1], in_chans, num_classes)
     own = getattr(source.model, "no_weight_decay", None)
     return InvertedNetwork(
         source=source.name,
@@ -231,8 +230,9 @@ def _top_down(
         image_size=image_size,
         options=options,
         wanted_widths=wanted,
+        head=head,
+        head_note=head_note,
         unregularised=own() if callable(own) else (),
-        ending=ending,
     )
 
 

@@ -62,8 +62,8 @@ class LinearHead(Unit):
     """
 
     def __init__(self, in_width: int, num_classes: int, ending: nn.Module | None = None) -> None:
-        what = "mean, dense" if ending is None else "norm, mean, dense"
-        super().__init__("head", what, in_width, num_classes)
+        steps = ["mean", "dense"] if ending is None else [_kind(ending), "mean", "dense"]
+        super().__init__("head", ", ".join(steps), in_width, num_classes)
         self.ending = ending
         self.dense = nn.Linear(in_width, num_classes)
 
@@ -73,6 +73,14 @@ class LinearHead(Unit):
             x = self.ending(x)
         logits: Tensor = self.dense(global_average(x))
         return logits
+
+
+def _kind(ending: nn.Module) -> str:
+    """A norm, or what it is without one."""
+    names = [type(module).__name__.lower() for module in ending.modules()]
+    if any("norm" in name for name in names):
+        return "norm"
+    return next((name for name in names if "drop" in name), names[-1])
 
 
 class InvertedPosition(nn.Module):
@@ -153,6 +161,7 @@ class InvertedNetwork(PositionedNetwork):
         positions: of the network, coarsest first.
         wanted_widths: for each factor the width that the variant asks of its stage; what was
             achieved is in :attr:`widths`.
+        head_note: how the head differs from that of the model; empty where it does not.
     """
 
     positions: Sequence[InvertedPosition]
@@ -168,8 +177,9 @@ class InvertedNetwork(PositionedNetwork):
         image_size: int,
         options: InvertOptions,
         wanted_widths: Mapping[int, int],
+        head: Unit,
+        head_note: str = "",
         unregularised: Collection[str] = (),
-        ending: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.source, self.variant = source, variant
@@ -183,7 +193,7 @@ class InvertedNetwork(PositionedNetwork):
         self.scale_names = scale_names(self.scales)
         self.pyramid = Pyramid(self.scales, options.downsampling, options.blur_sigma, partial=True)
         self.positions = cast("Sequence[InvertedPosition]", nn.ModuleList(positions))
-        self.head = LinearHead(positions[-1].width, num_classes, ending)
+        self.head, self.head_note = head, head_note
         self.num_classes = num_classes
         self.feature_names = tuple(self.feature_modules())
         self._unregularised = self._moved(unregularised)
@@ -210,9 +220,11 @@ class InvertedNetwork(PositionedNetwork):
         )
 
     def remarks(self) -> Iterator[str]:
-        """Widths that a stage could not take."""
+        """Widths that a stage could not take, and a head that is another one."""
         for factor, (wanted, achieved) in self.missed_widths.items():
             yield f"stage 1/{factor}: {achieved} channels for the wanted {wanted}"
+        if self.head_note:
+            yield self.head_note
 
     def no_weight_decay(self) -> set[str]:
         """What the model itself leaves out of weight decay, under its new names."""

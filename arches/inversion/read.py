@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from arches.inversion.discover import cut
 from arches.inversion.errors import InversionError, first_line
+from arches.inversion.functions import called_after
 from arches.inversion.graph import as_graph
 from arches.inversion.observe import TOLERANCE
 from arches.inversion.sharing import require_own, take_apart
@@ -47,7 +48,9 @@ def read_stages(
             try:
                 return _cut(model, root, images)
             except InversionError as refusal:
-                return _read_graph(model, images, refusal)
+                if refusal.reason != "state between stages":
+                    raise
+                return _read_graph(model, images, _explained(model, root, images, refusal))
         problems.append(problem)
     error = problems[0]
     raise InversionError(
@@ -77,10 +80,22 @@ def _agree(one: Call, other: Call) -> bool:
     )
 
 
+def _explained(
+    model: nn.Module, root: Call, images: Tensor, refusal: InversionError
+) -> InversionError:
+    """The refusal, with what to do against it where a function is in the way."""
+    units = read_chain(root).units
+    advice = called_after(model, units[-1].path, images) if units else None
+    if advice is None:
+        return refusal
+    return InversionError(
+        refusal.reason,
+        f"the stages cannot be read: {advice}, or list the stages by hand, by stages=...",
+    )
+
+
 def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> Stages:
     """The stages of the model's graph, where its modules do not tell them."""
-    if refusal.reason != "state between stages":
-        raise refusal
     try:
         root, problem = trace(as_graph(model), images)
         if problem is not None:

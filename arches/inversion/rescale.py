@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from arches.inversion.initial import Law, draw_like, fans, kind_of
 from arches.inversion.network import StageBlock
@@ -68,10 +68,69 @@ def leaves_at_width(module: nn.Module, old: int, new: int) -> None:
         return width * new // old
 
     # A part of the map, such as each of two maps side by side, may have a norm of its own.
-    widths = {value.shape[0] for value in module.parameters() if value.dim() == 1}
+    widths = {len(value) for value in module.parameters() if value.dim() == 1} - {1}
     for part in module.modules():
         _rescale_other(part, rule, widths)
         _rescale_attributes(part, rule, widths)
+
+
+def head_at_width(
+    head: fx.GraphModule, old: int, new: int, old_classes: int, classes: int, law: Law
+) -> None:
+    """Re-create the layers of a head for another number of features; the head is changed.
+
+    Args:
+        head: of dense layers, norms and modules with a weight of their own.
+        old: channels of its map so far.
+        new: channels that its map is to have.
+        old_classes: number of logits so far.
+        classes: number of logits that it is to give.
+        law: of the fresh model.
+    """
+
+    def rule(width: int) -> int:
+        if width == old_classes != old:
+            return classes
+        return max(1, round(width * new / old))
+
+    last = _last_layers(head)
+    for part in head.modules():
+        if isinstance(part, nn.Linear):
+            _rescale_linear(part, rule, law, classes if part in last else None)
+            continue
+        values = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+        widths = {side for value in values for side in value.shape if side > 1}
+        _rescale_other(part, rule, widths)
+        _rescale_attributes(part, rule, widths)
+
+
+def _last_layers(head: fx.GraphModule) -> set[nn.Module]:
+    """The dense layers from which no way leads through another layer with weights."""
+    found: set[nn.Module] = set()
+    behind: set[fx.Node] = set()
+    weights = _weights_of(head)
+    for node in reversed(head.graph.nodes):
+        weighs = node not in weights and not weights.isdisjoint(node.all_input_nodes)
+        if node.op == "call_module":
+            module = head.get_submodule(str(node.target))
+            weighs = any(parameter.dim() > 1 for parameter in module.parameters())
+            if node not in behind and isinstance(module, nn.Linear):
+                found.add(module)
+        if weighs or node in behind:
+            behind.update(node.all_input_nodes)
+    return found
+
+
+def _weights_of(head: fx.GraphModule) -> set[fx.Node]:
+    """Parameters that mix channels outside of modules, and what is made of them alone."""
+    found: set[fx.Node] = set()
+    owned = dict(head.named_parameters())
+    for node in head.graph.nodes:
+        made = node.all_input_nodes and all(one in found for one in node.all_input_nodes)
+        own = owned.get(str(node.target)) if node.op == "get_attr" else None
+        if made or (own is not None and own.dim() > 1):
+            found.add(node)
+    return found
 
 
 def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law) -> None:
@@ -107,9 +166,9 @@ def _new_groups(group_width: int, groups: int, new_in: int, new_out: int) -> int
     return math.gcd(new_in, new_out, groups)
 
 
-def _rescale_linear(linear: nn.Linear, rule: Rule, law: Law) -> None:
+def _rescale_linear(linear: nn.Linear, rule: Rule, law: Law, out: int | None = None) -> None:
     old, before = linear.weight, fans(linear, linear.weight)
-    shape = (rule(linear.out_features), rule(linear.in_features))
+    shape = (out or rule(linear.out_features), rule(linear.in_features))
     linear.weight = nn.Parameter(torch.empty(shape))
     scale = law.scale(kind_of(linear), before, fans(linear, linear.weight))
     linear.weight = nn.Parameter(draw_like(old, shape, scale))

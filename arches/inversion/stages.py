@@ -50,7 +50,7 @@ class Stages:
         stages: in the order of the network itself, fine to coarse.
         stem: paths of the modules that read the image; a top-down network has stems of its own.
         tail: paths of the modules between the last stage and the pooling, of which a top-down
-            network keeps the norms and activations that come first.
+            network keeps the norms and activations that come first, if not the whole head.
         probe_size: side in pixels of the image with which the network was read.
         split: how: ``modules`` (paths are those of the model) or ``graph`` (paths are those of the
             model's graph, cut where a single map connects its parts).

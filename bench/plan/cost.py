@@ -157,7 +157,7 @@ def _build(seen: Look, training: Training, info: DatasetInfo, costs: guard.Guard
             seen.gpu = _timed(training, network, info, torch.device("cuda"))
         else:
             seen.gpu = Pace(*gpu_pace.counted(network, info, training.recipe.batch_size), info)
-    return [*guard.width_notes(network), *guard.unused_notes(training, network, info)]
+    return [*guard.inversion_notes(network), *guard.unused_notes(training, network, info)]
 
 
 def _how_told() -> str:

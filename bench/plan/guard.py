@@ -80,12 +80,15 @@ def warnings(training: Training, image_size: int | None) -> Iterator[str]:
         yield f"the table of measured models has it at {row.image_size} pixels only: {row.reason}"
 
 
-def width_notes(network: nn.Module) -> Iterator[str]:
-    """A sentence on the stages of an inverted network that have other widths than was wanted."""
+def inversion_notes(network: nn.Module) -> Iterator[str]:
+    """A sentence on the stages of an inverted network that have other widths than was wanted, and
+    one on its head if that is another than the bottom-up network's."""
     missed: dict[int, tuple[int, int]] = getattr(network, "missed_widths", {})
     if missed:
         stages = (f"{got} for {wanted} at 1/{factor}" for factor, (wanted, got) in missed.items())
         yield f"not every stage has the wanted width in channels: {', '.join(stages)}"
+    if head_note := getattr(network, "head_note", ""):
+        yield head_note
 
 
 def unused_notes(

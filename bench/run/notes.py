@@ -22,8 +22,8 @@ _REMEDIES = {
 
 
 def notes_on(training: Training, dataset: Dataset, network: Network) -> Iterator[str]:
-    """Sentences that name the network: on widths that it has not, on parameters that it does
-    not use, and on its batch normalisation.
+    """Sentences that name the network: on widths that it has not, on a head that is not bu's, on
+    parameters that it does not use, and on its batch normalisation.
 
     Args:
         training: with the recipe that it is trained with.
@@ -31,7 +31,7 @@ def notes_on(training: Training, dataset: Dataset, network: Network) -> Iterator
         network: not trained yet; on any device, be it `meta`.
     """
     if guard.is_guarded(training):
-        for note in guard.width_notes(network.backbone):
+        for note in guard.inversion_notes(network.backbone):
             yield f"{training.pair}: {note}"
     for note in guard.unused_notes(training, network.backbone, dataset):
         yield f"{training.pair}: {note}"

@@ -128,6 +128,32 @@ def test_more_than_one_map_is_refused() -> None:
     assert caught.value.reason == "state between stages"
 
 
+def test_a_function_in_the_way_is_named_with_the_module_to_write() -> None:
+    with pytest.raises(arches.InversionError, match="the stages cannot be read") as caught:
+        arches.stages(nets.ByFunction(3, 10))
+    assert caught.value.reason == "state between stages"
+    assert str(caught.value) == (
+        "the stages cannot be read: forward calls relu on what stem gives: write it as a module, "
+        "nn.ReLU(), or list the stages by hand, by stages=..."
+    )
+    assert arches.stages(nets.ByFunction(3, 10, nn.ReLU())).reductions == (2, 4)
+    with pytest.raises(arches.InversionError) as caught:
+        arches.stages(nets.ByFunction(3, 10, lambda x: x.cumsum(1)))
+    assert "calls cumsum on what stem gives: put it into a module of its own, or" in str(
+        caught.value
+    )
+
+
+def test_stages_by_hand_do_without_reading() -> None:
+    by_hand = [
+        {"reduction": 2, "in_width": 8, "width": 8, "modules": ["down1"]},
+        {"reduction": 4, "in_width": 8, "width": 16, "modules": ["down2"]},
+    ]
+    network = arches.invert(nets.ByFunction(3, 10), "td", stages=by_hand)
+    assert network.scales == (2, 4)
+    assert network.head.operation == "mean, dense"
+
+
 def test_stages_survive_json_and_can_be_edited() -> None:
     found = arches.stages(nets.residual(3, 10))
     content = json.loads(json.dumps(found.as_dict()))

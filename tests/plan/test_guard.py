@@ -157,6 +157,30 @@ def test_parameters_that_are_not_used_are_told(tmp_path: Path, capsys: Out) -> N
     ]
 
 
+SCORES = """
+from torch import nn
+
+def scores(in_chans, num_classes):
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, num_classes, 1), nn.Flatten(),
+    )
+"""
+
+
+def test_a_head_that_is_another_is_told(tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "guarded_net.py").write_text(CUSTOM, encoding="utf-8")
+    (tmp_path / "guarded_scores.py").write_text(SCORES, encoding="utf-8")
+    names = "'guarded_net:net', 'guarded_scores:scores'"
+    assert main(["plan", suite(tmp_path, names, "bu, td")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "head" in line] == [
+        "note: mnist/scores/td: head: mean, dense; bu has mean, conv, so the two differ in their "
+        "heads, too"
+    ]
+
+
 def test_what_the_table_has_against_a_model_is_told(
     tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:

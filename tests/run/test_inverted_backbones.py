@@ -173,6 +173,47 @@ def test_widths_that_were_not_achieved_are_told(
     )
 
 
+ENDINGS = """
+from torch import nn
+
+def body(in_chans):
+    return [
+        nn.Conv2d(in_chans, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(),
+    ]
+
+def scores(in_chans, num_classes):
+    return nn.Sequential(
+        *body(in_chans), nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, num_classes, 1), nn.Flatten()
+    )
+
+def largest(in_chans, num_classes):
+    return nn.Sequential(
+        *body(in_chans), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(16, num_classes)
+    )
+"""
+
+
+def test_a_head_that_is_another_is_told(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the run and on its page, of that network alone."""
+    suite = tiny(
+        ("[tiny_nets:linear]", "['endings_net:scores', 'endings_net:largest']"),
+        ("[bu]", "[bu, td]"),
+        ("  - robustness: {attacks: [{name: gaussian_blur, epsilons: 20}], samples: 20}\n", ""),
+    )
+    Path("endings_net.py").write_text(ENDINGS, encoding="utf-8")
+    said = (
+        "blobs/scores/td: head: mean, dense; bu has mean, conv, so the two differ in their heads, "
+        "too"
+    )
+    assert main(["run", str(suite)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "head" in line and "note:" in line] == [f"note: {said}"]
+    page = Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+    assert page.count(said) == 1
+    assert "largest/td: head" not in page
+
+
 def test_an_attack_that_does_not_take_the_images_is_refused_before_training(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
