@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import stages
 from bench.models.backbones import REGISTRY as BACKBONES
+from bench.models.backbones import is_declared
 from bench.plan import tuning
 from bench.plan.attacks import require_limits
 from bench.plan.cell import Cell, Limits, Plan, Training, Tuning, weights_path
@@ -29,6 +30,8 @@ from bench.suite.search import values_text
 
 # Raise when training changes what comes out of the same recipe.
 TRAINING_VERSION = 2
+# Raise when inversion makes another network of the same model (2: the model's own head).
+INVERSION_VERSION = 2
 # Normalisation and numerics of a network that comes with its own weights.
 USED_WITH_WEIGHTS = ("mean", "test_mean", "std", "mode")
 
@@ -160,7 +163,9 @@ class _Network:
     def _training(
         self, seed: int, recipe: Recipe, how: Mapping[str, Any], label: str, **more: Any
     ) -> Training:
-        version = (identity.VERSION, TRAINING_VERSION)
+        version: tuple[Any, ...] = (identity.VERSION, TRAINING_VERSION)
+        if self.variant != "bu" and not is_declared(self.backbone.name):
+            version = (*version, {"inversion": INVERSION_VERSION})
         return Training(
             identity=identity.digest(*version, *self.keys, self.variant, seed, how),
             label=f"{self.pair}/{label}",

@@ -199,3 +199,16 @@ def test_any_value_of_the_recipe_moves_a_training_and_all_that_needs_it(
     for before, after in zip(first.cells, second.cells, strict=True):
         assert before.name == after.name
         assert (before.identity == after.identity) == same
+
+
+def test_networks_that_are_inverted_follow_the_version_of_the_inversion(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The paper's networks are declared in all variants; a bottom-up one is the model itself."""
+    suite = SUITE.replace("[lenet_fc]", "[lenet_fc, timm/resnet18]")
+    before = identities(planned(suite))
+    monkeypatch.setattr("bench.plan.expand.INVERSION_VERSION", 99)
+    after = identities(planned(suite))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name in before if "/timm/resnet18/td/" in name}
+    assert changed
