@@ -77,7 +77,7 @@ _DASHES: tuple[Dash, ...] = (
 )
 _HATCHES = ("", "\\\\\\\\", "----", "xxxx", "++++")
 _MARKERS = ("", "o", "s", "^", "D", "v", "P")
-_LIGHTER = (0.0, 0.38, 0.2, 0.5)
+_LIGHTER = (0.0, 0.38, 0.2, 0.5, 0.65, 0.29, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def legend(
         handles=[*handles, *others.values()],
         labels=[*(label(net) for net in looks), *others],
         loc="outside right center" if beside else "outside lower center",
-        ncols=1 if beside else _columns(looks) + len(others),
+        ncols=1 if beside else min(_fitting(looks), _columns(looks) + len(others)),
     )
 
 
@@ -203,7 +203,11 @@ def legend_height(looks: Looks) -> float:
 
 def _columns(looks: Looks) -> int:
     """A column for each backbone, or as many labels side by side as the width takes."""
-    widest = max(len(label(net)) for net in looks) * 0.07 + 0.7
-    fitting = max(1, int(WIDTH / widest))
     backbones = len({backbone for backbone, _ in looks})
-    return min(fitting, backbones if backbones > 1 else len(looks))
+    return min(_fitting(looks), backbones if backbones > 1 else len(looks))
+
+
+def _fitting(looks: Looks) -> int:
+    """How many labels side by side the width takes."""
+    widest = max(len(label(net)) for net in looks) * 0.07 + 0.7
+    return max(1, int(WIDTH / widest))
