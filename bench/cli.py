@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import __version__
+from bench import __version__, cli_runs
 
 METHODS = ("paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam")
 LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
@@ -55,16 +55,22 @@ def build_parser() -> argparse.ArgumentParser:
     _run(verbs.add_parser("run", help="train, measure and rank what a suite declares"))
     _plan(verbs.add_parser("plan", help="the cells a suite comes to, what is done, the cost"))
     _list(verbs.add_parser("list", help=", ".join(LISTS)))
-    _report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
-    _export(verbs.add_parser("export", help="a run's curves for TensorBoard or MLflow"))
-    _doctor(verbs.add_parser("doctor", help="is a run directory whole? finds and mends damage"))
-    _pack(verbs.add_parser("pack", help="a run as one file, to hand on or to keep"))
-    _unpack(verbs.add_parser("unpack", help="a run directory of such a file"))
+    cli_runs.report(verbs.add_parser("report", help="render a run as Markdown, CSV, JSON or HTML"))
+    cli_runs.export(verbs.add_parser("export", help="a run's curves for TensorBoard or MLflow"))
+    cli_runs.doctor(
+        verbs.add_parser("doctor", help="is a run directory whole? finds and mends damage")
+    )
+    cli_runs.pack(verbs.add_parser("pack", help="a run as one file, to hand on or to keep"))
+    cli_runs.unpack(verbs.add_parser("unpack", help="a run directory of such a file"))
     _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
-    _baseline(verbs.add_parser("baseline", help="write a run as the baseline of later ones"))
-    _check(verbs.add_parser("check", help="compare a run with a baseline, fail on a regression"))
-    _compare(
+    cli_runs.baseline(
+        verbs.add_parser("baseline", help="write a run as the baseline of later ones")
+    )
+    cli_runs.check(
+        verbs.add_parser("check", help="compare a run with a baseline, fail on a regression")
+    )
+    cli_runs.compare(
         verbs.add_parser("compare", help="what changed between two runs, and what is beyond noise")
     )
     return parser
@@ -147,112 +153,6 @@ def _list(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--variant", metavar="NAME", help="of backbones: one variant, with reasons")
     parser.add_argument("--json", action="store_true", help="of backbones or attacks: all as JSON")
-
-
-def _report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    parser.add_argument("--format", choices=["md", "csv", "json", "html"], default="md")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="PATH",
-        help="a file; for md a folder (default: the run directory)",
-    )
-    parser.add_argument("--svg", action="store_true", help="of md: every figure as SVG too")
-
-
-def _baseline(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a finished run directory")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="JSON to be committed; thresholds written into an older one are kept",
-    )
-    parser.add_argument(
-        "--partial",
-        action="store_true",
-        help="take an unfinished run as well: numbers that it lacks hold nobody to anything",
-    )
-    parser.add_argument(
-        "--noise-from",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="RUN",
-        help="more runs of this suite, of other seeds, to know from how much seeds vary",
-    )
-
-
-def _check(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Exit code 0: pass. 1: regression. 2: bad usage or input, stale baseline. "
-        "3: inconclusive, the last line says what would tell. 4: something was not measured."
-    )
-    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run directory")
-    parser.add_argument(
-        "--baseline", type=Path, metavar="FILE", help="made by `bench baseline RUN --out FILE`"
-    )
-    for name, what in (("json", "JSON"), ("junit", "JUnit XML"), ("markdown", "Markdown")):
-        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"also write {what}")
-    for name, what in (("json", "of the run"), ("baseline", "of what it is held against")):
-        parser.add_argument(
-            f"--benchmark-{name}",
-            type=Path,
-            nargs="+",
-            default=[],
-            metavar="FILE",
-            help=f"pytest-benchmark's JSON {what}, one for each process, made in turn",
-        )
-
-
-def _compare(parser: argparse.ArgumentParser) -> None:
-    for name in ("before", "after"):
-        parser.add_argument(
-            name, type=Path, metavar=f"RUN_{'AB'[name == 'after']}", help="a run or a baseline file"
-        )
-    parser.add_argument("--format", choices=["md", "json"], default="md")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="a file (default: the terminal)")
-
-
-def _export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    parser.add_argument("--to", choices=["tensorboard", "mlflow"], required=True)
-    parser.add_argument(
-        "--out",
-        metavar="PLACE",
-        help="a folder (default: RUN/tensorboard), or the address of MLflow's tracking server or "
-        "file (default: sqlite:///RUN/mlflow.sqlite, which needs the full mlflow package)",
-    )
-
-
-def _doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    parser.add_argument(
-        "--repair",
-        action="store_true",
-        help="mend what can be mended: damaged results are forgotten, and done again by the next "
-        "`bench run` (default: only tell)",
-    )
-
-
-def _pack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, at work or not")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: RUN.tar.xz")
-    parser.add_argument(
-        "--no-weights",
-        dest="weights",
-        action="store_false",
-        help="leave trained weights out: pages and checks need none, and what does trains again",
-    )
-
-
-def _unpack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="made by `bench pack`")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: runs/ and the name of the file"
-    )
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

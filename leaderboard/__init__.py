@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Sample,
     )
     from leaderboard.summary import Summary, aggregate, summarize
-    from leaderboard.tables import render_csv, render_json
+    from leaderboard.tables import render_csv, render_derived, render_json
     from leaderboard.terminal import terminal_table
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Summary",
     "aggregate",
     "render_csv",
+    "render_derived",
     "render_html",
     "render_json",
     "render_markdown",
@@ -63,6 +64,7 @@ _HOMES = {
     "Summary": "summary",
     "aggregate": "summary",
     "render_csv": "tables",
+    "render_derived": "tables",
     "render_html": "html",
     "render_json": "tables",
     "render_markdown": "markdown",

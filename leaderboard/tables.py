@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -15,11 +16,16 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def render_csv(results: Results, path: Path) -> Path:
-    """Write the tidy rows: one line per number, columns as in `Row`; infinity is "inf".
+    """Write the tidy rows: one line per number, columns as in `Row`; infinity is "inf"."""
+    return _csv(results.rows, path)
 
-    Behind what cells recorded stands what pages derive of it (`leaderboard.derived`).
-    """
-    rows = (*results.rows, *derived_rows(results))
+
+def render_derived(results: Results, path: Path) -> Path:
+    """As `render_csv`, of what pages derive from what cells recorded (`leaderboard.derived`)."""
+    return _csv(derived_rows(results), path)
+
+
+def _csv(rows: Iterable[Row], path: Path) -> Path:
     lines = [",".join(COLUMNS)]
     lines += [",".join(_field(getattr(row, name)) for name in COLUMNS) for row in rows]
     return write_atomic(path, "\n".join(lines) + "\n")

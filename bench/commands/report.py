@@ -22,7 +22,8 @@ def main(args: argparse.Namespace) -> int:
         found = results(store)
     finally:
         store.close()
-    default = args.run if args.format == "md" else args.run / f"leaderboard.{args.format}"
+    file = "derived.csv" if args.format == "derived" else f"leaderboard.{args.format}"
+    default = args.run if args.format == "md" else args.run / file
     out: Path = args.out or default
     if args.format == "md" and out.is_file():
         raise BenchError(f"--out {out}: is a file; Markdown comes with figures and needs a folder")
@@ -34,6 +35,7 @@ def main(args: argparse.Namespace) -> int:
     render: dict[str, Callable[[Results, Path], Path | None]] = {
         "md": partial(leaderboard.render_markdown, kept=kept, svg=args.svg),
         "csv": leaderboard.render_csv,
+        "derived": leaderboard.render_derived,
         "json": leaderboard.render_json,
         "html": partial(leaderboard.render_html, kept=kept),
     }

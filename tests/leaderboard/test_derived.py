@@ -19,8 +19,8 @@ from leaderboard.robustness import summaries
 
 
 def written(found: Results, folder: Path) -> dict[tuple[str, ...], float]:
-    """Values of the CSV by data set, backbone, variant, seed, measure and metric."""
-    path = leaderboard.render_csv(found, folder / "t.csv")
+    """Derived values by data set, backbone, variant, seed, measure and metric."""
+    path = leaderboard.render_derived(found, folder / "t.csv")
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file))[1:]
     return {tuple(line[:6]): float(line[6]) for line in lines}

@@ -213,7 +213,7 @@ def test_json_says_what_the_attacks_are(tmp_path: Path) -> None:
     assert json.loads(path.read_text("utf-8"))["attacks"] == {
         "single_pixel": {
             "access": "gradient", "norm": "Linf", "kind": "iterative", "strengths": [0.5, 1.0],
-            "family": "",
+            "family": "", "limits": [],
         }
     }  # fmt: skip
 

@@ -385,7 +385,7 @@ def test_a_network_with_other_logits_is_refused_before_it_is_trained(
 ) -> None:
     with open("tiny_nets.py", "a", encoding="utf-8") as stream:
         stream.write("def more(in_chans, num_classes):\n    return linear(1, num_classes + 1)\n")
-    assert main(["run", str(tiny(("tiny_nets:linear", "tiny_nets:more")))]) == 1
+    assert main(["run", str(tiny(("tiny_nets:linear", "tiny_nets:more")))]) == 2
     assert "logits of shape (2, 5) for 2 images of 4 classes" in capsys.readouterr().err
 
 

@@ -60,6 +60,8 @@ def test_a_network_that_cannot_be_built_runs_alone(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "cores", lambda: 8)
+    with open("tiny_nets.py", "a", encoding="utf-8") as stream:
+        stream.write("def broken(in_chans, num_classes):\n    raise RuntimeError('no')\n")
     suite = tiny(("linear]", "broken]"), ("seeds: [0]", "seeds: [0, 1, 2]"))
     cells = expand(read_suite(str(suite))).cells
     found = workers.choose(cells, Place(Path(), suite.parent, "cpu"))

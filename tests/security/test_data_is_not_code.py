@@ -183,10 +183,14 @@ def test_a_plugin_is_only_what_somebody_named(
 
 
 SPOKEN = """
-class Loud(Exception):
-    pass
-def loud(in_chans, num_classes):
-    raise Loud("\\x1b]0;owned\\x07\\x1b[2J red\\x1b[31m \\u202e back")
+class Loud(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.net = linear(in_chans, num_classes)
+    def forward(self, x):
+        if self.training is TRAINING:
+            raise RuntimeError("\\x1b]0;owned\\x07\\x1b[2J red\\x1b[31m \\u202e back")
+        return self.net(x)
 """
 
 
@@ -195,13 +199,21 @@ def test_no_error_commands_the_terminal(
     flag: str | None, tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open("tiny_nets.py", "a", encoding="utf-8") as stream:
-        stream.write(SPOKEN)
+        stream.write(SPOKEN.replace("TRAINING", "True"))
     words = [flag] if flag else []
-    assert main(["run", str(tiny(("tiny_nets:linear", "tiny_nets:loud"))), *words]) == 1
+    assert main(["run", str(tiny(("tiny_nets:linear", "tiny_nets:Loud"))), *words]) == 1
     said = capsys.readouterr()
     assert "owned" in said.err
     assert all(c.isprintable() or c == "\n" for c in said.out + said.err)
     page = Path("runs/tiny/leaderboard.md").read_text("utf-8")
     assert all(c.isprintable() or c in "\n\u00a0" for c in page)
+    Path("early_nets.py").write_text(
+        Path("tiny_nets.py").read_text("utf-8").replace("is True", "is False"), encoding="utf-8"
+    )
+    suite = tiny(("tiny_nets:linear", "early_nets:Loud"), name="early.yaml")
+    assert main(["run", str(suite), *words]) == 2  # before it is trained
+    said = capsys.readouterr()
+    assert "owned" in said.err
+    assert all(c.isprintable() or c == "\n" for c in said.out + said.err)
     assert main(["plan", "\x1b[2Jnone.yaml"]) == 2
     assert "\x1b" not in capsys.readouterr().err
