@@ -17,6 +17,7 @@ class InversionError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's code says, for a sentence: its first line, or its class."""
+    """What an error of somebody else's code says, for a sentence: its first line without a full
+    stop, or its class."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip() if lines else type(error).__name__
+    return lines[0].rstrip(". ") if lines else type(error).__name__

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from arches.inversion.errors import first_line
 from arches.inversion.head_graph import (
     HeadError,
     HeadTracer,
-    first_line,
     graph_of,
     is_norm,
     replace,

@@ -128,12 +128,6 @@ def _is_batch_size(node: fx.Node) -> bool:
     return shape.op == "call_method" and shape.target == "size" and len(shape.args) == 1
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, on one line and without a full stop."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return text.rstrip(".")
-
-
 def replace(graph: fx.GraphModule, node: fx.Node, pool: nn.Module | None) -> None:
     """Put a pool in the place of a step, or nothing."""
     first = node.op == "placeholder"
