@@ -264,11 +264,14 @@ def _measures(suite: Suite) -> Iterator[tuple[str, Any]]:
     from pydantic import ValidationError
 
     from bench.measures import base
+    from bench.plan.attacks import LIMITS
 
     for ref in suite.measures:
         try:
             measure = base.load(ref.name)
-            options = measure.options.model_validate(ref.options)
-            yield ref.name, {"version": measure.version, **options.model_dump(mode="json")}
+            options = measure.options.model_validate(ref.options).model_dump(mode="json")
+            # How results are shown, not how they are made: baselines have limits of their own.
+            options.pop(LIMITS, None)
+            yield ref.name, {"version": measure.version, **options}
         except (BenchError, ValidationError):  # a plugin that is not installed here
             yield ref.name, ref.options

@@ -174,6 +174,15 @@ def test_overrides_count_for_the_networks_of_the_baseline(
     assert (code == 2) == stale
 
 
+def test_limits_of_the_page_leave_a_baseline_valid(made: tuple[Path, Path], capsys: Out) -> None:
+    """They change what areas are shown, and nothing that was measured."""
+    run, baseline = made
+    new = "samples: 20, limits: {gaussian_blur: 3}"
+    other = changed(run, f"UPDATE facts SET value = replace(value, 'samples: 20', '{new}')")
+    assert main(["check", str(other), "--baseline", str(baseline)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_other_test_images_are_another_experiment(made: tuple[Path, Path], capsys: Out) -> None:
     run, baseline = made
     read = json.loads(baseline.read_text())
