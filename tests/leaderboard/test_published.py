@@ -34,3 +34,12 @@ def test_a_committed_page_is_what_its_run_makes(archive: Path, tmp_path: Path) -
         )
         assert ours.shape == theirs.shape, name
         assert np.abs(ours - theirs).mean() < 1.0, name
+
+
+@pytest.mark.parametrize("archive", RUNS, ids=lambda path: path.parent.name)
+def test_a_committed_run_passes_against_its_baseline(archive: Path, tmp_path: Path) -> None:
+    """So that no change of the gate or of the suite's options makes baselines stale unnoticed."""
+    baseline = PUBLISHED.parent / "baselines" / f"{archive.parent.name}.json"
+    run = tmp_path / "run"
+    assert main(["unpack", str(archive), "--out", str(run)]) == 0
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 0
