@@ -17,6 +17,7 @@ from arches.description import Description, FeatureField, Row, Totals
 from arches.effective_field import effective_fields
 from arches.factory import create
 from arches.inversion.bottom_up import BottomUp
+from arches.inversion.errors import first_line
 from arches.inversion.invert import invert
 from arches.inversion.network import InvertedNetwork
 from arches.measured_field import MeasuredField, measured_fields
@@ -128,7 +129,7 @@ def _plain(
     try:
         return invert(model, "bu", in_chans, num_classes, side, **options)
     except ValueError as error:
-        return _first_line(error)
+        return first_line(error)
 
 
 def _describe(
@@ -179,12 +180,8 @@ def _cost(network: ScaledNetwork, side: int) -> Cost:
         return read_cost(network, side, network.in_chans, modules)
     except Exception as error:  # a model may raise anything
         raise ValueError(
-            f"the network fails on images of {side} x {side} pixels: {_first_line(error)}"
+            f"the network fails on images of {side} x {side} pixels: {first_line(error)}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _by_part(parts: Sequence[Part], cost: Cost) -> list[PartCost]:
