@@ -1,0 +1,244 @@
+"""A CUDA device that is not there: tensors say that they lie on it, and the CPU computes them.
+
+It shows on a machine without a GPU what would go wrong on one for other reasons than arithmetic:
+a tensor left on the CPU that meets one of the device, `numpy()` of a tensor of the device, a branch
+for CUDA that asks for what does not exist. Memory, speed, streams and captured graphs are not
+pretended: a capture fails, as captures may.
+
+A tensor of the device is a subclass around a CPU tensor. To C++ it is a CPU tensor, so that
+autograd needs no driver; Python sees `device`. What C++ decides by device, such as autocast, is
+patched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+CUDA = torch.device("cuda", 0)
+CPU = torch.device("cpu")
+# Operations that PyTorch allows between devices.
+_INDEXED = ("aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_")
+_plain_to, _move = torch.Tensor.to, torch.nn.Module.to
+_leaving = False  # a tensor is on its way to the CPU, because Python asked for it
+
+
+class OnGpu(torch.Tensor):
+    """A tensor of the pretended device around `inner`, of the CPU."""
+
+    __module__ = "torch"  # foolbox's eagerpy goes by the name
+    inner: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> OnGpu:
+        made: OnGpu = torch.Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=CPU,
+        )
+        made.inner = inner
+        return made
+
+    device = property(lambda self: CUDA)  # type: ignore[assignment]
+    is_cuda = property(lambda self: True)  # type: ignore[assignment]
+    is_cpu = property(lambda self: False)  # type: ignore[assignment]
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(func, args, kwargs or {})
+
+    def __repr__(self) -> str:
+        return f"OnGpu({self.inner!r})"
+
+    def cpu(self) -> torch.Tensor:
+        return self.to(CPU)
+
+    def cuda(self, *_: Any, **__: Any) -> OnGpu:
+        return self
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    def numpy(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    __array__ = numpy
+
+    def to(self, *args: Any, copy: bool = False, **kwargs: Any) -> Any:
+        global _leaving
+        if args and isinstance(args[0], torch.Tensor):
+            args = (args[0].device, args[0].dtype, *args[1:])
+        device, dtype, _, layout = torch._C._nn._parse_to(*args, **kwargs)
+        device, dtype = device or CUDA, dtype or self.dtype
+        if device.type == "cuda" and dtype == self.dtype and layout is None and not copy:
+            return self
+        _leaving = device.type != "cuda"
+        try:
+            return torch.ops.aten._to_copy(self, dtype=dtype, device=device, memory_format=layout)
+        finally:
+            _leaving = False
+
+
+class _Everywhere(TorchDispatchMode):
+    """Sees operations without tensors of the device, too: `torch.zeros(3, device="cuda")`."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(func, args, kwargs or {})
+
+
+def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Do an operation on the CPU; what comes out is the device's if what goes in is."""
+    name, leaves = func.name(), tree_leaves((args, kwargs))
+    if name == "aten::copy_":  # between devices, into the first
+        _bare(args[0]).copy_(_bare(args[1]))
+        return args[0]
+    given = [leaf for leaf in leaves if isinstance(leaf, OnGpu)]
+    others = [x for x in leaves if isinstance(x, torch.Tensor) and not isinstance(x, OnGpu)]
+    if given and name not in _INDEXED and any(other.dim() for other in others):
+        raise RuntimeError(f"Expected all tensors to be on the same device: {name}")
+    named = any(isinstance(leaf, torch.device) and leaf.type == "cuda" for leaf in leaves)
+    # Autograd, in C++, makes its tensors where it believes that the others are.
+    by_autograd = torch._C._current_graph_task_id() != -1
+    found = func(*tree_map(_bare, args), **tree_map(_bare, kwargs))
+    if _leaving or not (given or named or by_autograd):
+        return found
+    same = {id(one.inner): one for one in given}  # in-place operations return what they got
+    return tree_map(lambda leaf: _dressed(leaf, same), found)
+
+
+def _bare(leaf: Any) -> Any:
+    if isinstance(leaf, OnGpu):
+        return leaf.inner
+    return CPU if isinstance(leaf, torch.device) and leaf.type == "cuda" else leaf
+
+
+def _dressed(leaf: Any, same: dict[int, OnGpu]) -> Any:
+    if not isinstance(leaf, torch.Tensor) or leaf.is_meta:
+        return leaf
+    return same[id(leaf)] if id(leaf) in same else OnGpu(leaf)
+
+
+class _Event:
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.at = 0.0
+
+    def record(self, *_: Any) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass
+
+    def elapsed_time(self, later: _Event) -> float:
+        return (later.at - self.at) * 1e3
+
+
+class _Stream:
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def wait_stream(self, _: _Stream) -> None:
+        pass
+
+
+class _Autocast(torch.autocast):
+    def __init__(self, device_type: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _no_capture(*_: Any, **__: Any) -> Iterator[None]:
+    raise RuntimeError("a pretended device captures nothing")
+    yield
+
+
+def _lifted(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """`torch.tensor` and the like, which reach the device past every mode."""
+
+    def lifted(data: Any, *args: Any, device: Any = None, **kwargs: Any) -> torch.Tensor:
+        found = data if isinstance(data, OnGpu) else make(data, *args, **kwargs)
+        wanted = torch.device(device or CPU)
+        return found.to(wanted) if wanted.type == "cuda" else found
+
+    return lifted
+
+
+def _to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """`tensor.to(other)`: where the other says that it is."""
+    if args and isinstance(args[0], OnGpu):
+        args = (CUDA, args[0].dtype, *args[1:])
+    return _plain_to(self, *args, **kwargs)
+
+
+def _moved(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
+    """`module.to(device)`: parameters that are there already stay the ones that they are."""
+    device, dtype, _, layout = torch._C._nn._parse_to(*args, **kwargs)
+    tensors = [*module.parameters(), *module.buffers()]
+    there = device == CUDA or device == torch.device("cuda")
+    if there and dtype is None and layout is None and all(x.is_cuda for x in tensors):
+        return module
+    return _move(module, *args, **kwargs)
+
+
+def install() -> None:
+    """Give this process one pretended CUDA device, for good."""
+    torch._C._ensureCUDADeviceGuardSet()  # without a driver: one that guards nothing
+    gigabytes = 2**30
+    facts = SimpleNamespace(
+        name="a pretended GPU",
+        uuid="pretended",
+        total_memory=16 * gigabytes,
+        multi_processor_count=1,
+        major=9,
+        minor=0,
+    )
+    stream = _Stream()
+    told: dict[str, Callable[..., Any]] = {
+        "_lazy_init": lambda: None,
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "device": lambda _: contextlib.nullcontext(),
+        "get_device_properties": lambda _=None: facts,
+        "get_device_capability": lambda _=None: (facts.major, facts.minor),
+        "get_device_name": lambda _=None: facts.name,
+        "mem_get_info": lambda _=None: (8 * gigabytes, facts.total_memory),
+        "memory_allocated": lambda _=None: 0,
+        "max_memory_allocated": lambda _=None: 0,
+        "max_memory_reserved": lambda _=None: facts.total_memory,
+        "reset_peak_memory_stats": lambda _=None: None,
+        "empty_cache": lambda: None,
+        "synchronize": lambda _=None: None,
+        "get_rng_state": lambda _=None: torch.get_rng_state(),
+        "set_rng_state": lambda state, _=None: torch.set_rng_state(state),
+        "manual_seed": lambda _: None,
+        "manual_seed_all": lambda _: None,
+        "Event": _Event,
+        "Stream": _Stream,
+        "current_stream": lambda _=None: stream,
+        "stream": lambda _: contextlib.nullcontext(),
+        "set_stream": lambda _: None,
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": lambda _: None,
+        "CUDAGraph": object,
+        "graph": _no_capture,
+    }
+    for name, does in told.items():
+        setattr(torch.cuda, name, does)
+    torch.autocast = torch.amp.autocast = _Autocast  # type: ignore[misc]
+    torch.tensor, torch.as_tensor = _lifted(torch.tensor), _lifted(torch.as_tensor)
+    torch.Tensor.to, torch.nn.Module.to = _to, _moved  # type: ignore[method-assign]
+    # Else `network.to(device)` keeps its parameters and gives them other data, which they refuse.
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    _Everywhere().__enter__()

@@ -1,0 +1,128 @@
+"""A whole run on a GPU that is not there gives the numbers of the CPU.
+
+What a real one has to show is in the tests marked `gpu`; this is what can be told without it: no
+tensor is left behind on the CPU, and each branch for CUDA is walked through (`pretended_gpu/`).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from bench.store.database import Store
+from bench.store.read import results
+from leaderboard.results import Results
+
+PRETENDED = Path(__file__).parent / "pretended_gpu"
+SUITE = """\
+name: pretended
+datasets: [fashion-mnist-mini]
+backbones: [lenet_fc]
+variants: [td]
+seeds: [0]
+recipe:
+  epochs: 1
+  batch_size: 100
+  bn_momentum: 0.1
+  mode: deterministic
+  precision: fp32
+  augment: {shift: 0.1, flip: 0.5, pca_jitter: 0.1}
+measures:
+  - accuracy
+  - robustness:
+      samples: 10
+      attacks:
+        - gaussian_blur
+        - {name: shifts, max_shift: 2}
+        - {name: pgd, norm: L2, epsilons: [0.5, 1.0], steps: 5}
+        - {name: "foolbox:LinfPGD", epsilons: [0.05]}
+  - localization: {foreground: 0.3, samples: 20}
+  - corruptions: {samples: 10}
+  - faithfulness: {samples: 10}
+  - efficiency: {resident: false, batch_size: 16, seconds: 0.05}
+"""
+TIMM = """\
+name: pretended-timm
+datasets: [fashion-mnist-mini]
+backbones: [timm/mobilenetv3_small_050]
+variants: [td]
+seeds: [0]
+recipe: {epochs: 1, batch_size: 50, bn_momentum: 0.1}
+measures: [accuracy]
+"""
+COUNTED = ("parameters", "train_parameters", "flops", "macs", "activations")
+
+
+def on_gpu(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(PRETENDED), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, words)], env=environment, capture_output=True, text=True
+    )
+
+
+def numbers(results: Results) -> dict[tuple[str, str], float]:
+    """Whatever does not depend on the device."""
+    return {
+        (row.measure, row.metric): row.value
+        for row in results.rows
+        if row.measure != "efficiency" or row.metric in COUNTED
+    }
+
+
+def found(run: Path) -> Results:
+    store = Store.open(run)
+    try:
+        return results(store)
+    finally:
+        store.close()
+
+
+def test_the_numbers_of_the_cpu(tmp_path: Path) -> None:
+    suite = tmp_path / "pretended.yaml"
+    suite.write_text(SUITE)
+    there, here = tmp_path / "there", tmp_path / "here"
+    done = on_gpu("-m", "bench", "run", suite, "--device", "cuda", "--out", there)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert main(["run", str(suite), "--device", "cpu", "--out", str(here)]) == 0
+    gpu, cpu = found(there), found(here)
+    assert "a pretended GPU" in gpu.provenance["hardware"]
+    mine, other = numbers(gpu), numbers(cpu)
+    assert len(other) > 100
+    assert mine == pytest.approx(other, rel=1e-5)
+    for one, two in zip(gpu.samples, cpu.samples, strict=True):
+        np.testing.assert_allclose(one.l2, two.l2, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_networks_of_timm_train_there(tmp_path: Path) -> None:
+    suite = tmp_path / "timm.yaml"
+    suite.write_text(TIMM)
+    done = on_gpu("-m", "bench", "run", suite, "--device", "cuda", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_a_gpu_refuses_is_refused() -> None:
+    """Else the tests above could not fail."""
+    code = """
+import torch
+
+images, there = torch.ones(1, 2), torch.ones(1, 2, device="cuda")
+for wrong in (
+    lambda: there + images,
+    lambda: there.numpy(),
+    lambda: torch.nn.Linear(2, 2).to("cuda")(images),
+):
+    try:
+        wrong()
+    except (RuntimeError, TypeError) as error:
+        print(error)
+"""
+    said = on_gpu("-c", code).stdout.splitlines()
+    assert len(said) == 3
+    assert ["same device" in line for line in said] == [True, False, True]
