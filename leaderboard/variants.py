@@ -6,6 +6,7 @@ Seeds are paired, of robustness images too. Variances are pooled over the compar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -104,13 +105,21 @@ def _areas(results: Results, baseline: str) -> Iterator[_Draft]:
 
 def _compared(draft: _Draft, drafts: list[_Draft]) -> Compared:
     alike = [other.gaps for other in drafts if other.key[3:] == draft.key[3:]]
-    return compared(draft.gaps, among(draft.gaps, alike, draft.images))
+    # What efficiency counts is the same for each seed by its nature.
+    exact = draft.key.measure.partition("/")[0] == "efficiency"
+    return compared(draft.gaps, among(draft.gaps, alike, draft.images), exact)
 
 
-def compared(gaps: Floats, found: Uncertain) -> Compared:
+def compared(gaps: Floats, found: Uncertain, exact: bool = False) -> Compared:
     """What the differences of two seeds or more come to, given what is known of their mean, with a
-    p-value that is not corrected yet."""
+    p-value that is not corrected yet.
+
+    Differences that are equal by chance have no spread to go by: unless they are `exact`, the
+    interval is without ends then, and p is 1.
+    """
     sd = float(gaps.std(ddof=1))
+    if not (found.variance or exact) and found.mean:
+        return Compared(found.mean, -math.inf, math.inf, None, 1.0, 1.0, len(gaps))
     p_value = found.p_value()
     effect = found.mean / sd if sd else None
     return Compared(found.mean, *found.interval(), effect, p_value, p_value, len(gaps))

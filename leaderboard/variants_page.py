@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
@@ -74,12 +75,15 @@ def compared_cells(compared: Compared, decimals: int, unit: str) -> tuple[Cell, 
     numbers = [
         f"{value:+,.{decimals}f}" for value in (compared.difference, compared.low, compared.high)
     ]
-    p = compared.corrected
+    p = f"{compared.corrected:.{_CLEAR}f}"
+    if compared.corrected < 10**-_CLEAR:
+        p = f"< {10**-_CLEAR:g}"
+    told = math.isfinite(compared.low)
     return (
         Cell(f"{numbers[0]} {unit}".rstrip()),
-        Cell(f"[{numbers[1]}, {numbers[2]}]"),
+        Cell(f"[{numbers[1]}, {numbers[2]}]" if told else "–"),
         Cell("–" if compared.effect is None else f"{compared.effect:+.1f}"),
-        Cell(f"{p:.{_CLEAR}f}" if p >= 10**-_CLEAR else f"< {10**-_CLEAR:g}"),
+        Cell(p if told else "–"),
         Cell(str(compared.count)),
     )
 

@@ -35,7 +35,7 @@ class Line:
     """A claim on one network, against the rival that leaves it the least room.
 
     `difference`, `low` and `high` are in points, or shares of the rival's value with `gap.ratio`
-    (0.1 is 10 % more); the ends are None where one seed tells nothing of others.
+    (0.1 is 10 % more); the ends are None where seeds tell nothing of others: one, or equal ones.
     """
 
     gap: Gap
@@ -91,10 +91,12 @@ def _line(claim: Claim, gap: Gap, alike: Sequence[Floats], level: float) -> Line
     mean = float(gap.values.mean())
     if gap.exact:
         low = high = mean
-    elif len(gap.values) > 1:
-        low, high = among(gap.values, alike, gap.images).interval(level)
     else:
-        return Line(gap, _shown(gap, mean), None, None, Verdict.INCONCLUSIVE)
+        found = among(gap.values, alike, gap.images)
+        # Of one seed nothing is known, and seeds that are equal by chance have no spread to go by.
+        if len(gap.values) < 2 or (mean and not found.variance):
+            return Line(gap, _shown(gap, mean), None, None, Verdict.INCONCLUSIVE)
+        low, high = found.interval(level)
     ends = _shown(gap, low), _shown(gap, high)
     return Line(gap, _shown(gap, mean), *ends, _verdict(claim, *ends))
 

@@ -35,14 +35,19 @@ class Prior:
 NOTHING = Prior(0.0, 0.0)
 """No cell is known: the test is Student's."""
 
+# Standard deviations a million times smaller than the largest are rounding errors of equal values.
+_ROUNDING = 1e-12
+
 
 def fit(variances: Sequence[float], freedoms: Sequence[float]) -> Prior:
     """The prior of some cells' sample variances, by the moments of their logarithms.
 
-    Cells without variance say nothing of its size (a counted quantity has none) and are left out.
+    Cells without variance say nothing of its size (a counted quantity has none) and are left out;
+    so are those whose values differ by rounding only, whose logarithms would outweigh all others.
     As in limma, the degrees of freedom are never more than those of all cells together.
     """
-    pairs = [(v, d) for v, d in zip(variances, freedoms, strict=True) if v > 0 and d > 0]
+    least = _ROUNDING * max(variances, default=0.0)
+    pairs = [(v, d) for v, d in zip(variances, freedoms, strict=True) if v > least and d > 0]
     if not pairs:
         return NOTHING
     own, degrees = (np.array(column, dtype=np.float64) for column in zip(*pairs, strict=True))
@@ -87,12 +92,17 @@ def among(values: Floats, alike: Sequence[Floats], images: float = 0.0) -> Uncer
     """The mean of one comparison's differences, seed by seed (two at least), its variance pooled
     with those of `alike`, of which it is one; alone, it is Student's.
 
+    Few comparisons do not tell how far their variances differ, and comparisons with one baseline
+    share its seeds. So only half of all degrees of freedom count beyond its own: a 95 % interval
+    then misses in 3 to 7 of 100 cases with two to eight comparisons of two to four seeds, where
+    it would in 6 to 11 if all of them did (tests/statistics/test_coverage.py).
+
     `images` is the part of the variance of the mean that other images would bring.
     """
     found = of_seeds(values)
     if len(alike) > 1:
         # Its own variance is among those that the prior comes from.
-        pooled = sum(len(other) - 1 for other in alike)
+        pooled = sum(len(other) - 1 for other in alike) / 2
         found = moderated(found, fit_values(alike), len(values), pooled)
     return replace(found, images=images)
 

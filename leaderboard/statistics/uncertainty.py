@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Side = Literal["two", "above", "below"]
 
 LEVEL = 0.95
+_ROUNDING = 1e-10  # of a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,17 @@ def critical(seeds: float, freedom: float, images: float, probability: float) ->
 
 
 def of_seeds(values: Floats) -> Uncertain:
-    """The mean of one value per seed: Student's t."""
+    """The mean of one value per seed: Student's t.
+
+    Values that are equal but for rounding, as differences of percentages may be, have no variance.
+    """
     count = len(values)
     if count < 2:
         return Uncertain(float(values.mean()), math.nan, 0)
-    return Uncertain(float(values.mean()), float(values.var(ddof=1)) / count, count - 1)
+    variance = float(values.var(ddof=1))
+    if variance <= (_ROUNDING * float(np.abs(values).max())) ** 2:
+        variance = 0.0
+    return Uncertain(float(values.mean()), variance / count, count - 1)
 
 
 def image_part(table: Floats) -> float:

@@ -19,7 +19,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One difference, in the metric's unit: `low` to `high` is its 95 % interval.
+    """One difference, in the metric's unit: `low` to `high` is its 95 % interval, infinite where
+    nothing is known of it.
 
     `effect` is the difference in standard deviations between pairs of seeds (Cohen's d_z); None
     where these do not differ or there is one only. `p_value` is two-sided, `corrected` the same

@@ -43,6 +43,7 @@ def judged(claim: Claim, rows: Sequence[Row], **more: object) -> Judged:
         (BETTER, (-2.0, -2.1, -1.9), Verdict.NOT_REPRODUCED),
         (BETTER, (2.0, -1.0, 0.5), Verdict.INCONCLUSIVE),
         (BETTER, (2.0,), Verdict.INCONCLUSIVE),
+        (BETTER, (2.0, 2.0), Verdict.INCONCLUSIVE),  # equal by chance: no spread to go by
         (replace(BETTER, margin=5.0), (0.1, -0.1, 0.05), Verdict.NOT_REPRODUCED),
         (replace(BETTER, expect="lower"), (-2.0, -2.1, -1.9), Verdict.REPRODUCED),
         (ON_PAR, (-0.3, -0.2, -0.25), Verdict.REPRODUCED),
@@ -105,7 +106,7 @@ def test_it_holds_for_all_networks_or_not_at_all(
 def test_the_rival_that_leaves_least_room_decides() -> None:
     claim = replace(BETTER, nets=("*/td_rev",), against=("td", "td_uni"))
     rows = [*board((1.0, 1.1, 0.9), "td"), *board((2.95, 3.1, 3.0), "td_uni")]
-    rows += board((3.0, 3.1, 2.9), "td_rev")
+    rows += board((3.05, 3.1, 2.9), "td_rev")
     found = judged(claim, rows)
     (line,) = found.lines
     assert line.gap.rival == "td_uni"

@@ -52,3 +52,18 @@ def test_noise_alone_is_rarely_more() -> None:
 def test_what_has_no_partner_is_left_out() -> None:
     assert against_baseline(results(variants=("td",))) == []
     assert against_baseline(results(seeds=(0,))) == []
+
+
+def test_seeds_that_agree_by_chance_decide_nothing() -> None:
+    """Two accuracies of 500 images agree in one of 20 cases; that is not certainty."""
+    board = results(seeds=(0, 1), attacks=())
+    gain = {"bu": 0.0, "td": 0.6}
+    rows = tuple(
+        replace(row, value=80 + row.seed + gain[row.variant])
+        for row in board.rows
+        if row.metric == "top1"
+    )
+    (found,) = against_baseline(replace(board, rows=rows))
+    assert found.compared.difference == pytest.approx(0.6)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.compared.p_value == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from leaderboard.statistics.moderated import Prior, moderated
+from leaderboard.statistics.moderated import Prior, among, moderated
 from leaderboard.statistics.uncertainty import of_seeds, of_table
 
 IMAGES = 100
@@ -57,3 +57,30 @@ def test_moderated(seeds: int, freedom: float) -> None:
         low, high = moderated(of_seeds(values), Prior(variance, freedom), seeds).interval()
         held += low <= 0.0 <= high
     assert 0.93 <= held / runs <= 0.97
+
+
+@pytest.mark.parametrize(("comparisons", "seeds"), [(2, 2), (2, 3), (3, 2), (4, 2), (4, 3), (8, 4)])
+@pytest.mark.parametrize("unlike", [0.0, 0.7])
+@pytest.mark.parametrize("shared", [False, True])
+def test_few_comparisons(comparisons: int, seeds: int, unlike: float, shared: bool) -> None:
+    """Of networks that are all the same, whose variances may differ, with one baseline or each its
+    own: an interval misses 0 about as often as it says."""
+    rng = np.random.default_rng([comparisons, seeds, int(10 * unlike), shared])
+    missed, runs = 0, 400
+    for _ in range(runs):
+        sizes = np.exp(unlike * rng.normal(size=(comparisons, 1)))
+        baseline = rng.normal(size=(1 if shared else comparisons, seeds))
+        rows = [*(sizes * (rng.normal(size=(comparisons, seeds)) - baseline))]
+        for row in rows:
+            low, high = among(row, rows).interval()
+            missed += not low <= 0.0 <= high
+    assert 0.015 <= missed / runs / comparisons <= 0.08
+
+
+def test_values_equal_but_for_rounding_have_no_spread() -> None:
+    rows = [np.array([0.3, 0.5]), np.array([0.4, 0.1]), np.array([0.45, 0.45])]
+    nudged = [*rows[:2], np.array([0.45, 0.45 + 1e-14])]
+    for row, same in zip(rows, nudged, strict=True):
+        one, other = among(row, rows), among(same, nudged)
+        assert other.interval() == pytest.approx(one.interval())
+        assert other.p_value() == pytest.approx(one.p_value())
