@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.errors import did_you_mean
 from bench.models import backbones
-from bench.plan.claimable import ATTACKED, Measured, measured, registered
+from bench.plan.claimable import ATTACKED, Measured, kinds, measured, registered
 from bench.plan.gate import titled
 from bench.plan.globs import meet
 from bench.plan.other_suites import OtherSuites, other_suites
@@ -60,6 +60,9 @@ class ClaimsCheck:
                     problems = [*problems, source.problem(where, wrong)]
                 else:
                     notes.append(f"claim {index + 1}, {key}: '{entry}' fits nothing here")
+            if not claim.inputs and len(kinds(claim.numbers, self._titled)) > 1:
+                wrong = "percentages and numbers of other units have no mean: write a claim of each"
+                problems = [*problems, source.problem((KEY, index, "numbers"), wrong)]
         found = (
             claim.model_copy(update={"against": tuple(self._labelled(claim))}) for claim in claims
         )

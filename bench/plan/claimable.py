@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from bench.attacks import base as attacks
 from bench.errors import BenchError
@@ -23,6 +24,25 @@ def measured(found: Measured) -> list[str]:
         for name in names
         for metric in _metrics(measure)
     ]
+
+
+def kinds(numbers: Sequence[str], found: Measured) -> set[bool]:
+    """Whether what these globs mean is in percent: both, where they mean numbers of both kinds.
+
+    Args:
+        numbers: globs over `measure/metric`.
+        found: the measures of a suite.
+    """
+    kinds = set()
+    for measure, names in found:
+        units = {metric: info.unit for metric, info in measure.metrics.items()}
+        if measure.name == ATTACKED:
+            units |= dict.fromkeys(_OF_CURVES, "%")
+        for name in names:
+            for metric, unit in units.items():
+                if any(fnmatchcase(f"{name}/{metric}", pattern) for pattern in numbers):
+                    kinds.add(unit == "%")
+    return kinds
 
 
 def registered(labels: Iterable[str], plugins: Iterable[str]) -> list[str]:

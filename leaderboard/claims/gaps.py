@@ -29,6 +29,8 @@ from leaderboard.variants import AREA
 
 Floats = NDArray[np.float64]
 
+Net = tuple[str, str, str]  # data set, backbone, variant
+
 LOSS = "loss"
 _LOCALIZATION = "localization"
 # Of the measure of efficiency; resident and allocated memory, speed and energy are measured.
@@ -40,9 +42,9 @@ class Gap:
     """A network's number less a rival's.
 
     `rival` is a variant ("bu"), another backbone and its variant ("resnet18 bu"), or an input of
-    the network itself. `values` has a difference for each seed in common: in points, or with
-    `ratio` the logarithm of the quotient. `images` is the part of the variance of their mean that
-    images have. `mine` and `other` are the means. `exact` numbers are counted, so that a single
+    the network itself. `values` has a difference for each of the `seeds` in common: in points, or
+    with `ratio` the logarithm of the quotient. `images` is the part of the variance of their mean
+    that images have. `mine` and `other` are the means. `exact` numbers are counted, so that a single
     seed tells them. `numbers` are those that the mean is taken over, as `measure/metric`; `info`
     is how they are shown where they are not percentages, `flags` what speaks against them.
     """
@@ -51,6 +53,7 @@ class Gap:
     backbone: str
     variant: str
     rival: str
+    seeds: tuple[int, ...]
     values: Floats
     mine: float
     other: float
@@ -68,11 +71,52 @@ class Gap:
 
 
 def gaps(results: Results, claim: Claim) -> list[Gap]:
-    """All differences that the claim is about, in the order of the networks."""
+    """All differences that the claim is about, in the order of the networks: of several numbers,
+    the mean. Percentages and others have none, and are two differences (a suite refuses them)."""
     finders = (_inputs,) if claim.expect == "weakest input" else (_plain, _attacked, _localized)
-    found = [gap for finder in finders for gap in finder(results, claim)]
+    groups: dict[tuple[object, ...], list[Gap]] = {}
+    for finder in finders:
+        for gap in finder(results, claim):
+            groups.setdefault((gap.net, gap.rival, gap.ratio), []).append(gap)
+    found = [mean for group in groups.values() if (mean := _mean_of(group)) is not None]
     place = {net: number for number, net in enumerate(results.nets)}
     return sorted(found, key=lambda gap: place.get(gap.net, len(place)))
+
+
+def _mean_of(group: Sequence[Gap]) -> Gap | None:
+    """The mean over all numbers of differences that were found in several ways; None without a seed
+    in common. What images bring to each is taken to go together, as the images are the same."""
+    first = group[0]
+    if len(group) == 1:
+        return first
+    seeds = tuple(sorted(set.intersection(*({*gap.seeds} for gap in group))))
+    if not seeds:
+        return None
+    count = [len(gap.numbers) for gap in group]
+    shares = np.array(count, dtype=np.float64) / sum(count)
+    values = [gap.values[[gap.seeds.index(seed) for seed in seeds]] for gap in group]
+    mine, other = (
+        _average(np.array([getattr(gap, side) for gap in group]), first.ratio, shares)
+        for side in ("mine", "other")
+    )
+    return replace(
+        first,
+        seeds=seeds,
+        values=shares @ np.array(values),
+        mine=mine,
+        other=other,
+        numbers=tuple(name for gap in group for name in gap.numbers),
+        images=float(shares @ np.sqrt([gap.images for gap in group])) ** 2,
+        exact=all(gap.exact for gap in group),
+        flags=tuple(dict.fromkeys(flag for gap in group for flag in gap.flags)),
+    )
+
+
+def _average(values: Floats, ratio: bool, shares: Floats) -> float:
+    """Arithmetic, or of numbers that are divided by each other the geometric mean."""
+    if ratio:
+        return float(np.exp(shares @ np.log(values)))
+    return float(shares @ values)
 
 
 def rivals(claim: Claim, backbone: str, variant: str) -> list[Rival]:
@@ -100,27 +144,28 @@ def _counts(claim: Claim, measure: str, metric: str) -> bool:
 def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
     """Tidy numbers that are not compared more carefully below."""
     table = by_seed(results.rows)
-    groups: dict[tuple[str, str, str], list[Key]] = {}
+    groups: dict[tuple[Net, bool], list[Key]] = {}
     for key in table:
         careful = key.measure.partition("/")[0] == _LOCALIZATION and key.metric in FIGURES
         if (careful and results.localized) or (key.measure, key.metric) not in results.metrics:
             continue
         if concerns(claim, *key[:3]) and _counts(claim, *key[3:]):
-            groups.setdefault(tuple(key[:3]), []).append(key)  # type: ignore[arg-type]
-    for net, keys in groups.items():
+            ratio = results.metrics[key.measure, key.metric].unit != "%"
+            groups.setdefault((key[:3], ratio), []).append(key)
+    for (net, ratio), keys in groups.items():
         for rival in rivals(claim, *net[1:]):
             sides = [(k, k._replace(backbone=rival[0], variant=rival[1])) for k in keys]
             both = [pair for pair in sides if pair[1] in table]
             if not both:
                 continue
-            units = {results.metrics[key.measure, key.metric].unit for key in keys}
             exact = all(key.measure == "efficiency" and key.metric in _COUNTED for key in keys)
             names = tuple(f"{key.measure}/{key.metric}" for key, _ in both)
             whole = [(table[mine], table[other]) for mine, other in both]
             name = named(rival, net[1])
-            gap = _paired(net, name, names, whole, ratio=units != {"%"}, exact=exact)
+            gap = _paired(net, name, names, whole, ratio=ratio, exact=exact)
             if gap is not None:
-                info = results.metrics[keys[0].measure, keys[0].metric] if gap.ratio else None
+                infos = {results.metrics[key.measure, key.metric] for key, _ in both}
+                info = infos.pop() if ratio and len(infos) == 1 else None
                 flags = _flags(results, (key for pair in sides for key in pair))
                 yield replace(gap, info=info, flags=flags)
 
@@ -143,9 +188,10 @@ def _paired(
         return None
     if ratio and not (mine > 0).all() & (other > 0).all():
         return None
-    values = np.log(mine / other) if ratio else mine - other
-    means = float(mine.mean()), float(other.mean())
-    return Gap(*net, rival, values.mean(0), *means, numbers, ratio=ratio, exact=exact)
+    values = (np.log(mine / other) if ratio else mine - other).mean(0)
+    even = np.full(len(pairs), 1 / len(pairs))
+    means = _average(mine.mean(1), ratio, even), _average(other.mean(1), ratio, even)
+    return Gap(*net, rival, tuple(seeds), values, *means, numbers, ratio=ratio, exact=exact)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,16 +248,21 @@ def _attack_gap(net: tuple[str, str, str], rival: Rival, attacks: Sequence[_Atta
         np.mean([one.values(side, seeds, images) for one in both], axis=0) for side in pair
     )
     names = tuple(f"{one.measure}/{LOSS if one.loss else AREA}" for one in both)
-    return _of_tables(net, named(rival, net[1]), names, mine, other)
+    return _of_tables(net, named(rival, net[1]), names, tuple(seeds), mine, other)
 
 
 def _of_tables(
-    net: tuple[str, str, str], rival: str, names: tuple[str, ...], mine: Floats, other: Floats
+    net: tuple[str, str, str],
+    rival: str,
+    names: tuple[str, ...],
+    seeds: tuple[int, ...],
+    mine: Floats,
+    other: Floats,
 ) -> Gap:
     """From two tables of seeds x images."""
     table = mine - other
     means = float(mine.mean()), float(other.mean())
-    return Gap(*net, rival, table.mean(1), *means, names, image_part(table))
+    return Gap(*net, rival, seeds, table.mean(1), *means, names, image_part(table))
 
 
 def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
@@ -230,7 +281,7 @@ def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
             if _counts(claim, measure, found.figure):
                 rival = named(found.rival, found.backbone)
                 names = (f"{measure}/{found.figure}",)
-                yield _of_tables(net, rival, names, found.mine, found.other)
+                yield _of_tables(net, rival, names, found.seeds, found.mine, found.other)
 
 
 def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:

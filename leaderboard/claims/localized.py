@@ -28,6 +28,7 @@ class Located:
     item: str
     variant: str
     rival: Rival
+    seeds: tuple[int, ...]
     figure: str
     mine: Floats
     other: Floats
@@ -46,14 +47,14 @@ def located(
                 others = found.get((rival[0], item), {}).get(rival[1])
                 if others is None:
                     continue
-                for figure, mine, other in _compared(cells, others):
-                    yield Located(backbone, item, variant, rival, figure, mine, other)
+                for found_of in _compared(cells, others):
+                    yield Located(backbone, item, variant, rival, *found_of)
 
 
 def _compared(
     cells: Mapping[int, Localized], others: Mapping[int, Localized]
-) -> Iterator[tuple[str, Floats, Floats]]:
-    """Figures of two networks that can be told, on the seeds and images that both have."""
+) -> Iterator[tuple[tuple[int, ...], str, Floats, Floats]]:
+    """Seeds, and figures of two networks that can be told, on the seeds and images of both."""
     pair = {"mine": cells, "other": others}
     seeds = common_seeds(pair)
     if not seeds or not (images := common_images(pair, seeds)).size:
@@ -62,7 +63,7 @@ def _compared(
     for number, figure in enumerate(FIGURES):
         mine, other = (np.stack([row[side][number] for row in rows]) for side in (0, 1))
         if np.isfinite([mine, other]).all():
-            yield figure, mine, other
+            yield tuple(seeds), figure, mine, other
 
 
 def _figures(

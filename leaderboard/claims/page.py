@@ -122,10 +122,11 @@ def _legend(margins: bool) -> str:
         "each attack, averaged over the attacks of the claim; with a perturbed input, accuracies. "
         "Only what was right can be lost: beside a loss, look at the accuracies. Numbers: how "
         "many the figure is the mean of, those that both networks have. Intervals are for other "
-        "seeds and other images of the same kinds, of a moderated t-test (Smyth, 2004); all those "
+        "seeds and, under attack and of heatmaps, for other images of the same kind; accuracies "
+        "are those of these test images. They are of a moderated t-test (Smyth, 2004); all those "
         "of one claim hold together with a probability of 95 % (Bonferroni). Inconclusive: the "
-        "interval holds both answers, more seeds are needed. Not tested: nothing of it was "
-        "measured here. Exact: counted, not sampled."
+        "interval holds both answers, or seeds that are equal by chance give none; more seeds are "
+        "needed. Not tested: nothing of it was measured here. Exact: counted, not sampled."
     )
     if margins:
         text += " What a claim calls on par or no gain is within a margin that it states."

@@ -220,6 +220,43 @@ def test_loss_under_attack_is_that_of_the_curve() -> None:
     assert (other.gap.images, other.low) == (line.gap.images, line.low)
 
 
+def test_several_numbers_are_judged_by_their_mean() -> None:
+    """Clean accuracy and what is left under two attacks: three percentages, one line."""
+    rows = board((-4.0, -4.2, -3.8))
+    samples = tuple(
+        Sample("d", "net", variant, seed, attack, np.full(40, size + seed / 50))
+        for variant, size in (("bu", 1.0), ("td", 1.5))
+        for attack in ("blur", "noise")
+        for seed in range(3)
+    )
+    claim = Claim("Both", ("accuracy/top1", "robustness/*/area"), "higher", nets=("*/td",))
+    alone = judged(replace(claim, numbers=("robustness/*/area",)), rows, samples=samples).lines[0]
+    (line,) = judged(claim, rows, samples=samples).lines
+    assert len(line.gap.numbers) == 3
+    assert line.gap.values == pytest.approx(
+        (np.array([-4.0, -4.2, -3.8]) + 2 * alone.gap.values) / 3
+    )
+    assert line.gap.mine - line.gap.other == pytest.approx(line.difference)
+    assert line.gap.images == pytest.approx(alone.gap.images * 4 / 9)
+
+
+def test_ratios_of_several_numbers_have_a_geometric_mean() -> None:
+    infos = {
+        ("efficiency", "parameters"): MetricInfo("parameters", "", "lower", scale="si"),
+        ("efficiency", "flops"): MetricInfo("FLOPs", "", "lower", scale="si"),
+    }
+    values = {"bu": (1e3, 1e6), "td": (2e3, 8e6)}
+    rows = [
+        Row("d", "net", variant, 0, "efficiency", metric, value, "")
+        for variant, of in values.items()
+        for metric, value in zip(("parameters", "flops"), of, strict=True)
+    ]
+    claim = Claim("Larger", ("efficiency/parameters", "efficiency/flops"), "higher")
+    (line,) = judged(claim, rows, metrics=infos).lines
+    assert line.difference == pytest.approx(4 - 1)
+    assert line.gap.mine / line.gap.other == pytest.approx(4)
+
+
 def heat(
     variant: str,
     seed: int,

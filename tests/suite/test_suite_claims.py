@@ -69,6 +69,8 @@ def test_a_list_and_a_file_say_the_same(tiny: Tiny, tmp_path: Path) -> None:
          "did you mean 'accuracy/top1'?"),
         ("numbers: [accuracy/top1]", "numbers: [accuracy/top1, accuracy]",
          "claims[1].numbers[1]: 'accuracy' is of no measure of this suite"),
+        ("numbers: [accuracy/top1]", "numbers: [accuracy/top1, robustness/*/median_l2]",
+         "claims[1].numbers: percentages and numbers of other units have no mean"),
         ("expect: higher", "expect: weakest input", "claims[1]: `inputs: [high]`"),
         ("numbers: [accuracy/top1]", "numbers: []", "claims[1].numbers"),
         ("claim: On par\n    ", "", "claims[0].claim: is missing"),
