@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from leaderboard.claims.gaps import Gap, concerns, named, rivals
+from leaderboard.claims.gap import Gap
+from leaderboard.claims.gaps import concerns, named, rivals
 from leaderboard.results import Claim, Failure, Missing, Results
 from leaderboard.scales import METRIC as PERTURBED
 from leaderboard.summary import by_seed

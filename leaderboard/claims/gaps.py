@@ -15,59 +15,22 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
-from numpy.typing import NDArray
 
 from leaderboard.aligned import Aligned, align, areas, part
+from leaderboard.claims.gap import Floats, Gap, Net, average, mean_of
 from leaderboard.claims.localized import FIGURES, Rival, located
 from leaderboard.curves import by_attack, by_net, limit
 from leaderboard.doubts import doubts
-from leaderboard.results import Claim, MetricInfo, Results
+from leaderboard.results import Claim, Results
 from leaderboard.scales import METRIC as PERTURBED
 from leaderboard.statistics.uncertainty import image_part
 from leaderboard.summary import Key, by_seed
 from leaderboard.variants import AREA
 
-Floats = NDArray[np.float64]
-
-Net = tuple[str, str, str]  # data set, backbone, variant
-
 LOSS = "loss"
 _LOCALIZATION = "localization"
 # Of the measure of efficiency; resident and allocated memory, speed and energy are measured.
 _COUNTED = ("parameters", "flops", "macs", "activations", "train_memory", "inference_memory")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Gap:
-    """A network's number less a rival's.
-
-    `rival` is a variant ("bu"), another backbone and its variant ("resnet18 bu"), or an input of
-    the network itself. `values` has a difference for each of the `seeds` in common: in points, or
-    with `ratio` the logarithm of the quotient. `images` is the part of the variance of their mean
-    that images have. `mine` and `other` are the means. `exact` numbers are counted, so that a single
-    seed tells them. `numbers` are those that the mean is taken over, as `measure/metric`; `info`
-    is how they are shown where they are not percentages, `flags` what speaks against them.
-    """
-
-    dataset: str
-    backbone: str
-    variant: str
-    rival: str
-    seeds: tuple[int, ...]
-    values: Floats
-    mine: float
-    other: float
-    numbers: tuple[str, ...]
-    images: float = 0.0
-    ratio: bool = False
-    exact: bool = False
-    info: MetricInfo | None = None
-    flags: tuple[str, ...] = ()
-
-    @property
-    def net(self) -> tuple[str, str, str]:
-        """The network that the claim is about."""
-        return self.dataset, self.backbone, self.variant
 
 
 def gaps(results: Results, claim: Claim) -> list[Gap]:
@@ -78,45 +41,9 @@ def gaps(results: Results, claim: Claim) -> list[Gap]:
     for finder in finders:
         for gap in finder(results, claim):
             groups.setdefault((gap.net, gap.rival, gap.ratio), []).append(gap)
-    found = [mean for group in groups.values() if (mean := _mean_of(group)) is not None]
+    found = [mean for group in groups.values() if (mean := mean_of(group)) is not None]
     place = {net: number for number, net in enumerate(results.nets)}
     return sorted(found, key=lambda gap: place.get(gap.net, len(place)))
-
-
-def _mean_of(group: Sequence[Gap]) -> Gap | None:
-    """The mean over all numbers of differences that were found in several ways; None without a seed
-    in common. What images bring to each is taken to go together, as the images are the same."""
-    first = group[0]
-    if len(group) == 1:
-        return first
-    seeds = tuple(sorted(set.intersection(*({*gap.seeds} for gap in group))))
-    if not seeds:
-        return None
-    count = [len(gap.numbers) for gap in group]
-    shares = np.array(count, dtype=np.float64) / sum(count)
-    values = [gap.values[[gap.seeds.index(seed) for seed in seeds]] for gap in group]
-    mine, other = (
-        _average(np.array([getattr(gap, side) for gap in group]), first.ratio, shares)
-        for side in ("mine", "other")
-    )
-    return replace(
-        first,
-        seeds=seeds,
-        values=shares @ np.array(values),
-        mine=mine,
-        other=other,
-        numbers=tuple(name for gap in group for name in gap.numbers),
-        images=float(shares @ np.sqrt([gap.images for gap in group])) ** 2,
-        exact=all(gap.exact for gap in group),
-        flags=tuple(dict.fromkeys(flag for gap in group for flag in gap.flags)),
-    )
-
-
-def _average(values: Floats, ratio: bool, shares: Floats) -> float:
-    """Arithmetic, or of numbers that are divided by each other the geometric mean."""
-    if ratio:
-        return float(np.exp(shares @ np.log(values)))
-    return float(shares @ values)
 
 
 def rivals(claim: Claim, backbone: str, variant: str) -> list[Rival]:
@@ -190,7 +117,7 @@ def _paired(
         return None
     values = (np.log(mine / other) if ratio else mine - other).mean(0)
     even = np.full(len(pairs), 1 / len(pairs))
-    means = _average(mine.mean(1), ratio, even), _average(other.mean(1), ratio, even)
+    means = average(mine.mean(1), ratio, even), average(other.mean(1), ratio, even)
     return Gap(*net, rival, tuple(seeds), values, *means, numbers, ratio=ratio, exact=exact)
 
 

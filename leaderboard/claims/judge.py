@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from leaderboard.claims.absent import absent
-from leaderboard.claims.gaps import Gap, gaps
+from leaderboard.claims.gap import Gap
+from leaderboard.claims.gaps import gaps
 from leaderboard.results import Claim, Results
 from leaderboard.statistics.moderated import among
 from leaderboard.statistics.uncertainty import LEVEL, Floats

@@ -11,7 +11,7 @@ from leaderboard.results import Claim, Results
 from leaderboard.summary import Summary
 
 if TYPE_CHECKING:
-    from leaderboard.claims.gaps import Gap
+    from leaderboard.claims.gap import Gap
     from leaderboard.claims.judge import Judged, Line
 
 
