@@ -23,6 +23,8 @@ from leaderboard.summary import Key
 from leaderboard.text import markdown
 
 _EXACT = ("counted", "memory")
+# What no chance is in: no test, which the correction for many tests would have to reckon with.
+_UNTESTED = ("exact", "identical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
     made = replace(made, before=pair.before.mean, after=pair.after.mean)
     values, later = pair.values(pair.before), pair.values(pair.after)
     what, machine = kind(pair.key), one.measured.machine.differs(after.machine)
-    if bool((values == later).all()):
+    if pair.identical:
         return replace(made, compared=_exact(0.0, len(shared)), reason="identical")
     if what in ("speed", "memory") and machine:
         return replace(made, reason="another machine")
@@ -172,8 +174,8 @@ def _of(found: Uncertain, gaps: np.ndarray) -> Compared:
 
 
 def _decided(drafts: list[Change], before: Measured) -> list[Change]:
-    """With p-values corrected over the board, and verdicts."""
-    tested = [n for n, one in enumerate(drafts) if one.compared and one.reason != "exact"]
+    """With p-values corrected over all numbers of the board that were tested, and verdicts."""
+    tested = [n for n, one in enumerate(drafts) if one.compared and one.reason not in _UNTESTED]
     pairs = [(n, one) for n in tested if (one := drafts[n].compared) is not None]
     adjusted = corrected([one.p_value for _, one in pairs])
     decided = [*drafts]

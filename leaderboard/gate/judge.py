@@ -59,6 +59,11 @@ class Pair:
         """Its values in the order of the seeds."""
         return np.array([number.values[seed] for seed in self.seeds], dtype=np.float64)
 
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs for any seed, which is no test of chance."""
+        return bool((self.values(self.before) == self.values(self.after)).all())
+
     def finding(self, status: Status, **more: object) -> Finding:
         """A finding with this pair's means."""
         means = {"before": self.before.mean, "after": self.after.mean}
@@ -114,7 +119,7 @@ def _judge(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, Unce
     """A finding; with an `Uncertain` gain where it depends on the others' p-values."""
     what = kind(pair.key)
     one, other = pair.values(pair.before), pair.values(pair.after)
-    if bool((one == other).all()):
+    if pair.identical:
         is_part = len(run.numbers[pair.key].values) > len(pair.seeds)
         reason = "identical for every seed" + (" in common" if is_part else "")
         return pair.finding(Status.PASS, reason=reason, gain=0.0, bound=0.0), None

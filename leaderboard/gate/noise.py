@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +16,15 @@ from leaderboard.summary import Key
 
 Floats = NDArray[np.float64]
 
-# Pairs of trainings, over all networks, from which on their differences say more than the
-# differences between seeds.
+# Degrees of freedom, over all networks, from which on the differences between trainings of the
+# same seeds say more than the differences between seeds.
 _ENOUGH = 4
+# Residuals below this share of the values are rounding.
+_ROUNDING = 1e-10
 
 
 class Spread(NamedTuple):
-    """A sum of squares about a mean, with its degrees of freedom."""
+    """A sum of squares with its degrees of freedom; their ratio is the variance."""
 
     squares: float
     freedom: int
@@ -38,7 +39,8 @@ class Noise:
     """Spreads of every number (of speeds, of the logarithm).
 
     `seeds` is that between seeds of one run. `paired` is that of differences between two runs of
-    the same seeds, which start from the same weights and see the same batches: it is smaller.
+    the same seeds, which start from the same weights and see the same batches: it is smaller. R
+    runs of the same S seeds know it with (R - 1)(S - 1) degrees of freedom.
     """
 
     seeds: Mapping[Key, Spread]
@@ -73,10 +75,9 @@ def noise(runs: Iterable[Measured]) -> Noise:
     for run in runs:
         for key, number in run.numbers.items():
             _add(seeds, key, _seeds(key, number))
-    for one, other in combinations(runs, 2):
-        for key, number in one.numbers.items():
-            if key in other.numbers:
-                _add(paired, key, _differences(key, number, other.numbers[key]))
+    for key in dict.fromkeys(key for run in runs for key in run.numbers):
+        numbers = [run.numbers[key] for run in runs if key in run.numbers]
+        _add(paired, key, _differences(_trainings(key, numbers)))
     return Noise(seeds, paired)
 
 
@@ -89,13 +90,49 @@ def _seeds(key: Key, number: Number) -> Spread:
     return _spread(number, _values(key, number, sorted(number.values)))
 
 
-def _differences(key: Key, one: Number, other: Number) -> Spread:
-    seeds = sorted(set(one.values) & set(other.values))
-    if not seeds:
+def _trainings(key: Key, numbers: Iterable[Number]) -> list[dict[int, float]]:
+    """The values of each run by seed, without those of another run's trainings.
+
+    Where a run has the very same numbers as an earlier one for all seeds in common, these are no
+    second training: they say nothing of chance.
+    """
+    whole: list[dict[int, float]] = []
+    found: list[dict[int, float]] = []
+    for number in numbers:
+        seeds = sorted(number.values)
+        values = _values(key, number, seeds)
+        if number.better == "neither" or not np.isfinite(values).all():
+            continue
+        one = dict(zip(seeds, values.tolist(), strict=True))
+        copied: set[int] = set()
+        for other in whole:
+            shared = one.keys() & other.keys()
+            if all(one[seed] == other[seed] for seed in shared):
+                copied |= shared
+        whole.append(one)
+        found.append({seed: value for seed, value in one.items() if seed not in copied})
+    return found
+
+
+def _differences(runs: Sequence[Mapping[int, float]]) -> Spread:
+    """The spread of differences between two runs of the same seeds.
+
+    It is twice that of one value about the sum of an effect of its seed and one of its run (a
+    two-way analysis of variance). Pairs of runs, looked at one by one, have the same variance on
+    average, but are not independent of each other.
+    """
+    cells = [(n, seed, value) for n, run in enumerate(runs) for seed, value in run.items()]
+    if not cells:
         return Spread(0.0, 0)
-    gaps = _values(key, other, seeds) - _values(key, one, seeds)
-    # The very same numbers are no second training: they say nothing of chance.
-    return _spread(one, gaps) if gaps.any() else Spread(0.0, 0)
+    run_of, seed_of, values = (np.array(column) for column in zip(*cells, strict=True))
+    effects = [column[:, None] == np.unique(column) for column in (run_of, seed_of)]
+    design = np.concatenate(effects, axis=1).astype(np.float64)
+    # Seeds need not be the same in all runs: the rank counts the effects that can be told apart.
+    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    rest = values - design @ fitted
+    if np.abs(rest).max() <= _ROUNDING * np.abs(values).max():
+        rest[:] = 0.0
+    return Spread(2 * float((rest**2).sum()), len(values) - int(rank))
 
 
 def _values(key: Key, number: Number, seeds: Iterable[int]) -> Floats:

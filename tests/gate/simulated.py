@@ -65,14 +65,14 @@ def _side(
         mean, spread = SPEEDS[net[2]]
         speed = mean * np.exp(spread * random.normal(size=seeds))
         for key, number in (
-            (Key(*net, "accuracy", "top1"), Number("%", "higher", _by_seed(top1))),
-            (Key(*net, "efficiency", "images_per_second"), Number("", "higher", _by_seed(speed))),
+            (Key(*net, "accuracy", "top1"), Number("%", "higher", by_seed(top1))),
+            (Key(*net, "efficiency", "images_per_second"), Number("", "higher", by_seed(speed))),
         ):
             numbers[key] = number
     return replace(made, numbers=numbers)
 
 
-def _by_seed(values: np.ndarray) -> dict[int, float]:
+def by_seed(values: np.ndarray) -> dict[int, float]:
     return dict(enumerate(values.tolist()))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from simulated import drawn, lost, slower, ten_seeds
+from simulated import by_seed, drawn, lost, slower, ten_seeds
 
 from bench.cli import main
 from leaderboard.gate.baseline import Baseline, dumps, loads
@@ -17,8 +17,8 @@ from leaderboard.gate.benchmarks import judge_benchmarks
 from leaderboard.gate.compare import compare
 from leaderboard.gate.finding import Exit, Finding, Judgement, Status
 from leaderboard.gate.judge import judge
-from leaderboard.gate.measured import Attacked, Machine, Measured, Trained
-from leaderboard.gate.noise import noise
+from leaderboard.gate.measured import Attacked, Machine, Measured, Number, Trained
+from leaderboard.gate.noise import NONE, noise
 from leaderboard.gate.report import as_markdown, as_text, headline
 from leaderboard.gate.thresholds import Threshold
 from leaderboard.statistics.verdict import Verdict
@@ -208,6 +208,31 @@ def test_compare_tells_what_is_beyond_noise(pair: tuple[Baseline, Measured]) -> 
     (found,) = (change.compared for change in bad)
     assert found is not None
     assert found.low < found.difference < found.high < 0
+
+
+@pytest.mark.parametrize("alike", [1, 20])
+def test_identical_numbers_do_not_hide_what_has_changed(alike: int) -> None:
+    """In one run of two, all networks but one may be the very same: that is no test of chance."""
+    top1 = 90.0 + 0.1 * np.arange(4)
+    before = {Key("some", "net", "bu", "accuracy", "top1"): top1}
+    after = {key: values - (0.2, 0.6, 0.3, 0.7) for key, values in before.items()}
+    for number in range(alike):
+        same = Key("some", f"net{number}", "bu", "localization", "energy")
+        before[same] = after[same] = top1
+    one, other = (
+        Measured(
+            "suite", {}, Machine(), {k: Number("%", "higher", by_seed(v)) for k, v in s.items()}
+        )
+        for s in (before, after)
+    )
+    changed, *others = compare(Baseline(one, NONE), Baseline(other, NONE)).changes
+    assert {(o.verdict, o.reason) for o in others} == {(Verdict.EQUIVALENT, "identical")}
+    assert changed.compared is not None
+    assert 0.003 < changed.compared.p_value < 0.05
+    assert changed.compared.corrected == changed.compared.p_value
+    gated = finding(other, Baseline(one, NONE), "accuracy/top1", "bu")
+    assert gated.p_value == pytest.approx(changed.compared.p_value / 2)  # one-sided
+    assert changed.verdict is Verdict.WORSE
 
 
 # pytest-benchmark's files ---------------------------------------------------------------------
