@@ -26,6 +26,7 @@ from leaderboard.summary import Key, by_seed
 Floats = NDArray[np.float64]
 
 AREA = "area"
+_OF_HEATMAPS = ("precision", "recall", "iou", "pxap", "deletion_auc", "insertion_auc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def against_baseline(results: Results, baseline: str = BASELINE) -> list[Against
     accuracy (in points, up to the limit of its figure).
 
     Two seeds in common are needed; comparisons with fewer, or with infinite values, are left out.
+    So are numbers of heatmaps that the page compares on the images that all variants classify
+    correctly: two answers to one question, of which one is the better.
     """
     drafts = [*_numbers(results, baseline), *_areas(results, baseline)]
     found = [_compared(draft, drafts) for draft in drafts]
@@ -65,9 +68,14 @@ def against_baseline(results: Results, baseline: str = BASELINE) -> list[Against
 
 def _numbers(results: Results, baseline: str) -> Iterator[_Draft]:
     table = by_seed(results.rows)
+    of_heatmaps = {"localization": results.localized, "faithfulness": results.removed}
+    elsewhere = {(name, one.dataset) for name, found in of_heatmaps.items() for one in found}
     for key, seeds in table.items():
         info = results.metrics.get((key.measure, key.metric))
         base = table.get(key._replace(variant=baseline))
+        family = key.measure.partition("/")[0]
+        if (family, key.dataset) in elsewhere and key.metric in _OF_HEATMAPS:
+            continue
         if info is None or not info.headline or info.better == "neither" or base is None:
             continue
         gaps = gaps_by_seed(seeds, base)

@@ -45,8 +45,8 @@ def variant_blocks(results: Results) -> Iterator[Block]:
     )
     if results.localized or results.removed:
         text += (
-            " Heatmaps are compared more carefully below, on the images that all variants classify "
-            "correctly and with images as a second level: where the two disagree, go by that."
+            " What heatmaps cover and what their pixels are worth is compared further below, on "
+            "the images that all variants classify correctly."
         )
     yield Text(text)
 

@@ -15,6 +15,7 @@ from synthetic_results import results as other_results
 from test_pages import Reader, read_markdown
 
 import leaderboard
+from bench.measures.localization import METRICS
 from leaderboard import Localized, Results, Row
 from leaderboard.blocks import Bullets, Grid
 from leaderboard.bootstrap import (
@@ -35,6 +36,7 @@ from leaderboard.localization import (
 from leaderboard.localization_figure import bar_figure, sweep_figure
 from leaderboard.localization_page import localization_blocks
 from leaderboard.pairing import verdict
+from leaderboard.variants import against_baseline
 
 STEPS = np.arange(21) / 20
 
@@ -708,3 +710,13 @@ def test_what_marking_everything_would_come_to_is_told() -> None:
     unknown = [replace(cell, pixels=None) for cell in cells]
     (other,) = compare(Results("t", (), {}, localized=tuple(unknown)), "d")
     assert other.share is None
+
+
+def test_one_answer_to_one_question() -> None:
+    """Precision is compared on common images; a second verdict, without them, could contradict."""
+    metrics = {("localization", name): info for name, info in METRICS.items()}
+    board = replace(page_data(seeds=(0, 1)), metrics=metrics)
+    named = {one.key.metric for one in against_baseline(board)}
+    alone = {one.key.metric for one in against_baseline(replace(board, localized=()))}
+    assert "precision" in alone - named
+    assert "max_box_acc_v2" in named
