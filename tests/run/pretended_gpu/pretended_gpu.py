@@ -27,6 +27,7 @@ CPU = torch.device("cpu")
 # Operations that PyTorch allows between devices.
 _INDEXED = ("aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_")
 _plain_to, _move = torch.Tensor.to, torch.nn.Module.to
+_backwards: set[int] = set()  # backward passes with tensors of the device
 _leaving = False  # a tensor is on its way to the CPU, because Python asked for it
 
 
@@ -109,7 +110,10 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         raise RuntimeError(f"Expected all tensors to be on the same device: {name}")
     named = any(isinstance(leaf, torch.device) and leaf.type == "cuda" for leaf in leaves)
     # Autograd, in C++, makes its tensors where it believes that the others are.
-    by_autograd = torch._C._current_graph_task_id() != -1
+    backward = torch._C._current_graph_task_id()
+    if given and backward != -1:
+        _backwards.add(backward)
+    by_autograd = backward in _backwards
     found = func(*tree_map(_bare, args), **tree_map(_bare, kwargs))
     if _leaving or not (given or named or by_autograd):
         return found
