@@ -68,8 +68,10 @@ def against_baseline(results: Results, baseline: str = BASELINE) -> list[Against
 
 def _numbers(results: Results, baseline: str) -> Iterator[_Draft]:
     table = by_seed(results.rows)
-    of_heatmaps = {"localization": results.localized, "faithfulness": results.removed}
-    elsewhere = {(name, one.dataset) for name, found in of_heatmaps.items() for one in found}
+    elsewhere = {
+        *(("localization", one.dataset) for one in results.localized),
+        *(("faithfulness", one.dataset) for one in results.removed),
+    }
     for key, seeds in table.items():
         info = results.metrics.get((key.measure, key.metric))
         base = table.get(key._replace(variant=baseline))

@@ -23,6 +23,10 @@ from leaderboard.summary import Key
 from leaderboard.text import markdown
 
 _EXACT = ("counted", "memory")
+_LEGEND = (
+    "An interval is of its number alone; p is corrected for all numbers that were tested "
+    "(Benjamini and Hochberg, 1995), and verdicts go by it."
+)
 # What no chance is in: no test, which the correction for many tests would have to reckon with.
 _UNTESTED = ("exact", "identical")
 
@@ -156,6 +160,8 @@ def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
     uncertain = moderated(of_seeds(gaps), prior, len(shared), pooled)
     if not uncertain.freedom:
         return replace(made, reason="a single seed, and no spread to go by")
+    if not uncertain.variance:
+        return replace(made, reason="seeds equal by chance, and no spread to go by")
     if pair.key.metric == AREA:
         uncertain = replace(uncertain, images=curve_part(pair, after, one.measured))
     return replace(made, compared=_of(uncertain, gaps), reason="paired by seed")
@@ -198,13 +204,16 @@ def as_markdown(found: Comparison, before: str, after: str) -> str:
     parts = [
         f"### {markdown(after)} against {markdown(before)}",
         f"{worse} worse, {len(beyond) - worse} better, {len(unsure)} inconclusive, {same} the same;"
-        f" {len(found.added)} added, {len(found.removed)} removed, {len(found.gone)} not measured.",
+        f" {len(found.added)} added, {len(found.removed)} removed, {len(found.gone)} not measured"
+        " in whole or in part.",
     ]
     if found.notes:
         parts.append("\n".join(f"- ⚠ {markdown(note)}" for note in found.notes))
     for title, some in (("Beyond noise", beyond), ("Inconclusive", unsure)):
         if some:
             parts.append(f"**{title}**\n\n{_table(some)}")
+    if beyond or unsure:
+        parts.append(_LEGEND)
     lists = (("Added", found.added), ("Removed", found.removed), ("Not measured", found.gone))
     for title, names in lists:
         if names:
@@ -232,7 +241,7 @@ def _strict(value: object) -> object:
 
 def _table(changes: list[Change]) -> str:
     lines = [
-        "| number | before | after | difference (95 % interval) | p | verdict |",
+        "| number | before | after | difference (95 % interval) | corrected p | verdict |",
         "|:---|---:|---:|---:|---:|:---|",
     ]
     for one in changes:

@@ -235,6 +235,17 @@ def test_identical_numbers_do_not_hide_what_has_changed(alike: int) -> None:
     assert changed.verdict is Verdict.WORSE
 
 
+def test_two_seeds_that_agree_by_chance_decide_nothing() -> None:
+    key = Key("some", "net", "bu", "accuracy", "top1")
+    one, other = (
+        Measured("suite", {}, Machine(), {key: Number("%", "higher", by_seed(np.array(values)))})
+        for values in ([90.0, 90.4], [90.6, 91.0])
+    )
+    (found,) = compare(Baseline(one, NONE), Baseline(other, NONE)).changes
+    assert (found.verdict, found.compared) == (Verdict.INCONCLUSIVE, None)
+    assert "equal by chance" in found.reason
+
+
 # pytest-benchmark's files ---------------------------------------------------------------------
 
 

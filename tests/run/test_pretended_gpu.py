@@ -38,7 +38,7 @@ measures:
   - robustness:
       samples: 10
       attacks:
-        - gaussian_blur
+        - {name: gaussian_blur, search: fast}
         - {name: shifts, max_shift: 2}
         - {name: pgd, norm: L2, epsilons: [0.5, 1.0], steps: 5}
         - {name: "foolbox:LinfPGD", epsilons: [0.05]}
