@@ -239,7 +239,7 @@ def test_two_seeds_that_agree_by_chance_decide_nothing() -> None:
     key = Key("some", "net", "bu", "accuracy", "top1")
     one, other = (
         Measured("suite", {}, Machine(), {key: Number("%", "higher", by_seed(np.array(values)))})
-        for values in ([90.0, 90.4], [90.6, 91.0])
+        for values in ([90.0, 90.0], [90.6, 90.6])
     )
     (found,) = compare(Baseline(one, NONE), Baseline(other, NONE)).changes
     assert (found.verdict, found.compared) == (Verdict.INCONCLUSIVE, None)
