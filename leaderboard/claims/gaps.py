@@ -45,6 +45,8 @@ class Gap:
     images have. `mine` and `other` are the means. `exact` numbers are counted, so that a single
     seed tells them. `numbers` are those that the mean is taken over, as `measure/metric`; `info`
     is how they are shown where they are not percentages, `flags` what speaks against them.
+    `chosen_from` is the number of candidates that the network's side was the most extreme of, in
+    these same numbers: each of them could have given the difference.
     """
 
     dataset: str
@@ -60,6 +62,7 @@ class Gap:
     exact: bool = False
     info: MetricInfo | None = None
     flags: tuple[str, ...] = ()
+    chosen_from: int = 1
 
     @property
     def net(self) -> tuple[str, str, str]:
@@ -236,7 +239,8 @@ def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
 def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
     """Accuracy with one scale input perturbed less that with another: negative is more vulnerable.
 
-    Where the claim names several inputs, it is about the most vulnerable of these."""
+    Where the claim names several inputs, it is about the most vulnerable of these, and says of how
+    many it was picked."""
     table = by_seed(results.rows)
     attacks: dict[tuple[str, str, str], dict[str, dict[str, Mapping[int, float]]]] = {}
     for key, seeds in table.items():
@@ -258,7 +262,8 @@ def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
                 gap = _paired(net, rival, names, pairs, ratio=False, exact=False)
                 if gap is not None:
                     keys = [Key(*net, measure, PERTURBED) for measure in of]
-                    yield replace(gap, flags=_flags(results, keys))
+                    flags = _flags(results, keys)
+                    yield replace(gap, flags=flags, chosen_from=len(named))
 
 
 def _flags(results: Results, keys: Iterable[Key]) -> tuple[str, ...]:
