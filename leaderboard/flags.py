@@ -270,7 +270,7 @@ def _of_rivals(results: Results, samples: Sequence[Sample]) -> Iterator[tuple[st
         for badge, is_weaker in _RIVALS.items():
             for name in strong if is_weaker(known[weak]) else ():
                 leads = {
-                    seed: lead(sample, runs[name][seed], known[name])
+                    seed: lead((sample, known[weak]), (runs[name][seed], known[name]))
                     for seed, sample in seeds.items()
                     if seed in runs[name]
                 }
@@ -280,7 +280,7 @@ def _of_rivals(results: Results, samples: Sequence[Sample]) -> Iterator[tuple[st
             leads = {}
             for seed, sample in seeds.items():
                 others = [(runs[name][seed], known[name]) for name in strong if seed in runs[name]]
-                leads[seed] = gain(sample, others, known[weak])
+                leads[seed] = gain((sample, known[weak]), others)
             more = "more than the gradient attacks"
             yield from _told("square", weak, more, known[weak].norm, leads)
 

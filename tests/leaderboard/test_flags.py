@@ -153,6 +153,44 @@ def test_rivals_are_compared_in_the_norm_of_the_stronger_and_on_the_same_images(
         assert badges(found) == set()
 
 
+def test_a_success_at_a_small_epsilon_counts_where_a_larger_one_came_closer_in_l2() -> None:
+    """At 0.1 both fool everything; at 0.2 the iterative one has sparser changes, smaller in L2, and
+    these are the sample's."""
+    step = AttackInfo("gradient", "Linf", "one-step", (0.1, 0.2))
+    small, large = np.full(IMAGES, 0.1), np.full(IMAGES, 0.2)
+    always = np.zeros((IMAGES, 2), dtype=bool)
+    at_last = np.stack([np.ones(IMAGES, dtype=bool), np.zeros(IMAGES, dtype=bool)], 1)
+
+    def found(iterative: np.ndarray, one_step: np.ndarray, linf: np.ndarray) -> set[str]:
+        results = made(attacks={"pgd": (LINF, large), "fgsm": (step, linf)})
+        pgd, fgsm = results.samples
+        both = replace(pgd, robust=iterative), replace(fgsm, robust=one_step)
+        return badges(replace(results, samples=both))
+
+    assert found(always, always, small) == set()
+    assert found(at_last, always, small) == {"one_step"}
+    # As much may be hidden of the weaker attack, which is then the better one.
+    assert found(at_last, always, large) == {"one_step"}
+    assert found(at_last, at_last, large) == set()
+
+
+def test_square_adds_nothing_to_a_success_that_a_larger_epsilon_hides() -> None:
+    small, large = np.full(IMAGES, 0.1), np.full(IMAGES, 0.2)
+    results = made(attacks={"pgd": (LINF, large), "square": (SQUARE, small)})
+    pgd, square = results.samples
+    assert badges(results) == {"square", "black_box"}
+    fooled = replace(pgd, robust=np.zeros((IMAGES, 2), dtype=bool))
+    assert badges(replace(results, samples=(fooled, square))) == set()
+    # Columns of other epsilons than are known say nothing.
+    other = replace(pgd, robust=np.zeros((IMAGES, 3), dtype=bool))
+    assert badges(replace(results, samples=(other, square))) == {"square", "black_box"}
+
+
+def test_robust_has_a_row_for_each_image() -> None:
+    with pytest.raises(ValueError, match="d/net/bu/seed0/pgd: robust must have a row for each l2"):
+        replace(made().samples[0], robust=np.zeros((IMAGES + 1, 2), dtype=bool))
+
+
 def test_square_that_fools_what_gradients_do_not() -> None:
     left = HARD.copy()
     left[:4] = np.inf
