@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import leaderboard
 from leaderboard import AttackInfo, Results, Row, Sample
 from leaderboard.flags import BADGES, Flag, flags, unjudged
 
@@ -69,6 +71,7 @@ def test_a_sound_evaluation_has_no_badge() -> None:
         ("gradient_in_forward", 1.0, "gradient_in_forward", "autograd"),
         ("lost_on_recheck", 3.0, "lost", "3 of a seed's adversarials"),
         ("identical_repeats", 2.0, "identical", "2 repeats"),
+        ("oversized", 12.0, "oversized", "12 of a seed's perturbations were larger than asked for"),
         ("miss_rate", 3.125, "approximate", "3.1 %"),
         ("miss_rate", 0.0, "approximate", "0.0 %"),
         ("robust_top1[1]", 42.0, "monotone", "2.0 points from epsilon 0.5 to 1"),
@@ -226,14 +229,31 @@ def test_seeds_are_told() -> None:
 def test_what_could_not_be_judged_is_said() -> None:
     few = made(attacks={"blur": (AttackInfo("decision"), HARD)})
     assert unjudged(few, "d") == [
-        "square", "one_step", "black_box", "noise", "monotone", "unbounded",
+        "square", "one_step", "black_box", "noise", "monotone", "unbounded", "oversized",
     ]  # fmt: skip
     all_kinds = {
         "pgd": (PGD, HARD), "fgsm": (FGSM, HARD), "hop": (HOP, HARD), "noise": (NOISE, HARD),
         "square": (SQUARE, HARD), "linf": (LINF, HARD),
     }  # fmt: skip
-    assert unjudged(made(attacks=all_kinds), "d") == []
+    assert unjudged(made({"oversized": 0.0}, all_kinds), "d") == []
     assert unjudged(replace(few, rows=()), "d") == [*BADGES]
+
+
+def test_sizes_are_told_of_where_they_were_looked_at(tmp_path: Path) -> None:
+    """Runs of before that say nothing of it, and one too large is enough to speak against."""
+    name = BADGES["oversized"].name
+
+    def page(results: Results) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        return leaderboard.render_markdown(results, folder).read_text("utf-8")
+
+    assert name not in page(made())
+    sound = page(made({"oversized": 0.0}))
+    (line,) = [line for line in sound.splitlines() if name in line]
+    assert name in line.partition("Looked for and not found: ")[2].partition("Not judged")[0]
+    (flag,) = flags(made({"oversized": 1.0}), "d")
+    assert not flag.minor
+    assert "do not count" in page(made({"oversized": 1.0}))
 
 
 def test_every_badge_is_explained() -> None:
