@@ -86,6 +86,11 @@ BADGES = {
         "adversarial images no longer fooled the network in another batch; they count as failures "
         "of the attack",
     ),
+    "oversized": Badge(
+        "larger than asked for",
+        "the attack returned perturbations above the strength that it was to keep to: they do not "
+        "count as fooled there, only at the size that they have",
+    ),
     "identical": Badge(
         "identical repeats",
         "repeats of the attack came out bit for bit the same, and added nothing",
@@ -103,6 +108,10 @@ _OF_METRICS = {
 }
 _OF_ATTACKS = {
     "lost_on_recheck": ("lost", "up to {:.0f} of a seed's adversarials"),
+    "oversized": (
+        "oversized",
+        "up to {:.0f} of a seed's perturbations were larger than asked for and do not count",
+    ),
     "identical_repeats": ("identical", "up to {:.0f} repeats"),
 }
 
@@ -270,7 +279,7 @@ def _of_rivals(results: Results, samples: Sequence[Sample]) -> Iterator[tuple[st
         for badge, is_weaker in _RIVALS.items():
             for name in strong if is_weaker(known[weak]) else ():
                 leads = {
-                    seed: lead(sample, runs[name][seed], known[name])
+                    seed: lead((sample, known[weak]), (runs[name][seed], known[name]))
                     for seed, sample in seeds.items()
                     if seed in runs[name]
                 }
@@ -280,7 +289,7 @@ def _of_rivals(results: Results, samples: Sequence[Sample]) -> Iterator[tuple[st
             leads = {}
             for seed, sample in seeds.items():
                 others = [(runs[name][seed], known[name]) for name in strong if seed in runs[name]]
-                leads[seed] = gain(sample, others, known[weak])
+                leads[seed] = gain((sample, known[weak]), others)
             more = "more than the gradient attacks"
             yield from _told("square", weak, more, known[weak].norm, leads)
 

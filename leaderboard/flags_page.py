@@ -41,6 +41,8 @@ def flag_blocks(results: Results, dataset: str, raised: Sequence[Flag]) -> Itera
         )
     unknown = unjudged(results, dataset)
     clear = [badge for badge in BADGES if badge not in shown and badge not in unknown]
+    # Runs of before sizes were looked at, and attacks without a strength, need not speak of them.
+    unknown = [badge for badge in unknown if badge != "oversized"]
     told = [
         f"{start}: {', '.join(BADGES[badge].name for badge in badges)}."
         for start, badges in (

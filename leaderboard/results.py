@@ -143,7 +143,8 @@ class Sample:
     `l2` are float64 N minimal L2 distances, 0 where the clean image is misclassified already, inf
     where no adversarial was found; `linf` and `l0` those of the same adversarials. `index` is each
     image's number in the test set (without it, row k is taken for the same image in all samples of
-    a data set and attack).
+    a data set and attack). Of an attack of K fixed strengths, `robust` is bool N x K: whether the
+    image was classified correctly at each of them.
     """
 
     dataset: str
@@ -155,6 +156,7 @@ class Sample:
     index: NDArray[np.int64] | None = None
     linf: NDArray[np.float64] | None = None
     l0: NDArray[np.float64] | None = None
+    robust: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/{self.attack}"
@@ -167,6 +169,8 @@ class Sample:
                 raise ValueError(f"{name}: {field_name} must have a value >= 0 for each l2")
         if self.index is not None and not _each_once(self.index):
             raise ValueError(f"{name}: index has an image twice")
+        if self.robust is not None and self.robust.shape[:-1] != self.l2.shape:
+            raise ValueError(f"{name}: robust must have a row for each l2")
 
     def distances(self, norm: str) -> NDArray[np.float64] | None:
         """The distances in a norm, or None where they are not known."""

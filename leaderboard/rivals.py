@@ -2,7 +2,8 @@
 evaluation or of masked gradients.
 
 Compared in the stronger attack's own norm, image by image, at its epsilons; at eight sizes of the
-perturbation where it has none.
+perturbation where it has none. A sample's distances are those of its closest adversarial by L2,
+which may come of a larger epsilon: so a success at an epsilon counts by itself too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from leaderboard.curves import REACHED
 from leaderboard.results import AttackInfo, Sample
 
 Floats = NDArray[np.float64]
+Run = tuple[Sample, AttackInfo]
 
 MARGIN = 0.2  # points: AutoAttack's threshold for what Square may add
 _CHANCE = 0.001  # of a finding where both attacks are equally good
@@ -33,15 +35,15 @@ class Lead:
     points: float
 
 
-def lead(weak: Sample, strong: Sample, info: AttackInfo) -> Lead | None:
+def lead(weak: Run, strong: Run) -> Lead | None:
     """Where the weaker attack leads most, if it does on some epsilon by more than `MARGIN` points
     and by more than chance: an exact one-sided McNemar test, shared out over all epsilons.
 
     Args:
-        weak: images under the attack that ought to be the weaker.
-        strong: the same network's images under the stronger.
-        info: of the stronger attack.
+        weak: images under the attack that ought to be the weaker, and its info.
+        strong: the same network's images under the stronger, and its info.
     """
+    info = strong[1]
     pair = _paired([weak, strong], info.norm)
     if pair is None:
         return None
@@ -59,19 +61,17 @@ def lead(weak: Sample, strong: Sample, info: AttackInfo) -> Lead | None:
     return found
 
 
-def gain(
-    last: Sample, others: Sequence[tuple[Sample, AttackInfo]], info: AttackInfo
-) -> Lead | None:
+def gain(last: Run, others: Sequence[Run]) -> Lead | None:
     """Where the last attack fools most images that none of the others does, if that is ever more
     than `MARGIN` points. Others count at the epsilons that they were run at.
 
     Args:
-        last: images under the attack that should add nothing.
+        last: images under the attack that should add nothing, and its info.
         others: the same network's images under other attacks, and their infos.
-        info: of the last attack.
     """
+    info = last[1]
     usable = [(sample, other) for sample, other in others if other.norm == info.norm]
-    stack = _paired([last, *(sample for sample, _ in usable)], info.norm) if usable else None
+    stack = _paired([last, *usable], info.norm) if usable else None
     if stack is None:
         return None
     found: Lead | None = None
@@ -90,17 +90,29 @@ def gain(
     return found
 
 
-def _paired(samples: Sequence[Sample], norm: str) -> Floats | None:
-    """Distances of the samples on the images that all of them have: samples x images."""
-    places = [dict(zip(numbers(s), range(s.l2.size), strict=True)) for s in samples]
+def _paired(runs: Sequence[Run], norm: str) -> Floats | None:
+    """Distances on the images that all of the samples have: samples x images."""
+    places = [dict(zip(numbers(s), range(s.l2.size), strict=True)) for s, _ in runs]
     common = sorted(set(places[0]).intersection(*places[1:]))
     rows = []
-    for sample, place in zip(samples, places, strict=True):
-        distances = sample.distances(norm)
+    for run, place in zip(runs, places, strict=True):
+        distances = _reached(*run, norm)
         if distances is None or not common:
             return None
         rows.append(distances[[place[image] for image in common]])
     return np.stack(rows)
+
+
+def _reached(sample: Sample, info: AttackInfo, norm: str) -> Floats | None:
+    """The least size in a norm that is known to fool each image: of the adversarial that was kept,
+    or the smallest epsilon at which the attack fooled it."""
+    distances, robust = sample.distances(norm), sample.robust
+    if distances is None or robust is None or info.norm != norm or not info.strengths:
+        return distances
+    if robust.shape[1] != len(info.strengths):  # of other epsilons
+        return distances
+    least: Floats = np.where(robust, np.inf, np.array(info.strengths)).min(1)
+    return np.minimum(distances, least)
 
 
 def _budgets(info: AttackInfo, distances: Floats) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,6 +22,7 @@ from leaderboard.bootstrap import (
     intervals,
     lower_medians,
     mean_interval,
+    mean_intervals,
 )
 from leaderboard.curves import REACHED, by_attack, by_net, limit
 from leaderboard.kept import Kept, fingerprint
@@ -211,7 +213,8 @@ def _estimates(
 
     def told(per_seed: Floats, replicates: Floats, low: float, high: float) -> list[Interval]:
         stacked = replicates.reshape(draws.replicates, -1, seeds)
-        return intervals(per_seed.reshape(-1, seeds), stacked, draws, (low, high))
+        find = mean_intervals if math.isfinite(high) else intervals  # a median has no upper bound
+        return find(per_seed.reshape(-1, seeds), stacked, draws, (low, high))
 
     shares = areas(l2, end)
     means, means_of = shares.mean(1), draws.means(shares)

@@ -88,7 +88,8 @@ class Attack:
         access: what it needs of the network: its decisions, its scores, or gradients.
         channels: numbers of image channels it takes; empty for any.
         strength: the argument of `run` that takes one of the option `epsilons`, where an attack
-            has a fixed strength; it is then run once for each and gives a curve like others.
+            has a fixed strength; it is then run once for each and gives a curve like others. What
+            is larger than that in its norm does not count there (L0 counts pixels).
         batch_dependent: results depend on which images are in a batch (libraries that draw random
             numbers for the batch); the batch size is then part of the identity, unless the option
             `one_by_one` is on.
@@ -163,6 +164,10 @@ class Attack:
     def strengths(self, options: Mapping[str, Any]) -> tuple[float | None, ...]:
         """The strengths to run it at; (None,) for an attack that looks for the smallest one."""
         return tuple(map(float, options["epsilons"])) if self.strength else (None,)
+
+    def norm_with(self, options: Mapping[str, Any]) -> str:
+        """The norm with these options: an option `norm` decides, as AutoAttack's does."""
+        return str(options.get("norm", self.norm))
 
     def arguments(self, options: Mapping[str, Any], strength: float | None) -> dict[str, Any]:
         """What `run` is called with besides the problem."""

@@ -6,6 +6,7 @@ Section 4.2 of the paper: every attack is repeated and the smallest perturbation
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,12 @@ from bench.attacks.isolation import untouched
 from bench.attacks.problem import Problem, Protocol
 from bench.attacks.source import KeyedSource
 from bench.models.predict import in_pieces
+
+# By norm, its order.
+NORMS = {"Linf": math.inf, "L2": 2.0, "L1": 1.0, "L0": 0.0}
+# A norm may exceed the strength by so much: as a share of it, for each value of an image in [0, 1]
+# that float32 rounds, and in any case.
+_SLACK, _ROUNDING, _LEAST = 1 + 1e-5, 2.0**-23, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,9 @@ class Attacked:
             earlier one.
         moved: bool repeats, whether a repeat moved anything at all.
         robust: by strength, for attacks that take one: bool n, whether the image withstood it.
+            What is larger than the strength in the attack's norm does not count there.
+        oversized: int64 n, such adversarials of all repeats and strengths. They are adversarials of
+            their own size all the same, for `l2` and the others.
     """
 
     images: Tensor
@@ -61,6 +71,7 @@ class Attacked:
     lost: NDArray[np.int64]
     identical: NDArray[np.bool_]
     moved: NDArray[np.bool_]
+    oversized: NDArray[np.int64]
     robust: dict[float, NDArray[np.bool_]] = field(default_factory=dict)
 
 
@@ -87,7 +98,9 @@ def attack_batch(
         lost=np.zeros(count, dtype=np.int64),
         identical=np.zeros(trial.repeats, dtype=bool),
         moved=np.zeros(trial.repeats, dtype=bool),
+        oversized=np.zeros(count, dtype=np.int64),
     )
+    norm = trial.attack.norm_with(trial.options)
     earlier: list[Tensor] = []
     for repeat in range(trial.repeats):
         for strength in trial.attack.strengths(trial.options):
@@ -95,11 +108,37 @@ def attack_batch(
             result.evaluations += spent
             held = _merge(network, result, repeat, found, images, labels)
             if strength is not None:
+                fits = within(found - images, norm, strength).cpu().numpy()
+                result.oversized += held & ~fits
                 before = result.robust.get(strength, np.ones(count, dtype=bool))
-                result.robust[strength] = before & ~held
+                result.robust[strength] = before & ~(held & fits)
             earlier.append(found)
         _compare(result, repeat, earlier, images)
     return result
+
+
+def within(changes: Tensor, norm: str, strength: float) -> Tensor:
+    """Which changes have a norm of at most `strength`, but for float32's rounding.
+
+    Args:
+        changes: n x C x H x W, of images in [0, 1].
+        norm: one of `NORMS`; in L0 pixels count, whatever the channels. Any other binds nothing.
+        strength: the largest norm that is allowed.
+
+    Returns:
+        bool n.
+    """
+    if norm not in NORMS:
+        return torch.ones(len(changes), dtype=torch.bool, device=changes.device)
+    if norm == "L0":
+        sizes, most = (changes != 0).any(1).flatten(1).sum(1), strength
+    else:
+        rows, order = changes.double().flatten(1), NORMS[norm]
+        sizes = torch.linalg.vector_norm(rows, ord=order, dim=1)
+        # Every value is rounded, and the norm adds that up: over n values, n times in L1.
+        most = strength * _SLACK + max(_LEAST, _ROUNDING * rows.shape[1] ** (1 / order))
+    small: Tensor = sizes <= most
+    return small
 
 
 def _run(

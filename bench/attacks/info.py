@@ -23,8 +23,7 @@ def info(name: str, given: Mapping[str, Any]) -> AttackInfo:
     attack = load(name)
     options = attack.options(given)
     strengths = tuple(s for s in attack.strengths(options) if s is not None)
-    # AutoAttack's norm is an option.
-    norm = str(options.get("norm", attack.norm))
+    norm = attack.norm_with(options)
     return AttackInfo(attack.access, norm, kind(name), strengths, family(name, attack.access))
 
 

@@ -41,8 +41,9 @@ def attack_all(
         batch_size: to begin with.
 
     Returns:
-        One row for each image: `l2`, `linf`, `l0`, `evaluations`, `repeat`, `lost`, `scales`
-        (n x combinations), `robust` (n x strengths). One row for each batch: `identical` and
+        One row for each image: `l2`, `linf`, `l0`, `evaluations`, `repeat`, `lost`, `oversized`
+        (not where a kept part is of before it was counted), `scales` (n x combinations), `robust`
+        (n x strengths). One row for each batch: `identical` and
         `moved` (repeats), `batch_size`.
 
     Raises:
@@ -77,6 +78,7 @@ def _batch(
         "evaluations": done.evaluations,
         "repeat": done.repeat,
         "lost": done.lost,
+        "oversized": done.oversized,
         "scales": by_scale,
         "robust": np.stack(robust, 1) if robust else np.zeros((len(images), 0), dtype=bool),
         "identical": done.identical[None],

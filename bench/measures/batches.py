@@ -30,7 +30,8 @@ def in_batches(
         work: takes the rows of a batch, and returns arrays, the same of each batch.
 
     Returns:
-        The arrays of all batches, one behind the other.
+        The arrays of all batches, one behind the other; an array that a kept batch of an earlier
+        version does not have is left out.
 
     Raises:
         RuntimeError: one image alone does not fit into memory. Others as `work` does.
@@ -54,4 +55,5 @@ def in_batches(
         parts.append(part)
         start = stop
         context.progress(start / total)
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    shared = [key for key in parts[0] if all(key in part for part in parts)]
+    return {key: np.concatenate([part[key] for part in parts]) for key in shared}

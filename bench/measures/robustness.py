@@ -137,7 +137,7 @@ def run(context: Context) -> Found:
     """
     import torch
 
-    from bench.attacks.evaluate import Trial
+    from bench.attacks.evaluate import NORMS, Trial
     from bench.measures import attack_batches, clean, scales
     from bench.measures.health import symptoms
 
@@ -169,6 +169,8 @@ def run(context: Context) -> Found:
     strengths = attack.strengths(options) if attack.strength else ()
     for strength, column in zip(strengths, done["robust"].T, strict=True):
         metrics[f"robust_top1[{strength:g}]"] = 100.0 * float(column.sum()) / len(right)
+    if attack.strength and attack.norm_with(options) in NORMS and "oversized" in done:
+        metrics["oversized"] = float(done["oversized"].sum())
     if options.get("search") == "fast":
         metrics["miss_rate"] = attack_batches.miss_rate(context, trial, *attacked, done["l2"])
     return Found(metrics, _arrays(done, right, predicted.numpy(), index))
@@ -231,6 +233,7 @@ METRICS = {
     "repeats": MetricInfo("repeats that count", "", "neither", decimals=0),
     "identical_repeats": MetricInfo("bit-identical repeats", "", "lower", decimals=0),
     "attack_batch": MetricInfo("images attacked at once", "", "neither", decimals=0),
+    "oversized": MetricInfo("adversarials larger than asked for", "", "lower", decimals=0),
     "miss_rate": MetricInfo("missed by the approximate search", "%", "lower", decimals=1),
     "perturbed_top1": MetricInfo("accuracy, scales perturbed", "%", "higher", decimals=1),
     "robust_top1": MetricInfo("accuracy at a strength", "%", "higher", decimals=1),

@@ -305,7 +305,7 @@ def _noted(store: Store, damaged: _Damaged) -> dict[str, None]:
 
 def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """What a sample has besides L2; runs of earlier versions lack some."""
-    kinds = {"index": np.int64, "linf": np.float64, "l0": np.float64}
+    kinds = {"index": np.int64, "linf": np.float64, "l0": np.float64, "robust": np.bool_}
     return {name: arrays[name].astype(kind) for name, kind in kinds.items() if name in arrays}
 
 

@@ -25,6 +25,8 @@ class Gap:
     that images have. `mine` and `other` are the means. `exact` numbers are counted, so that a
     single seed tells them. `numbers` are those that the mean is taken over, as `measure/metric`;
     `info` is how they are shown where they are not percentages, `flags` what speaks against them.
+    `chosen_from` is the number of candidates that the network's side was the most extreme of, in
+    these same numbers: each of them could have given the difference.
     """
 
     dataset: str
@@ -41,6 +43,7 @@ class Gap:
     exact: bool = False
     info: MetricInfo | None = None
     flags: tuple[str, ...] = ()
+    chosen_from: int = 1
 
     @property
     def net(self) -> tuple[str, str, str]:

@@ -214,7 +214,8 @@ def _localized(results: Results, claim: Claim) -> Iterator[Gap]:
 def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
     """Accuracy with one scale input perturbed less that with another: negative is more vulnerable.
 
-    Where the claim names several inputs, it is about the most vulnerable of these."""
+    Where the claim names several inputs, it is about the most vulnerable of these, and says of how
+    many it was picked."""
     table = by_seed(results.rows)
     attacks: dict[tuple[str, str, str], dict[str, dict[str, Mapping[int, float]]]] = {}
     for key, seeds in table.items():
@@ -236,7 +237,8 @@ def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
                 gap = _paired(net, rival, names, pairs, ratio=False, exact=False)
                 if gap is not None:
                     keys = [Key(*net, measure, PERTURBED) for measure in of]
-                    yield replace(gap, flags=_flags(results, keys))
+                    flags = _flags(results, keys)
+                    yield replace(gap, flags=flags, chosen_from=len(named))
 
 
 def _flags(results: Results, keys: Iterable[Key]) -> tuple[str, ...]:

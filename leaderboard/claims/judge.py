@@ -2,8 +2,10 @@
 
 Every line of a claim (a network) has an interval for each of its rivals. All intervals of one claim
 hold together with a probability of 95 % (Bonferroni), so that a claim about many networks is not
-contradicted, or borne out, by the luckiest of them. Variances are pooled over the lines of a claim
-(Smyth, 2004), which is what two or three seeds can be asked.
+contradicted, or borne out, by the luckiest of them. Where a claim names several inputs, the weakest
+is looked up in the very numbers that it is tested on, so each of them counts as a comparison.
+Variances are pooled over the lines of a claim (Smyth, 2004), which is what two or three seeds can
+be asked.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def _judged(results: Results, claim: Claim) -> Judged:
     found = gaps(results, claim)
     # A single seed tells nothing of others, and what is counted has no variance.
     alike = [gap.values for gap in found if len(gap.values) > 1 and not gap.exact]
-    level = 1 - (1 - LEVEL) / max(1, len(found))
+    level = 1 - (1 - LEVEL) / max(1, sum(gap.chosen_from for gap in found))
     rivals: dict[tuple[str, str, str], list[Line]] = {}
     for gap in found:
         rivals.setdefault(gap.net, []).append(_line(claim, gap, alike, level))

@@ -104,6 +104,7 @@ def test_infos_and_arrays_reach_the_leaderboard(tmp_path: Path) -> None:
     arrays = {
         "index": np.array([3, 8]), "l2": np.array([0.5, np.inf]), "linf": np.array([0.1, np.inf]),
         "l0": np.array([4.0, np.inf]), "prediction": np.array([1, 2]),
+        "robust": np.array([[True, False], [True, True]]),
     }  # fmt: skip
     store.record(store.begin(PROVENANCE), "id", name, Outcome(1.0, 2.0, 3.0, arrays=arrays))
     found = results(store)
@@ -111,7 +112,7 @@ def test_infos_and_arrays_reach_the_leaderboard(tmp_path: Path) -> None:
     assert found.attacks["noise"] == info("additive_gaussian", {"epsilons": 50})
     assert asdict(found.attacks["gaussian_blur"])["access"] == "decision"
     (sample,) = found.samples
-    for key in ("index", "l2", "linf", "l0"):
+    for key in ("index", "l2", "linf", "l0", "robust"):
         array = getattr(sample, key)
         assert array.tolist() == arrays[key].tolist()
-        assert array.dtype == (np.int64 if key == "index" else np.float64)
+        assert array.dtype == {"index": np.int64, "robust": np.bool_}.get(key, np.float64)

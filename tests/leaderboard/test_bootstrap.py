@@ -134,6 +134,43 @@ def test_seeds_that_agree_change_nothing() -> None:
     assert (three.low, three.high) == (pytest.approx(one.low), pytest.approx(one.high))
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("images", [49, 100])
+def test_no_image_or_every_image_is_an_estimate_too(seeds: int, images: int) -> None:
+    """Resamples of what is all alike tell nothing: the exact ends are those for 0 and N of the N
+    images, which the seeds share, and not of seeds times images."""
+    resamples = Resamples(images, replicates=200)
+    none, every = (
+        mean_interval(np.full((seeds, images), value), resamples, (0.0, 100.0))
+        for value in (0.0, 100.0)
+    )
+    exact = 100 * stats.binomtest(0, images).proportion_ci(method="exact").high
+    assert (none.value, none.low, none.high) == (0.0, 0.0, pytest.approx(exact))
+    assert (every.value, every.low, every.high) == (100.0, pytest.approx(100 - exact), 100.0)
+    apart = mean_interval(np.full((seeds, images), -100.0), resamples, (-100.0, 100.0))
+    assert (apart.low, apart.high) == (-100.0, pytest.approx(-100 + 2 * exact))
+
+
+def test_away_from_the_bounds_what_is_alike_stays_exact() -> None:
+    for values in (np.full((2, 50), 30.0), np.zeros((2, 50))):
+        found = mean_interval(values, Resamples(50, replicates=200), (-100.0, 100.0))
+        assert (found.low, found.high) == (found.value, found.value)
+    endless = mean_interval(np.zeros((2, 50)), Resamples(50, replicates=200))
+    assert endless == Interval(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_rare_survivors_are_within_the_interval(seeds: int) -> None:
+    """0.3 % survive: of 100 images mostly none."""
+    rng = np.random.default_rng(3)
+    resamples = Resamples(100, replicates=200)
+    held = 0
+    for _ in range(250):
+        found = mean_interval(100.0 * (rng.random((seeds, 100)) < 0.003), resamples, (0.0, 100.0))
+        held += found.low <= 0.3 <= found.high
+    assert held / 250 > 0.9
+
+
 def test_infinite_medians_stay_infinite_and_never_become_nan() -> None:
     resamples = Resamples(4)
     assert median_interval(np.full((2, 4), np.inf), resamples) == Interval(np.inf, np.inf, np.inf)

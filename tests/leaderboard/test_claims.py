@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from synthetic_results import results
 
 import leaderboard
@@ -342,6 +343,45 @@ def test_the_weakest_input(inputs: tuple[str, ...], verdict: Verdict) -> None:
     for number in ("robustness/*/perturbed_top1*", "robustness/*/loss"):
         claim = Claim("x", (number,), "weakest input", inputs=inputs)
         assert judged(claim, rows).verdict is verdict
+
+
+def equal_inputs(rng: np.random.Generator, names: tuple[str, ...]) -> list[Row]:
+    """Inputs that are all as vulnerable as each other."""
+    return [
+        Row("d", "net", "td", seed, "robustness/blur", f"perturbed_top1[{name}]", value, "%")
+        for name in names
+        for seed, value in enumerate(50 + rng.normal(size=4))
+    ]
+
+
+def test_the_weakest_of_several_inputs_is_not_found_by_luck() -> None:
+    """It is picked on the numbers that it is tested on: of equal inputs, no more than 2.5 % of the
+    claims may come out as reproduced, however many inputs they name."""
+    rng = np.random.default_rng(0)
+    named = ("a", "b", "c")
+    claim = Claim("x", ("robustness/*/loss",), "weakest input", inputs=named)
+    runs = 1500
+    found = sum(
+        judged(claim, equal_inputs(rng, (*named, "z"))).verdict is Verdict.REPRODUCED
+        for _ in range(runs)
+    )
+    assert found <= runs * 0.025 + 2 * np.sqrt(runs * 0.025 * 0.975)
+
+
+def test_the_level_is_shared_over_the_inputs_that_were_there() -> None:
+    """As over two lines for two inputs; an input that was not measured was not picked from."""
+    rows = equal_inputs(np.random.default_rng(1), ("a", "b", "z"))
+    perturbed: dict[str, list[float]] = {row.metric[-2]: [] for row in rows}
+    for row in rows:
+        perturbed[row.metric[-2]].append(row.value)
+    weakest = min("ab", key=lambda name: np.mean(perturbed[name]))
+    gap = np.subtract(perturbed[weakest], perturbed["z"])
+    for inputs, compared in ((("a", "b"), 2), (("a", "b", "x"), 2), ((weakest,), 1)):
+        kept = [row for row in rows if row.metric[-2] in (*inputs, "z")]
+        claim = Claim("x", ("robustness/*/loss",), "weakest input", inputs=inputs)
+        (line,) = judged(claim, kept).lines
+        half = stats.t.ppf(1 - 0.025 / compared, 3) * gap.std(ddof=1) / 2
+        assert (line.low, line.high) == pytest.approx((gap.mean() - half, gap.mean() + half))
 
 
 def test_the_pages_have_a_section(tmp_path: Path) -> None:

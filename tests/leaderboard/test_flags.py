@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import leaderboard
 from leaderboard import AttackInfo, Results, Row, Sample
 from leaderboard.flags import BADGES, Flag, flags, unjudged
 
@@ -69,6 +71,7 @@ def test_a_sound_evaluation_has_no_badge() -> None:
         ("gradient_in_forward", 1.0, "gradient_in_forward", "autograd"),
         ("lost_on_recheck", 3.0, "lost", "3 of a seed's adversarials"),
         ("identical_repeats", 2.0, "identical", "2 repeats"),
+        ("oversized", 12.0, "oversized", "12 of a seed's perturbations were larger than asked for"),
         ("miss_rate", 3.125, "approximate", "3.1 %"),
         ("miss_rate", 0.0, "approximate", "0.0 %"),
         ("robust_top1[1]", 42.0, "monotone", "2.0 points from epsilon 0.5 to 1"),
@@ -153,6 +156,44 @@ def test_rivals_are_compared_in_the_norm_of_the_stronger_and_on_the_same_images(
         assert badges(found) == set()
 
 
+def test_a_success_at_a_small_epsilon_counts_where_a_larger_one_came_closer_in_l2() -> None:
+    """At 0.1 both fool everything; at 0.2 the iterative one has sparser changes, smaller in L2, and
+    these are the sample's."""
+    step = AttackInfo("gradient", "Linf", "one-step", (0.1, 0.2))
+    small, large = np.full(IMAGES, 0.1), np.full(IMAGES, 0.2)
+    always = np.zeros((IMAGES, 2), dtype=bool)
+    at_last = np.stack([np.ones(IMAGES, dtype=bool), np.zeros(IMAGES, dtype=bool)], 1)
+
+    def found(iterative: np.ndarray, one_step: np.ndarray, linf: np.ndarray) -> set[str]:
+        results = made(attacks={"pgd": (LINF, large), "fgsm": (step, linf)})
+        pgd, fgsm = results.samples
+        both = replace(pgd, robust=iterative), replace(fgsm, robust=one_step)
+        return badges(replace(results, samples=both))
+
+    assert found(always, always, small) == set()
+    assert found(at_last, always, small) == {"one_step"}
+    # As much may be hidden of the weaker attack, which is then the better one.
+    assert found(at_last, always, large) == {"one_step"}
+    assert found(at_last, at_last, large) == set()
+
+
+def test_square_adds_nothing_to_a_success_that_a_larger_epsilon_hides() -> None:
+    small, large = np.full(IMAGES, 0.1), np.full(IMAGES, 0.2)
+    results = made(attacks={"pgd": (LINF, large), "square": (SQUARE, small)})
+    pgd, square = results.samples
+    assert badges(results) == {"square", "black_box"}
+    fooled = replace(pgd, robust=np.zeros((IMAGES, 2), dtype=bool))
+    assert badges(replace(results, samples=(fooled, square))) == set()
+    # Columns of other epsilons than are known say nothing.
+    other = replace(pgd, robust=np.zeros((IMAGES, 3), dtype=bool))
+    assert badges(replace(results, samples=(other, square))) == {"square", "black_box"}
+
+
+def test_robust_has_a_row_for_each_image() -> None:
+    with pytest.raises(ValueError, match="d/net/bu/seed0/pgd: robust must have a row for each l2"):
+        replace(made().samples[0], robust=np.zeros((IMAGES + 1, 2), dtype=bool))
+
+
 def test_square_that_fools_what_gradients_do_not() -> None:
     left = HARD.copy()
     left[:4] = np.inf
@@ -188,14 +229,31 @@ def test_seeds_are_told() -> None:
 def test_what_could_not_be_judged_is_said() -> None:
     few = made(attacks={"blur": (AttackInfo("decision"), HARD)})
     assert unjudged(few, "d") == [
-        "square", "one_step", "black_box", "noise", "monotone", "unbounded",
+        "square", "one_step", "black_box", "noise", "monotone", "unbounded", "oversized",
     ]  # fmt: skip
     all_kinds = {
         "pgd": (PGD, HARD), "fgsm": (FGSM, HARD), "hop": (HOP, HARD), "noise": (NOISE, HARD),
         "square": (SQUARE, HARD), "linf": (LINF, HARD),
     }  # fmt: skip
-    assert unjudged(made(attacks=all_kinds), "d") == []
+    assert unjudged(made({"oversized": 0.0}, all_kinds), "d") == []
     assert unjudged(replace(few, rows=()), "d") == [*BADGES]
+
+
+def test_sizes_are_told_of_where_they_were_looked_at(tmp_path: Path) -> None:
+    """Runs of before that say nothing of it, and one too large is enough to speak against."""
+    name = BADGES["oversized"].name
+
+    def page(results: Results) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        return leaderboard.render_markdown(results, folder).read_text("utf-8")
+
+    assert name not in page(made())
+    sound = page(made({"oversized": 0.0}))
+    (line,) = [line for line in sound.splitlines() if name in line]
+    assert name in line.partition("Looked for and not found: ")[2].partition("Not judged")[0]
+    (flag,) = flags(made({"oversized": 1.0}), "d")
+    assert not flag.minor
+    assert "do not count" in page(made({"oversized": 1.0}))
 
 
 def test_every_badge_is_explained() -> None:

@@ -69,6 +69,22 @@ def test_the_limit_is_the_strongest_epsilon_in_l2() -> None:
     assert summary(one, info=AttackInfo("gradient", "Linf", "iterative", (0.1,))).limit == 2.0
 
 
+def test_none_or_all_of_a_few_images_leave_room() -> None:
+    """All 50 images right, none of them standing at the limit, in two seeds: the truth may be
+    another, as 0 of 50 images say. A median is no share of images."""
+    info = AttackInfo("gradient", "L2", "iterative", (2.0,))
+    (one,) = summary(*(sample([1.0] * 50, seed) for seed in (0, 1)), info=info).estimates
+    room = 100 * (1 - 0.025 ** (1 / 50))
+    assert (one.clean.value, one.clean.high) == (pytest.approx(100), 100)
+    assert one.clean.low == pytest.approx(100 - room)
+    assert (one.at[-1].value, one.at[-1].low, one.at[-1].high) == (0, 0, pytest.approx(room))
+    assert (one.area.low, one.area.high) == pytest.approx((50, 50))
+    assert (one.median.low, one.median.high) == (1, 1)
+    (whole,) = summary(*(sample([math.inf] * 50, seed) for seed in (0, 1)), info=info).estimates
+    assert (whole.area.low, whole.area.high) == (pytest.approx(100 - room), 100)
+    assert (whole.median.low, whole.median.high) == (math.inf, math.inf)
+
+
 def test_against_bottom_up_is_paired_by_seed_and_image() -> None:
     rng = np.random.default_rng(0)
     easy = rng.lognormal(0, 1, 300)

@@ -126,6 +126,16 @@ def _brighter(problem: Problem, *, step: float) -> Tensor:
 brighter = Attack(_brighter, deterministic=True, defaults={"epsilons": (0.5,)}, strength="step")
 
 
+def _unbound(problem: Problem, *, step: float) -> Tensor:
+    """The first pixel to white, however small the step that was asked for."""
+    return to_white(problem)
+
+
+unbound = Attack(
+    _unbound, deterministic=True, defaults={"epsilons": (0.5,)}, norm="Linf", strength="step"
+)
+
+
 def _hasty(problem: Problem, *, search: str = "exact") -> Tensor:
     """Just above a half, or, in haste and for every other row, far above it."""
     steps = torch.full((len(problem.images),), 0.51)

@@ -143,6 +143,33 @@ def test_a_fixed_strength_is_run_on_a_grid_and_gives_a_curve() -> None:
     ]
 
 
+def test_perturbations_larger_than_asked_for_do_not_count_and_are_told() -> None:
+    """To white is a step of 1, 0.8 and 0.88 for the three dark images, at either strength."""
+    attack = {"name": "measure_parts:unbound", "epsilons": [0.85, 0.95]}
+    found = attacked(PIXELS, Bright(), attack)
+    assert found.metrics["robust_top1[0.85]"] == pytest.approx(100 * 5 / 8)
+    assert found.metrics["robust_top1[0.95]"] == pytest.approx(100 * 4 / 8)
+    assert found.metrics["oversized"] == 2 + 1
+    # They are adversarials of their own size all the same.
+    assert found.arrays["l2"][[0, 1, 6]].tolist() == pytest.approx([1.0, 0.8, 225 / 255])
+    free = attacked(PIXELS, Bright(), "measure_parts:brighter")
+    assert "oversized" not in free.metrics, "it has no norm to keep to"
+
+
+def test_parts_of_before_sizes_were_checked_are_taken_without() -> None:
+    (item,) = tasks({"name": "measure_parts:unbound", "epsilons": [0.85]}, batch_size=2)
+    shelf = Shelf()
+    whole = robustness.run(context(PIXELS, Bright(), item.options, parts=shelf))
+    assert whole.metrics["oversized"] == 2
+    for old in (min(shelf.kept), max(shelf.kept)):
+        kept = {key: array for key, array in shelf.kept[old].items() if key != "oversized"}
+        mixed = Shelf()
+        mixed.kept = {**shelf.kept, old: kept}
+        found = robustness.run(context(PIXELS, Bright(), item.options, parts=mixed))
+        same(base.Found({**found.metrics, "oversized": 2}, found.arrays), whole)
+        assert "oversized" not in found.metrics
+
+
 def test_channels_an_attack_does_not_take() -> None:
     with pytest.raises(BenchError, match=r"'measure_parts:colour' takes images of 3 channels, not"):
         attacked(PIXELS, Bright(), "measure_parts:colour")
