@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from leaderboard.bootstrap import Interval
     from leaderboard.drawn import Order
     from leaderboard.robustness import Attacks
+    from leaderboard.scales import Vulnerability
 
 _PERCENT = MetricInfo("", "%", decimals=1)
 
@@ -295,6 +296,16 @@ def _scales(
             pick.note,
             "A panel for each choice of perturbed scale inputs. The line across a bar is the clean "
             "accuracy; whiskers are one standard deviation over seeds. A short bar is a vulnerable "
-            "scale.",
+            "scale, no bar beside such a line an accuracy of 0.",
+            _blanks(drawn, names),
         ),
     )
+
+
+def _blanks(drawn: Sequence[Vulnerability], names: Sequence[str]) -> str:
+    """What a place without bar and line is, where there is one."""
+    nets = {(one.backbone, one.variant) for one in drawn}
+    every = len(drawn) == len(nets) * len({one.attack for one in drawn})
+    if every and all(name in one.perturbed for one in drawn for name in names):
+        return ""
+    return "Where there is neither, the network has no such inputs, or was not measured so."
