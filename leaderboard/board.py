@@ -216,8 +216,8 @@ def _groups(columns: Sequence[Column]) -> list[tuple[str, Sequence[int]]]:
 
 def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
     """A column from top to bottom. The best is taken on the values as displayed, ties and all;
-    what its interval over seeds does not set apart from it counts as well. A flagged number is
-    not marked, nor is the next best in its place."""
+    what its interval over seeds does not set apart from it counts as well, a single seed never. A
+    flagged number is not marked, nor is the next best in its place."""
     pairs = [_cell(ledger, net, column) for net in nets]
     means = [shown.mean for _, shown in pairs if shown is not None]
     if len(means) < 2 or column.info.better == "neither":  # nothing to be better than
@@ -229,13 +229,16 @@ def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
         if shown is not None
     ]
     found = unbeaten(spreads, column.info.better)
-    told, open_ = any(found), iter(found)
-    leads = [
-        shown is not None and (next(open_) or (told and shown.mean == best)) for _, shown in pairs
-    ]
+    told = any(found)
+    leads = iter(
+        [
+            leading or (told and mean == best and own.low is not None)
+            for leading, mean, own in zip(found, means, spreads, strict=True)
+        ]
+    )
     return [
-        replace(cell, best=leading and not ledger.is_flagged(net, column))
-        for net, (cell, _), leading in zip(nets, pairs, leads, strict=True)
+        replace(cell, best=shown is not None and next(leads) and not ledger.is_flagged(net, column))
+        for net, (cell, shown) in zip(nets, pairs, strict=True)
     ]
 
 

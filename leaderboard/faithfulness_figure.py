@@ -36,10 +36,9 @@ def curve_figure(title: str, found: Sequence[Comparison]) -> Figure:
                 if row == len(found) - 1:
                     axes.set_xlabel(_UNDER[kind])
                 if not column:
-                    name = " · ".join(
-                        one_line(part, 24) for part in (one.backbone, one.item) if part
-                    )
-                    axes.set_ylabel(f"{name}\nProbability (% of clean)")
+                    names = [one_line(part, 24) for part in (one.backbone, one.item) if part]
+                    label = "\n".join([*names, "Probability (% of clean)"])
+                    axes.set_ylabel(label, linespacing=1.6)  # underscores reach far down
         figure.suptitle(one_line(title, 80), fontsize=11, fontweight="bold")
         legend(figure, look, [line(own, [], []) for own in look.values()], beside=False)
     return figure

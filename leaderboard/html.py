@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -21,7 +21,7 @@ from leaderboard.html_curves import curves_data
 from leaderboard.kept import Kept
 from leaderboard.page import GAPS, LEGEND, NOTHING, blocks, gone_by_reason, heading, listed
 from leaderboard.results import Results
-from leaderboard.text import capital, html_block, html_text, slug
+from leaderboard.text import capital, html_block, html_prose, html_text, slug
 
 # One module on the page, put together in this order.
 _SCRIPTS = (
@@ -57,7 +57,7 @@ def _page(results: Results, kept: Kept) -> Iterator[str]:
     title = f"Leaderboard: {html_text(results.title)}"
     yield from _head(title, [*parts])
     yield f"<p>{html_text(LEGEND if board.lines else NOTHING)}</p>"
-    yield from _list(results.notes)
+    yield from _list(results.notes, html_prose)
     for (name, text), part in parts.items():
         # Drawn by the script, and nothing without it.
         hidden = " hidden" if name == "curves" else ""
@@ -193,7 +193,7 @@ def _grid(grid: Grid) -> Iterator[str]:
 def _gaps(results: Results) -> Iterator[str]:
     if results.failures:
         yield f"<p>Failed ({len(results.failures)}):</p>"
-        yield from _list([bad.text for bad in results.failures])
+        yield from _list([bad.text for bad in results.failures], html_prose)
     for reason, cells in gone_by_reason(results.missing).items():
         names, rest = listed(cells)
         yield f"<p>{html_text(capital(reason))} ({len(cells)}):</p>"
@@ -211,6 +211,6 @@ def _provenance(results: Results) -> Iterator[str]:
         yield "</dl>"
 
 
-def _list(entries: Sequence[str]) -> Iterator[str]:
+def _list(entries: Sequence[str], text: Callable[[str], str] = html_text) -> Iterator[str]:
     if entries:
-        yield "<ul>" + "".join(f"<li>{html_text(entry)}</li>" for entry in entries) + "</ul>"
+        yield "<ul>" + "".join(f"<li>{text(entry)}</li>" for entry in entries) + "</ul>"

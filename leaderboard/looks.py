@@ -76,7 +76,8 @@ _DASHES: tuple[Dash, ...] = (
     (0, (9, 1.6, 3, 1.6)),
 )
 _HATCHES = ("", "\\\\\\\\", "----", "xxxx", "++++")
-_MARKERS = ("", "o", "s", "^", "D", "v", "P")
+# As many as have no divisor in common with shades: eleven backbones differ in shape, 77 in both.
+_MARKERS = ("", "o", "s", "^", "D", "<", ">", "p", "P", "*", "X")
 _LIGHTER = (0.0, 0.38, 0.2, 0.5, 0.65, 0.29, 0.1)
 
 

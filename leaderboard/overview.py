@@ -16,7 +16,7 @@ from leaderboard.flags import Flag, badges_of
 from leaderboard.quantity import show
 from leaderboard.ranking import Rank, Spread, ranks, spread, unbeaten
 from leaderboard.results import MetricInfo, Results
-from leaderboard.robustness import BASELINE, Attacks
+from leaderboard.robustness import BASELINE, Attacks, Estimate
 from leaderboard.summary import Key, by_seed, summarize
 from leaderboard.text import capital
 
@@ -24,6 +24,7 @@ from leaderboard.text import capital
 _COSTS = {"flops": "FLOPs", "train_memory": "training memory"}
 _PERCENT = MetricInfo("", "%", decimals=1)
 _GONE = Cell("–", "missing")
+_FEWER = " (n = "
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def standings(results: Results, section: Section) -> tuple[Column | None, list[S
             found[line.net] = seeds
     spreads = [spread([*seeds.values()]) for seeds in found.values()]
     better = column.info.better
-    several = len(found) > 1
+    several = sum(one.low is not None for one in spreads) > 1  # first of one says nothing
     places = ranks(spreads, better) if several else [None] * len(found)
     return column, [
         Standing(net, len(seeds), one, place, leads)
@@ -92,8 +93,8 @@ def overview_blocks(
             cells = [Cell(dataset), Cell(one.net.backbone), Cell(one.net.variant)]
             cells += [Cell(one.rank.text if one.rank else "–"), Cell(str(one.seeds))]
             cells += [_accuracy(results, one, column), Cell(_interval(one.spread, column.info))]
-            cells += [families[dataset].get(f, {}).get(one.net[1:], _GONE) for f in names]
-            cells += [_aim(results, one.net, aims[dataset])] if any_aim else []
+            cells += [_attacked(families[dataset].get(f, {}).get(one.net[1:]), one) for f in names]
+            cells += [_aim(results, one, aims[dataset])] if any_aim else []
             cells += [_ratio(results, one.net, metric) for metric, _ in costs]
             cells += [_flags(raised.get(dataset, ()), one.net)] if flagged else []
             lines.append(tuple(cells))
@@ -113,22 +114,29 @@ def overview_blocks(
         tuple(lines),
         ("Flags",) if flagged else (),
     )
-    yield Text(_legend(headings, names, bool(costs)))
+    fewer = any(_FEWER in cell.text for line in lines for cell in line[3:])
+    yield Text(_legend(headings, names, bool(costs), fewer))
 
 
-def _legend(headings: Sequence[str], families: Sequence[str], costs: bool) -> str:
+def _legend(headings: Sequence[str], families: Sequence[str], costs: bool, fewer: bool) -> str:
     text = (
         f"Ranked within a data set by {' or '.join(headings)}. The interval is Student's t over "
         "seeds; a rank such as 1–3 means that intervals overlap, so that seeds alone do not tell "
-        "these networks apart (– where one seed was measured); bold, in that column alone, are all "
-        "whose interval overlaps that of the best, none where the best has one measured seed."
+        "these networks apart. Ranks are careful for each pair of networks, not for a whole table: "
+        "of 16 networks that are all alike, with 4 seeds each, chance sets some two apart in more "
+        "than a quarter of tables. Where one seed was measured there is no interval and no rank "
+        "(–), and other ranks do not count that network. Bold, in the column ranked by alone, are "
+        "all whose interval overlaps that of the best, none where the best has one measured seed."
     )
     if families:
         text += (
             " Under attack, figures are the mean accuracy up to the L₂ size B at which each "
             "attack is summed up, over all attacks of the family; in brackets the difference to "
-            f"{BASELINE} in points. Each attack's own figures, with intervals, stand below."
+            f"{BASELINE} in points, over the seeds that both have. Each attack's own figures, with "
+            "intervals, stand below."
         )
+    if fewer:
+        text += " (n = 1), (n = 2), …: a mean over fewer seeds than the line's."
     if costs:
         text += f" Costs are multiples of the {BASELINE} network of the same backbone."
     return text
@@ -138,27 +146,52 @@ def _by_name(found: Sequence[Section]) -> dict[str, Section]:
     return {section.dataset: section for section in found}
 
 
-def _families(results: Results, attacks: Attacks) -> dict[str, dict[tuple[str, str], Cell]]:
-    """Family to (backbone, variant) to its mean accuracy up to B, with the difference to bu."""
-    groups: dict[str, list[dict[tuple[str, str], float]]] = {}
+@dataclass(frozen=True, slots=True)
+class _Mean:
+    """A network's mean accuracy up to B over a family's attacks, in percent; its difference to the
+    bottom-up network, paired by seed, in points; the seeds that every attack has at least."""
+
+    value: float
+    gap: float | None
+    seeds: int
+
+
+def _families(results: Results, attacks: Attacks) -> dict[str, dict[tuple[str, str], _Mean]]:
+    """Family to (backbone, variant) to its mean."""
+    groups: dict[str, list[dict[tuple[str, str], Estimate]]] = {}
     for summary in attacks.summaries:
         info = results.attacks.get(summary.attack)
         family = (info.family if info else "") or "attacks"
-        areas = {(one.backbone, one.variant): one.area.value for one in summary.estimates}
-        groups.setdefault(family, []).append(areas)
-    return {family: _mean_cells(attacks) for family, attacks in groups.items()}
+        found = {(one.backbone, one.variant): one for one in summary.estimates}
+        groups.setdefault(family, []).append(found)
+    return {family: _means(attacks) for family, attacks in groups.items()}
 
 
-def _mean_cells(attacks: Sequence[Mapping[tuple[str, str], float]]) -> dict[tuple[str, str], Cell]:
+def _means(attacks: Sequence[Mapping[tuple[str, str], Estimate]]) -> dict[tuple[str, str], _Mean]:
     # A network that lacks an attack of the family has a mean that cannot be compared.
-    nets = set.intersection(*(set(areas) for areas in attacks))
-    means = {net: sum(areas[net] for areas in attacks) / len(attacks) for net in nets}
+    nets = set.intersection(*(set(estimates) for estimates in attacks))
     found = {}
-    for net, mean in means.items():
-        base = means.get((net[0], BASELINE)) if net[1] != BASELINE else None
-        gap = "" if base is None else f" ({round(mean - base, 1) + 0.0:+.1f})"
-        found[net] = Cell(f"{mean:.1f}{gap}")
+    for net in nets:
+        own = [estimates[net] for estimates in attacks]
+        gaps = [one.against.value for one in own if one.against]
+        found[net] = _Mean(
+            sum(one.area.value for one in own) / len(own),
+            sum(gaps) / len(gaps) if len(gaps) == len(own) else None,
+            min(one.seeds for one in own),
+        )
     return found
+
+
+def _attacked(mean: _Mean | None, one: Standing) -> Cell:
+    if mean is None:
+        return _GONE
+    gap = "" if mean.gap is None else f" ({round(mean.gap, 1) + 0.0:+.1f})"
+    return Cell(f"{mean.value:.1f}{gap}{_of(mean.seeds, one)}")
+
+
+def _of(seeds: int, one: Standing) -> str:
+    """Of how many seeds a figure is, where these are fewer than its line says."""
+    return f"{_FEWER}{seeds})" if seeds < one.seeds else ""
 
 
 def _localization(results: Results, section: Section) -> Column | None:
@@ -168,11 +201,12 @@ def _localization(results: Results, section: Section) -> Column | None:
     return next((c for c in found if c.metric == "precision"), found[0] if found else None)
 
 
-def _aim(results: Results, net: Net, column: Column | None) -> Cell:
-    seeds = column and by_seed(results.rows).get(Key(*net, column.measure, column.metric))
+def _aim(results: Results, one: Standing, column: Column | None) -> Cell:
+    seeds = column and by_seed(results.rows).get(Key(*one.net, column.measure, column.metric))
     if not (column and seeds):
         return _GONE
-    return Cell(show(summarize([*seeds.values()]), column.info).text)
+    text = show(summarize([*seeds.values()]), column.info).text
+    return Cell(f"{text}{_of(len(seeds), one)}")
 
 
 def _measured(results: Results, metric: str) -> bool:

@@ -122,7 +122,8 @@ def _pareto(panels: Sequence[Panel], heading: str, taken: set[str], kept: Kept) 
         f"{heading} against FLOPs and training memory",
         f"{heading} (mean over seeds; whiskers are one sample standard deviation) against cost, on "
         "a logarithmic axis: floating-point operations of one prediction, two for each "
-        "multiply-add, and the memory of tensors in a training step. Where there are several "
+        "multiply-add, and the memory of tensors in a training step. A shape is a backbone, its "
+        "filling the variant. Where there are several "
         "networks that no other beats in both, a dotted line joins them (the Pareto front of the "
         "means).",
     )

@@ -23,7 +23,7 @@ LEGEND = (
     "Values are mean ± sample standard deviation over seeds. ↑: higher is better, ↓: lower is "
     "better; bold is the best of a column within its data set, and whatever cannot be told from "
     "it: its interval over seeds overlaps. Nothing is bold where the best has one measured seed, "
-    "but for costs, which depend on none."
+    "nor is such a network elsewhere, but for costs, which depend on none."
 )
 GAPS = (
     "failed: tried, and ended in an error; –: not measured. Failed cells and those never reached "

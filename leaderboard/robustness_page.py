@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from leaderboard.bootstrap import Interval
     from leaderboard.drawn import Order
     from leaderboard.robustness import Attacks
+    from leaderboard.scales import Vulnerability
 
 _PERCENT = MetricInfo("", "%", decimals=1)
 
@@ -141,7 +142,8 @@ def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block
         "network that is never fooled; against bu: its difference to the bottom-up network of the "
         "same backbone, seed by seed and image by image. The median L₂ is taken of the images "
         "classified correctly. Bold is the best of its attack, and whatever has an interval that "
-        "overlaps its own (nothing is where the best has one measured seed). Brackets hold 95 % "
+        "overlaps its own (nothing is where the best has one measured seed, nor is such a network "
+        "elsewhere). Brackets hold 95 % "
         f"intervals of a two-level bootstrap over seeds and images ({attacks.replicates:,} "
         "replicates, widened for the small number of seeds by Student's t); those of a single seed "
         "are over images only. "
@@ -295,6 +297,16 @@ def _scales(
             pick.note,
             "A panel for each choice of perturbed scale inputs. The line across a bar is the clean "
             "accuracy; whiskers are one standard deviation over seeds. A short bar is a vulnerable "
-            "scale.",
+            "scale, no bar beside such a line an accuracy of 0.",
+            _blanks(drawn, names),
         ),
     )
+
+
+def _blanks(drawn: Sequence[Vulnerability], names: Sequence[str]) -> str:
+    """What a place without bar and line is, where there is one."""
+    nets = {(one.backbone, one.variant) for one in drawn}
+    every = len(drawn) == len(nets) * len({one.attack for one in drawn})
+    if every and all(name in one.perturbed for one in drawn for name in names):
+        return ""
+    return "Where there is neither, the network has no such inputs, or was not measured so."

@@ -5,6 +5,7 @@ Figures 5 (one input) and 12 (two) of the paper.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,9 +60,14 @@ def _shown(metrics: Mapping[str, Summary]) -> dict[str, Summary]:
 
 
 def combinations(found: Sequence[Vulnerability]) -> list[str]:
-    """The combinations to show, single inputs first and all inputs last."""
+    """The combinations to show, single inputs first and all inputs last; among as many inputs by
+    the scales' numbers where they have some ("scale2" before "scale16"), else as they come."""
     names = dict.fromkeys(name for one in found for name in one.perturbed)
-    return sorted(names, key=lambda name: (name == ALL, name.count("+")))
+    return sorted(names, key=lambda name: (name == ALL, name.count("+"), _numbers(name)))
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", name)]
 
 
 def weakest(one: Vulnerability) -> list[str]:

@@ -26,6 +26,7 @@ _MARKDOWN = re.compile(
     r"[\\`*\[\]|~$&<>#]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|^[-+=]|(?<=^\d)[.)]",
     re.IGNORECASE,
 )
+_CODE = re.compile("`([^`]+)`")
 
 
 def printable(text: str) -> str:
@@ -64,6 +65,11 @@ def fenced(text: str, language: str = "") -> str:
 def html_text(text: str) -> str:
     """`text` on one line, escaped for HTML content and quoted attributes."""
     return html.escape(one_line(text))
+
+
+def html_prose(text: str) -> str:
+    """As `html_text` for content alone: what stands between backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", html_text(text))
 
 
 def html_block(text: str) -> str:

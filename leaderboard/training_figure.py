@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from leaderboard.looks import WIDTH, Look, blank, legend, legend_height, line, looks, styled
+from leaderboard.looks import WIDTH, blank, legend, legend_height, line, looks, styled
 from leaderboard.text import one_line
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from leaderboard.looks import Looks, NetName
     from leaderboard.training_curves import Nets
+
+_MARKED = 6  # epochs of a line that have a marker, at most
 
 
 def training_figure(title: str, nets: Nets) -> Figure:
@@ -34,12 +37,12 @@ def training_figure(title: str, nets: Nets) -> Figure:
         loss.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         loss.yaxis.set_minor_formatter(NullFormatter())
         for net, seeds in nets.items():
-            _draw(loss, [one.losses for one in seeds], look[net])
+            _draw(loss, [one.losses for one in seeds], look, net)
         if held_out:
             top1 = figure.add_subplot(1, panels, 2)
             top1.set_ylabel("Validation accuracy (%)")
             for net, seeds in nets.items():
-                _draw(top1, [one.validation for one in seeds], look[net])
+                _draw(top1, [one.validation for one in seeds], look, net)
         for axes in figure.axes:
             axes.set_xlabel("Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -49,7 +52,7 @@ def training_figure(title: str, nets: Nets) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, seeds: Sequence[Sequence[float | None]], look: Look) -> None:
+def _draw(axes: Axes, seeds: Sequence[Sequence[float | None]], looks: Looks, net: NetName) -> None:
     """Seeds may have stopped at different epochs; each point is of those that got there."""
     longest = max(map(len, seeds))
     stack = np.full((len(seeds), longest), np.nan)
@@ -62,5 +65,8 @@ def _draw(axes: Axes, seeds: Sequence[Sequence[float | None]], look: Look) -> No
     stack = stack[:, known]
     if len(seeds) > 1:
         low, high = np.nanmin(stack, 0), np.nanmax(stack, 0)
-        axes.fill_between(epochs, low, high, color=look.color, alpha=0.18, linewidth=0)
-    axes.add_line(line(look, epochs, np.nanmean(stack, 0), markevery=[]))
+        axes.fill_between(epochs, low, high, color=looks[net].color, alpha=0.18, linewidth=0)
+    # Markers of different nets are set apart where there are epochs enough.
+    step = -(-len(epochs) // _MARKED)
+    start = [*looks].index(net) * step // len(looks)
+    axes.add_line(line(looks[net], epochs, np.nanmean(stack, 0), markevery=(start, step)))

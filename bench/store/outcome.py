@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 # The key of a training's facts for what was worth a note of it.
 NOTES = "notes"
+# What a cell whose arrays cannot be read is told to lack.
+WITHOUT_ARRAYS = (
+    "is not in figures, nor in what pages compute image by image (curves, areas, intervals, paired "
+    "differences), which lack this seed; its recorded numbers are still shown"
+)
 
 
 @dataclass(frozen=True, slots=True)

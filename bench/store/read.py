@@ -19,7 +19,7 @@ from bench.store import files
 from bench.store.circumstances import mixed_precisions
 from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
-from bench.store.outcome import NOTES, error_text
+from bench.store.outcome import NOTES, WITHOUT_ARRAYS, error_text
 from bench.store.seals import Broken, Metrics
 from bench.store.selection import not_selected
 from bench.store.tuned import searches
@@ -219,10 +219,10 @@ def _arrays(
         try:
             made = make(row, files.read_arrays(path, row["sha256"]))
         except BenchError as error:
-            damaged.add(row["identity"], str(error), "is not in the figure")
+            damaged.add(row["identity"], str(error), WITHOUT_ARRAYS)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             text = f"{path}: holds other arrays than such a cell has ({error})"
-            damaged.add(row["identity"], text, "is not in the figure")
+            damaged.add(row["identity"], text, WITHOUT_ARRAYS)
         else:
             damaged.sound.add(row["identity"])
             if made is not None:

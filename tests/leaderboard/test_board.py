@@ -57,7 +57,8 @@ def test_infinite_is_best_where_higher_is_and_every_seed_has_it() -> None:
 def test_nothing_is_best_where_the_best_has_a_single_seed() -> None:
     values = {"a": [91.0], "b": [90.0, 90.1], "c": [90.05]}
     assert best(board(values)) == [False, False, False]
-    assert best(board({**values, "a": [89.0]})) == [False, True, True]
+    assert best(board({**values, "a": [89.0]})) == [False, True, False], "what has no interval"
+    assert best(board({"a": [89.0, 89.1], "b": [90.0] * 2, "c": [90.0]})) == [False, True, False]
 
 
 def test_costs_have_a_best_with_a_single_seed() -> None:

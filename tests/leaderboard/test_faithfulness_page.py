@@ -12,8 +12,10 @@ import leaderboard
 from leaderboard import Removed, Results
 from leaderboard.blocks import Bullets, Figure, Grid
 from leaderboard.faithfulness import compare
+from leaderboard.faithfulness_figure import curve_figure
 from leaderboard.faithfulness_page import faithfulness_blocks
 from leaderboard.kept import Kept
+from leaderboard.looks import png
 
 STEPS = 10
 
@@ -73,6 +75,18 @@ def test_variants_are_paired_on_the_images_that_all_have() -> None:
     gap = whole.networks[1].figures["deletion_auc"].against
     assert gap is not None
     assert gap.high < 0  # falls faster
+
+
+def test_names_beside_the_panels_are_whole_and_apart() -> None:
+    nets = (("timm/mobilenetv3_small_050", "integrated_gradients"), ("nin_light", ""))
+    cells = [replace(removed(), backbone=backbone, item=item) for backbone, item in nets]
+    figure = curve_figure("d", compare(of(*cells), "d"))
+    png(figure)  # lays it out
+    boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes[::2]]
+    heights = [axes.get_window_extent().height for axes in figure.axes[::2]]
+    assert all(box.height < 1.1 * height for box, height in zip(boxes, heights, strict=True))
+    assert boxes[0].y1 < figure.bbox.height
+    assert boxes[0].y0 > boxes[1].y1
 
 
 def test_networks_with_other_steps_or_seeds_stand_alone() -> None:

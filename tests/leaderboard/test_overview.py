@@ -85,6 +85,29 @@ def test_who_lacks_an_attack_has_no_mean_of_its_family(tmp_path: Path) -> None:
     assert td[8] != "–"
 
 
+def test_differences_are_over_the_seeds_in_common_as_the_attack_table_has_them(
+    tmp_path: Path,
+) -> None:
+    """An array of a seed can be lost; the other seeds of that network are then left."""
+    data = full()
+    hard = [s for s in data.samples if s.attack == "spatial"]
+    lost = next(s for s in hard if s.variant == "bu" and s.seed == 1)
+    easy = next(s for s in hard if s.variant == "td" and s.seed == 1)
+    changed = {lost: None, easy: replace(easy, l2=easy.l2 * 9)}
+    samples = tuple(s for one in data.samples if (s := changed.get(one, one)) is not None)
+    _, bu, td = table(replace(data, samples=samples), tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text("utf-8").replace("\u00a0", " ")
+    rows = [line for line in read_markdown(page).lines if line[0].startswith("Spatial, B")]
+    assert [line[3] for line in rows] == ["2", "3"], "seeds"
+    mean, gap = (rows[1][column].split()[0] for column in (5, 6))
+    assert td[8] == f"{mean} ({gap})"
+    assert bu[8] == f"{rows[0][5].split()[0]} (n = 2)", "fewer than the line's three"
+    assert "(n = " not in bu[7] + td[7] + td[8]
+    assert "a mean over fewer seeds than the line's" in page
+    table(data, tmp_path)
+    assert "fewer seeds than" not in (tmp_path / "leaderboard.md").read_text("utf-8")
+
+
 def test_nothing_to_rank_by_is_no_overview(tmp_path: Path) -> None:
     base = results()
     rows = tuple(r for r in base.rows if r.metric == "top1_class_0")

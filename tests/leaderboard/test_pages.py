@@ -196,6 +196,19 @@ def test_any_name_survives_csv_json_and_terminal(
     console.print(leaderboard.terminal_table(hostile(name)))
 
 
+def test_backticks_in_notes_and_errors_of_the_html_page_are_code(tmp_path: Path) -> None:
+    hint = "give it `stages: <FILE>`"
+    data = replace(
+        results(attacks=()),
+        notes=("the next `bench run` does it again", "a lone ` stays"),
+        failures=(failure(results(), "train", hint),),
+    )
+    text = leaderboard.render_html(data, tmp_path / "x.html").read_text("utf-8")
+    assert "<li>the next <code>bench run</code> does it again</li>" in text
+    assert "<li>a lone ` stays</li>" in text
+    assert "give it <code>stages: &lt;FILE&gt;</code></li>" in text
+
+
 def test_html_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
     text = leaderboard.render_html(results(images=40), tmp_path / "x.html").read_text("utf-8")
     page = Reader(text)

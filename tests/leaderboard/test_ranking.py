@@ -47,9 +47,15 @@ def test_ranks_are_shared_where_intervals_overlap() -> None:
     assert [rank and rank.text for rank in lower] == ["3–4", "3–4", "1", "2"]
 
 
-def test_who_has_no_interval_may_be_anywhere() -> None:
-    found = ranks([*of((90, 92), (80, 82)), Spread(99, None, None)], "higher")
-    assert found == [Rank(1, 2), Rank(2, 3), None]
+def test_who_has_no_interval_is_not_counted() -> None:
+    """Neither as better nor as worse: places are among the ranked, and there are as many."""
+    single = [Spread(mean, None, None) for mean in (99, 85, 10)]
+    assert ranks([*of((90, 92), (80, 82)), *single], "higher") == [
+        Rank(1, 1),
+        Rank(2, 2),
+        *[None] * 3,
+    ]
+    assert ranks([*of((90, 92), (91, 93)), *single], "lower")[:2] == [Rank(1, 2), Rank(1, 2)]
 
 
 def test_unbeaten_are_those_that_the_best_does_not_leave_behind() -> None:
@@ -59,14 +65,18 @@ def test_unbeaten_are_those_that_the_best_does_not_leave_behind() -> None:
     assert unbeaten([endless, *of((1, 2)), Spread(math.inf, None, None)], "higher") == [
         True,
         False,
-        True,
+        False,
     ]
 
 
-def test_nothing_is_unbeaten_where_one_seed_is_the_best() -> None:
+def test_of_one_seed_nothing_is_unbeaten() -> None:
     assert unbeaten([Spread(5, None, None), Spread(4, None, None)], "lower") == [False, False]
     assert unbeaten([Spread(99, None, None), *of((90, 92))], "higher") == [False, False]
-    assert unbeaten([Spread(89, None, None), *of((90, 92))], "higher") == [False, True]
+    assert unbeaten([Spread(91, None, None), *of((90, 92), (91, 92))], "higher") == [
+        False,
+        True,
+        True,
+    ], "whose interval nobody knows overlaps nothing"
     assert unbeaten(of((90, 92)), "higher") == [False]
     assert unbeaten([], "higher") == []
 

@@ -69,6 +69,13 @@ def test_of_many_scales_each_alone_and_all_are_shown() -> None:
     assert combinations(found) == [*FOUR, "all"]
 
 
+def test_scales_of_several_networks_come_in_the_order_of_their_numbers() -> None:
+    coarse = perturbed(dict.fromkeys(("scale2", "scale4", "scale8", "scale16"), 50.0))
+    fine = perturbed(dict.fromkeys(FOUR, 50.0), variant="td_uni")
+    found = vulnerabilities(replace(coarse, rows=coarse.rows + fine.rows), "d")
+    assert combinations(found) == [*FOUR, "scale16"]
+
+
 def bar_widths(figure: Figure, panel: int) -> list[float]:
     return [float(patch.get_width()) for patch in figure.axes[panel].patches]
 

@@ -146,10 +146,11 @@ def read_html(found: Results) -> Reader:
 
 @cache
 def harmless() -> tuple[set[str], set[str], int]:
-    """Tags and attributes of a page of plain words, and how many scripts it has."""
+    """Tags and attributes of a page of plain words, code in notes besides, and how many scripts it
+    has."""
     seen = read_html(made(lambda: "word")).seen
     keys = {key for _, attributes in seen for key in attributes}
-    return {tag for tag, _ in seen}, keys, [tag for tag, _ in seen].count("script")
+    return {"code", *(tag for tag, _ in seen)}, keys, [tag for tag, _ in seen].count("script")
 
 
 @fuzz
