@@ -90,7 +90,8 @@ def read(store: Store) -> Reading:
             if broken.tables:
                 raise BenchError(
                     f"{store.folder / NAME}: the table {' and the table '.join(broken.tables)} "
-                    "is damaged; `bench run` of the same suite writes it anew"
+                    "is damaged; `bench run` of the same suite writes it anew, and "
+                    f"`python -m bench doctor {store.folder} --repair` what can be told of it"
                 )
             return _read(store, broken)
     except (ValueError, TypeError, KeyError) as error:  # in runs whose rows have no seals yet
