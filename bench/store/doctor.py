@@ -138,7 +138,9 @@ def _salvage(folder: Path) -> Mended:
     text = f"what is whole is saved into a new {NAME}: {saved.cells} of {least}{saved.known} cells"
     if saved.aside is not None:
         text += f", the damaged one stays beside it as {saved.aside.name}"
-    return Mended("; ".join(filter(None, (text, saved.tables))), saved.lost)
+    if saved.cells:  # else there is nothing that a plan could be of
+        text = "; ".join(filter(None, (text, saved.tables)))
+    return Mended(text, saved.lost)
 
 
 def _wrong_with(path: Path) -> str:

@@ -183,6 +183,11 @@ def changed_status(run: Path) -> None:
     sql(run, "UPDATE cells SET status = 'failed' WHERE name = ?", ACCURACY)
 
 
+@kind(f"{TRAIN}: what is recorded of it was changed")
+def facts_of_a_training_that_are_no_json(run: Path) -> None:
+    sql(run, "UPDATE cells SET facts = substr(facts, 1, 100) WHERE name = ?", TRAIN)
+
+
 @kind(f"{ACCURACY}: what is recorded of it was changed")
 def lost_seal(run: Path) -> None:
     sql(run, f"DELETE FROM seals WHERE key = {of(ACCURACY)}")
