@@ -8,11 +8,23 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from bench import __version__, cli_runs
 
 METHODS = ("paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam")
 LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, as other bad input is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; exit code 2."""
+        from bench.errors import visible
+
+        text = visible(message).replace("\n", "\\n")
+        self.exit(2, f"{self.prog}: error: {text}; see `{self.prog} --help`\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     `check` has more (see its --help)."""
     args, unknown = build_parser().parse_known_args(argv)
     if unknown:
-        build_parser().error(f"unrecognized arguments: {' '.join(unknown)}")
+        Parser(prog=f"bench {args.verb}").error(f"unrecognized arguments: {' '.join(unknown)}")
     from bench.errors import BenchError, visible
 
     if getattr(args, "data", None):
@@ -45,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and flags."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bench",
         description="From architecture to leaderboard in one reproducible run.",
         epilog="bench VERB --help tells more.",

@@ -118,8 +118,21 @@ def test_wrong_usage_exits_with_two_and_a_reason(
     assert exit_code(*words) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err.splitlines()[-1]
-    assert "Traceback" not in err
+    (line,) = err.splitlines()
+    assert said in line
+
+
+def test_wrong_usage_says_where_help_is(capsys: Out) -> None:
+    for words, said in [
+        (("export", "run"), "bench export: error: the following arguments are required: --to; "),
+        (("export", "run", "--to", "mlflow", "--x"), "bench export: error: unrecognized arguments"),
+        (("list", "a\nb"), "bench list: error: argument what: invalid choice: 'a\\nb'"),
+        (("plan", "s", "a\nb"), "bench plan: error: unrecognized arguments: a\\nb; "),
+    ]:
+        assert exit_code(*words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(said)
+        assert line.endswith(f"; see `bench {words[0]} --help`")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.commands.gate_input import read_baseline, read_run, suite_thresholds
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from leaderboard.gate.measured import Measured
 
 
 def main(args: argparse.Namespace) -> int:
@@ -32,6 +38,7 @@ def main(args: argparse.Namespace) -> int:
             raise BenchError(f"--noise-from {path}: nothing was measured there")
         if other.up_to(run.limits).suite != run.suite:
             raise BenchError(f"--noise-from {path}: of suite '{other.suite}', not '{run.suite}'")
+    _all_different([args.run, *args.noise_from], [run, *others])
     thresholds = read_baseline(args.out).thresholds if args.out.is_file() else {}
     spread = noise([run, *(other.up_to(run.limits) for other in others)])
     _ = suite_thresholds(args.run)  # so that a wrong one shows now
@@ -47,3 +54,14 @@ def main(args: argparse.Namespace) -> int:
         else out
     )
     return 0
+
+
+def _all_different(places: Sequence[Path], runs: Sequence[Measured]) -> None:
+    """Refuse a run that holds no more than another one: the same trainings, counted twice, would
+    make chance look smaller than it is."""
+    for (place, run), (other_place, other) in combinations(zip(places, runs, strict=True), 2):
+        if other.is_part_of(run) or run.is_part_of(other):
+            raise BenchError(
+                f"--noise-from {other_place}: the same results as {place}, which tell nothing of "
+                "chance; name runs of other seeds, or trained once more"
+            )

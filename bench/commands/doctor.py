@@ -18,7 +18,8 @@ PAGE = "leaderboard.md"
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print a line for each finding; 0 if the run is whole or was mended, 1 if damage is left."""
+    """Print a line for each finding; 0 if the run is whole or was mended, 1 if damage is left or
+    cells were lost."""
     found = []
     try:
         for one in _all(args.run, args.repair):
@@ -33,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
 def _all(folder: Path, repair: bool) -> Iterator[Seen]:
     broken = False
     for one in examine(folder, repair):
-        broken = broken or one.is_damage
+        broken = broken or (one.is_damage and not one.mended)
         yield one
     if not broken:  # else a page would tell less than there is
         for finding in (*_log(folder), *_page(folder)):
@@ -93,14 +94,16 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _line(one: Seen) -> str:
-    word = "mended" if one.mended else "note" if one.finding.harmless else "DAMAGE"
-    remedy = one.finding.remedy
-    if one.finding.mend is not None and not one.mended:
-        remedy = one.finding.without or f"with --repair {remedy}"
-    return visible(f"{word:<6}  {one.finding.text}; {remedy}")
+    word = "note" if one.finding.harmless else "DAMAGE"
+    if one.mended:
+        word = "LOST" if one.lost else "mended"
+    return visible(f"{word:<6}  {one.finding.text}; {one.remedy}")
 
 
 def _summary(folder: Path, found: Sequence[Seen], repair: bool) -> str:
+    if any(one.lost for one in found):
+        again = "run the same suite again for what is missing"
+        return f"{folder}: not all cells could be saved; {again}"
     damage = sum(one.is_damage for one in found)
     if damage:
         hint = "" if repair else f"; `python -m bench doctor {folder} --repair` mends it"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from leaderboard.gate.thresholds import Threshold
     from leaderboard.results import Results
 
+MADE = ("date", "commit", "hardware", "versions")
 CELLS = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.identity, c.file, c.sha256
     FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND p.measure = ? ORDER BY p.position"""
@@ -115,17 +116,16 @@ def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Me
     accuracy, wrong = _accuracy(store)
     damaged = _damaged(store, reading.damaged | wrong)
     found = _without(reading.results, damaged)
-    provenance = json.loads(
-        store.rows("SELECT provenance FROM sessions ORDER BY id")[-1]["provenance"]
-    )
+    provenance = _last_session(store)
     attacked = _attacked(found)
     limits = _limits(found)
-    versions = provenance["versions"]
     return gate.Measured(
         suite=facts.get("suite", found.title),
         experiment=_experiment(suite, accuracy),
         machine=gate.Machine(
-            provenance["hardware"], facts.get("device", ""), versions.get("torch", "")
+            provenance.get("hardware", ""),
+            facts.get("device", ""),
+            provenance.get("versions", {}).get("torch", ""),
         ),
         numbers={**gate.numbers(found), **gate.areas(attacked, limits)},
         gaps=_gaps(found) | damaged,
@@ -133,13 +133,17 @@ def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Me
         attacked=attacked,
         limits=limits,
         weights=_weights(store),
-        made={
-            "date": found.provenance["date"],
-            "commit": found.provenance["commit"],
-            "hardware": found.provenance["hardware"],
-            "versions": found.provenance["versions"],
-        },
+        made={key: found.provenance.get(key, "") for key in MADE},
     )
+
+
+def _last_session(store: Store) -> dict[str, Any]:
+    """The record of the last session; none if that is damaged: then nobody knows the machine."""
+    (last, *_) = store.rows("SELECT id, provenance FROM sessions ORDER BY id DESC")
+    if last["id"] in store.broken().sessions:
+        return {}
+    found: dict[str, Any] = json.loads(last["provenance"])
+    return found
 
 
 def _net(row: Any) -> Trained:

@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
             # Only when the new run can start, and nobody else is at work there.
             check_start(chosen, place_of(args, plan, device))
             store.clear()
-        for table in store.forget_broken_tables():
+        for table in store.mend_tables().tables:
             print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device, chosen)
 

@@ -11,9 +11,9 @@ from bench.plan.cell import Plan, Training
 from bench.plan.check import read_text
 from bench.plan.expand import expand
 from bench.store import files
-from bench.store.archive import LEFT_OUT
 from bench.store.database import Store
 from bench.store.outcome import error_text
+from bench.store.rebuild import LEFT_OUT
 from bench.store.tuned import recorded_recipe
 from bench.suite.recipe import Recipe
 

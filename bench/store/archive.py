@@ -21,10 +21,9 @@ from bench.store import files
 from bench.store.check import damaged_files
 from bench.store.connect import connect_to_read, understood
 from bench.store.database import NAME, Store
+from bench.store.rebuild import LEFT_OUT
 
 SUFFIX = ".tar.xz"
-# A fact of the run: its weights were left out, which is no damage.
-LEFT_OUT = "weights_left_out"
 _MEMBER = re.compile(rf"{re.escape(NAME)}|(?:arrays|weights)/[0-9a-f]+\.safetensors")
 _XZ = b"\xfd7zXZ\x00"  # what such a file begins with
 _NAMED = "SELECT file, sha256 FROM cells WHERE file IS NOT NULL ORDER BY file"

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from bench.store.database import Store
+from bench.store.seals import Broken
 
 _NAMED = 6  # networks in one sentence
 PRECISIONS = """SELECT c.identity, c.facts, p.dataset, p.backbone, p.variant
     FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
-TRAININGS = """SELECT c.facts FROM planned p JOIN cells c USING (identity)
+TRAININGS = """SELECT c.identity, c.facts FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
 
 
 def shown(
-    store: Store, facts: Mapping[str, str], damaged: Sequence[int]
+    store: Store, facts: Mapping[str, str], broken: Broken
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Headings to text, from the last session whose record is whole, and that record."""
     rows = store.rows("SELECT * FROM sessions ORDER BY id")
     # A repaired run has sessions without a record.
-    whole = [(row, _record(row)) for row in rows if row["id"] not in damaged]
+    whole = [(row, _record(row)) for row in rows if row["id"] not in broken.sessions]
     whole = [(row, record) for row, record in whole if record]
     if not whole:
         return {"sessions": f"{len(rows)} (their records are damaged)"}, {}
@@ -36,7 +37,7 @@ def shown(
     found["sessions"] = str(len(rows))
     if len(whole) < len(rows):
         found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
-    if trainings := _trainings(store):
+    if trainings := _trainings(store, broken.cells):
         found["training"] = trainings
     found["suite"] = facts.get("suite_text", "")
     hosts = {record["hardware"] for _, record in whole}
@@ -67,9 +68,10 @@ def _of_session(started: float, provenance: Mapping[str, Any]) -> dict[str, str]
     return found
 
 
-def _trainings(store: Store) -> str:
+def _trainings(store: Store, damaged: Container[str]) -> str:
     """How the trainings computed: `4 trainings: deterministic mode, bf16, channels_last, ...`."""
-    facts = [json.loads(row["facts"]).get("training") for row in store.rows(TRAININGS)]
+    texts = (text for identity, text in store.tuples(TRAININGS) if identity not in damaged)
+    facts = [json.loads(text).get("training") for text in texts]
     # Runs of earlier versions do not tell.
     ways = Counter(_way(found) for found in facts if found)
     return "; ".join(
@@ -82,8 +84,10 @@ def mixed_precisions(store: Store, damaged: Container[str]) -> Iterator[str]:
     them apart may be that."""
     found: dict[str, dict[str, dict[str, None]]] = {}
     for identity, text, dataset, backbone, variant in store.tuples(PRECISIONS):
+        if identity in damaged:  # its text need not be JSON
+            continue
         precision = json.loads(text).get("training", {}).get("precision")
-        if precision and identity not in damaged:
+        if precision:
             nets = found.setdefault(dataset, {}).setdefault(precision, {})
             nets[f"{backbone} {variant}"] = None
     for dataset, by_precision in found.items():

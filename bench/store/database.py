@@ -24,6 +24,7 @@ from bench.store.connect import (
     understood,
 )
 from bench.store.outcome import Outcome
+from bench.store.rebuild import Rebuilt, rebuild
 
 FORMAT = 2
 UNSEALED = 1  # the format before rows had seals: can be read, and is sealed when it is written to
@@ -227,17 +228,15 @@ class Store:
                 return seals.broken(self._db)
             return seals.Broken(metrics=seals.metrics_of(self._db))
 
-    def forget_broken_tables(self) -> list[str]:
-        """Empty the tables of facts and planned cells if one of them is damaged, to be written
-        anew by the next run; gives the damaged ones."""
+    def mend_tables(self) -> Rebuilt:
+        """Rebuild the tables of facts and planned cells, if one of them is damaged, as far as they
+        are known; the next run writes them anew."""
         broken = self.broken_tables()
-        if broken:
-            with self.transaction():
-                self._db.execute("DELETE FROM planned")
-                self._db.execute("DELETE FROM facts WHERE key != 'format'")
-                for table in seals.TABLES:
-                    seals.seal_table(self._db, table)
-        return broken
+        if not broken:
+            return Rebuilt([], "")
+        facts, planned = (self.tuples(f"SELECT * FROM {t} ORDER BY 1") for t in seals.TABLES)  # noqa: S608
+        with self.transaction():
+            return rebuild(self._db, self.folder, broken, facts, planned)
 
     def begin(self, provenance: Mapping[str, Any]) -> int:
         """Open a session: one invocation of `run` with its circumstances."""

@@ -15,14 +15,14 @@ from filelock import FileLock
 
 from bench.errors import BenchError
 from bench.store import files, parts, seals
-from bench.store.archive import LEFT_OUT
 from bench.store.check import damaged_files
 from bench.store.connect import SCHEMA, connect_to_read, locked
 from bench.store.database import FORMAT, NAME, UNSEALED, Store
 from bench.store.read import read
-from bench.store.salvage import salvage
+from bench.store.rebuild import LEFT_OUT
+from bench.store.salvage import DAMAGED, salvage
+from bench.store.salvage import KINDS as FOLDERS
 
-FOLDERS = ("weights", "arrays")
 ORPHANS = "orphans"
 AGAIN = "the next `bench run` does it again"
 ANEW = "the next `bench run` writes it anew"
@@ -45,16 +45,26 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Mended:
+    """What `mend` came to, where only it can tell. `lost`: not all that was measured is there."""
+
+    remedy: str
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """A finding, and whether it was mended."""
+    """A finding, and whether it was mended; `remedy` is what was done, or what is to be done."""
 
     finding: Finding
     mended: bool
+    remedy: str
+    lost: bool = False
 
     @property
     def is_damage(self) -> bool:
         """Whether something measured is affected, still."""
-        return not (self.mended or self.finding.harmless)
+        return self.lost or not (self.mended or self.finding.harmless)
 
 
 def examine(folder: Path, repair: bool) -> Iterator[Seen]:
@@ -86,9 +96,14 @@ def examine(folder: Path, repair: bool) -> Iterator[Seen]:
 def seen(finding: Finding, repair: bool) -> Seen:
     """The finding, mended if `repair` asks for that and there is something to mend."""
     if repair and finding.mend is not None:
-        finding.mend()
-        return Seen(finding, True)
-    return Seen(finding, False)
+        done = finding.mend()
+        if isinstance(done, Mended):
+            return Seen(finding, True, done.remedy, done.lost)
+        return Seen(finding, True, finding.remedy)
+    remedy = finding.remedy
+    if finding.mend is not None:
+        remedy = finding.without or f"with --repair {remedy}"
+    return Seen(finding, False, remedy)
 
 
 def _lock(folder: Path, repair: bool) -> FileLock | None:
@@ -112,9 +127,20 @@ def _database(folder: Path) -> Iterator[Finding]:
     if wrong:
         yield Finding(
             f"{path}: {wrong}",
-            f"what is whole is saved into a new {NAME}, the damaged one stays beside it",
-            partial(salvage, folder),
+            f"what is whole is saved into a new {NAME}",
+            partial(_salvage, folder),
         )
+
+
+def _salvage(folder: Path) -> Mended:
+    saved = salvage(folder)
+    least = "" if saved.exact else "at least "
+    text = f"what is whole is saved into a new {NAME}: {saved.cells} of {least}{saved.known} cells"
+    if saved.aside is not None:
+        text += f", the damaged one stays beside it as {saved.aside.name}"
+    if saved.cells:  # else there is nothing that a plan could be of
+        text = "; ".join(filter(None, (text, saved.tables)))
+    return Mended(text, saved.lost)
 
 
 def _wrong_with(path: Path) -> str:
@@ -200,13 +226,17 @@ def _rows(store: Store) -> Iterator[Finding]:
     names |= dict(store.tuples("SELECT identity, name FROM cells"))
     for table in broken.tables:
         text = f"{path}: the table {table} was changed"
-        yield Finding(text, ANEW, store.forget_broken_tables, without=ANEW)
+        yield Finding(text, ANEW, partial(_mend_tables, store), without=ANEW)
     for session in broken.sessions:
         text = f"{path}: the record of session {session} was changed"
         yield Finding(text, "it is emptied", partial(store.empty_session, session))
     for identity, wrong in broken.cells.items():
         text = f"{path}: {names.get(identity, identity)}: {wrong}"
         yield Finding(text, AGAIN, partial(store.forget, identity), without=AGAIN)
+
+
+def _mend_tables(store: Store) -> Mended:
+    return Mended(store.mend_tables().text or "it is mended with the other one")
 
 
 def _files(store: Store) -> Iterator[Finding]:
@@ -243,6 +273,9 @@ def _arrays(store: Store) -> Iterator[Finding]:
 def _left_over(store: Store) -> Iterator[Finding]:
     """Files that belong to no finished cell, in order."""
     named = {row[0] for row in store.tuples("SELECT file FROM cells WHERE file IS NOT NULL")}
+    # Where the results file was lost, they may be all that is left of it.
+    alone = not store.statuses() or any(store.folder.glob(f"{NAME}{DAMAGED}*"))
+    advice = "" if alone else ", which may be deleted"
     for kind in FOLDERS:
         for path in sorted((store.folder / kind).glob("*.safetensors")):
             if f"{kind}/{path.name}" not in named:
@@ -250,7 +283,7 @@ def _left_over(store: Store) -> Iterator[Finding]:
                 aside = store.folder / ORPHANS / kind / path.name
                 yield Finding(
                     text,
-                    f"it is moved to {ORPHANS}/{kind}/, which may be deleted",
+                    f"it is moved to {ORPHANS}/{kind}/{advice}",
                     partial(_move, path, aside),
                     harmless=True,
                 )

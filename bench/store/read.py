@@ -90,14 +90,13 @@ def read(store: Store) -> Reading:
             if broken.tables:
                 raise BenchError(
                     f"{store.folder / NAME}: the table {' and the table '.join(broken.tables)} "
-                    "is damaged; `bench run` of the same suite writes it anew"
+                    "is damaged; `bench run` of the same suite writes it anew, or "
+                    f"`python -m bench doctor {store.folder} --repair` what is known of it"
                 )
             return _read(store, broken)
     except (ValueError, TypeError, KeyError) as error:  # in runs whose rows have no seals yet
-        text = f"holds what no run writes ({type(error).__name__}: {error})"
-        raise BenchError(
-            f"{store.folder / NAME}: {text}; `python -m bench doctor {store.folder}` tells more"
-        ) from None
+        text = f"{store.folder / NAME}: holds what no run writes ({type(error).__name__}: {error})"
+        raise BenchError(f"{text}; `python -m bench doctor {store.folder} --repair`") from None
 
 
 @contextmanager
@@ -116,7 +115,7 @@ def _read(store: Store, broken: Broken) -> Reading:
     damaged = _Damaged(store, broken.cells)
     rows, metrics = _tidy(store, damaged, broken.metrics)
     facts = store.facts()
-    shown, session = _provenance(store, facts, broken.sessions)
+    shown, session = _provenance(store, facts, broken)
     found = Results(
         title=facts.get("suite", session.get("suite", "")),
         rows=tuple(rows),
@@ -159,7 +158,8 @@ class _Damaged:
     def add(self, identity: str, text: str, left_out: str) -> None:
         self.found[identity] = text
         name = self._names[identity]
-        self.notes.append(f"{name} {left_out}: {text}; the next `bench run` does it again")
+        again = "the next `bench run` does it again, and `bench doctor --repair` forgets it"
+        self.notes.append(f"{name} {left_out}: {text}; {again}")
 
     def __contains__(self, identity: object) -> bool:
         return identity in self.found

@@ -1,7 +1,7 @@
 """Saving what is whole of a damaged results file.
 
 The damaged file is kept beside the new one. A cell is taken over if its row, its metrics and its
-seal can all be read and fit; what is lost is simply to be done again.
+seal can all be read and fit; what is lost is to be done again.
 """
 
 from __future__ import annotations
@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.store import seals
 from bench.store.connect import SCHEMA, make_lasting
 from bench.store.database import FORMAT, NAME
+from bench.store.rebuild import rebuild
 
 NEW = ".new"
+DAMAGED = ".damaged-"  # and a number
+KINDS = ("weights", "arrays")
+WIDTHS = {"facts": 2, "planned": 8}  # columns
 _BESIDE = ("", "-wal", "-shm")
 
 
@@ -26,9 +31,25 @@ UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 Tuple = tuple[Any, ...]
 
 
-def salvage(folder: Path) -> tuple[int, Path]:
-    """Replace the results file of a run by one with what is whole; gives the number of cells that
-    were saved and where the damaged file is now. The folder must be locked.
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What came of it: how many cells were saved, and of how many that are known of (`exact`: there
+    were no more); where the damaged file is now, if there was one; what is lost of its tables."""
+
+    cells: int
+    known: int
+    exact: bool
+    aside: Path | None
+    tables: str
+
+    @property
+    def lost(self) -> bool:
+        """Whether something measured is lost, as far as can be told."""
+        return self.cells < self.known or not self.exact
+
+
+def salvage(folder: Path) -> Saved:
+    """Replace the results file of a run by one with what is whole. The folder must be locked.
 
     Raises:
         OSError: the folder cannot be written.
@@ -36,9 +57,16 @@ def salvage(folder: Path) -> tuple[int, Path]:
     aside = _copy_aside(folder)
     fresh = folder / f"{NAME}{NEW}"
     fresh.unlink(missing_ok=True)
-    old, new = _plain(aside), _plain(fresh)
+    old, new = _plain(aside) if aside else sqlite3.connect(":memory:"), _plain(fresh)
     try:
-        saved = _move(old, new)
+        sealed, exact = _read(old, "seals", "kind, key", 3)
+        known = {key for kind, key, _ in sealed if kind == "cell"}
+        known |= {key for (key,) in _some(old, "SELECT identity FROM cells")}
+        new.execute("PRAGMA synchronous = FULL")
+        new.execute("BEGIN")
+        saved = _move(old, new, {key: digest for kind, key, digest in sealed if kind == "cell"})
+        tables = _move_tables(old, new, sealed, folder)
+        new.execute("COMMIT")
     finally:
         old.close()
         new.close()
@@ -46,12 +74,17 @@ def salvage(folder: Path) -> tuple[int, Path]:
         (folder / f"{NAME}{ending}").unlink(missing_ok=True)
     fresh.replace(folder / NAME)
     make_lasting(folder)
-    return saved, aside
+    if not exact:
+        known |= {path.stem for kind in KINDS for path in (folder / kind).glob("*.safetensors")}
+    return Saved(saved, len(known), exact, aside, tables)
 
 
-def _copy_aside(folder: Path) -> Path:
+def _copy_aside(folder: Path) -> Path | None:
+    """A copy of the damaged file with what belongs to it; None if there is none."""
+    if not (folder / NAME).exists():
+        return None
     number = 1
-    while (aside := folder / f"{NAME}.damaged-{number}").exists():
+    while (aside := folder / f"{NAME}{DAMAGED}{number}").exists():
         number += 1
     for ending in _BESIDE:
         source = folder / f"{NAME}{ending}"
@@ -69,16 +102,13 @@ def _plain(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _move(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
-    new.execute("PRAGMA synchronous = FULL")
-    new.execute("BEGIN")
+def _move(old: sqlite3.Connection, new: sqlite3.Connection, sealed: Mapping[str, str]) -> int:
+    """Take over the cells that fit their digests, and give their number: without one it cannot be
+    told whether a row is whole."""
     for statement in SCHEMA.split(";"):
         new.execute(statement)
     new.execute("INSERT INTO facts VALUES ('format', ?)", (str(FORMAT),))
     seals.seal_all(new)
-    _move_tables(old, new)
-    # Without a seal it cannot be told whether a row is whole.
-    sealed = {key: digest for kind, key, digest in _seals(old) if kind == "cell"}
     saved = 0
     for identity, seal in sealed.items():
         rows = _some(old, "SELECT * FROM cells WHERE identity = ?", identity)
@@ -91,23 +121,18 @@ def _move(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
             saved += 1
     for (session,) in _some(new, "SELECT id FROM sessions"):
         seals.seal_session(new, session)
-    new.execute("COMMIT")
     return saved
 
 
-def _move_tables(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Facts and planned cells, if both are whole; the next run writes them anew otherwise."""
-    try:
-        if seals.broken_tables(old):
-            return
-        for table in seals.TABLES:
-            rows = old.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
-            new.execute(f"DELETE FROM {table}")  # noqa: S608
-            _insert(new, table, rows)
-    except UNREADABLE:
-        return
-    for table in seals.TABLES:
-        seals.seal_table(new, table)
+def _move_tables(
+    old: sqlite3.Connection, new: sqlite3.Connection, sealed: Iterable[Tuple], folder: Path
+) -> str:
+    """Facts and planned cells, as far as they are known; what is lost of them, in words."""
+    digests = {key: digest for kind, key, digest in sealed if kind == "table"}
+    rows = {t: _read(old, t, order, WIDTHS[t])[0] for t, order in seals.TABLES.items()}
+    broken = [t for t, found in rows.items() if digests.get(t) != seals.digest(found)]
+    told = rebuild(new, folder, broken, rows["facts"], rows["planned"])
+    return told.text if broken else ""
 
 
 def _session(old: sqlite3.Connection, number: int) -> Tuple:
@@ -125,15 +150,21 @@ def _insert(db: sqlite3.Connection, table: str, rows: Iterable[Tuple]) -> None:
         db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608
 
 
-def _seals(db: sqlite3.Connection) -> Iterator[Tuple]:
-    """What can be read of the seals from the beginning of their table, and then from its end."""
+def _read(db: sqlite3.Connection, table: str, order: str, width: int) -> tuple[list[Tuple], bool]:
+    """What can be read of a table of so many columns from its beginning, and then from its end; and
+    whether that is all of it."""
+    found: dict[Tuple, None] = {}
     for direction in ("ASC", "DESC"):
-        query = f"SELECT * FROM seals ORDER BY kind {direction}, key {direction}"  # noqa: S608
+        keys = ", ".join(f"{key} {direction}" for key in order.split(", "))
         try:
-            yield from db.execute(query)
-            return
+            for row in db.execute(f"SELECT * FROM {table} ORDER BY {keys}"):  # noqa: S608
+                if len(row) == width:  # else it is no table of ours
+                    found[row] = None
         except UNREADABLE:
             continue
+        if direction == "ASC":
+            return [*found], True
+    return [*found], False
 
 
 def _some(db: sqlite3.Connection, sql: str, *values: object) -> list[Tuple]:

@@ -17,7 +17,7 @@ from pydantic import (
 
 from bench.suite import units
 from bench.suite.recipe import Number, Recipe, RecipeKeys, Strict, Whole
-from bench.suite.words import shown
+from bench.suite.words import as_whole_numbers, shown
 
 Variant = Literal["bu", "td", "td_uni", "td_rev"]
 _PART = r"[A-Za-z0-9][A-Za-z0-9._+:=-]*"
@@ -273,9 +273,11 @@ class Suite(Strict):
 
     @field_validator("seeds", "datasets", "backbones", "variants", "measures", mode="before")
     @classmethod
-    def _a_list(cls, value: Any) -> Any:
+    def _a_list(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, list):
             hint = "" if isinstance(value, dict) or value is None else f"; write [{value}]"
+            if info.field_name == "seeds" and isinstance(value, str):
+                hint = f"; {as_whole_numbers(value)}"
             raise ValueError(f"must be a list, not {shown(value)}{hint}")
         if not value:
             raise ValueError("is empty; name at least one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 LONGEST = 60
@@ -44,3 +45,14 @@ def _digits(value: object) -> str:
         return repr(value)
     except ValueError:  # Python does not print whole numbers beyond some thousand digits
         return "a number of thousands of digits"
+
+
+def as_whole_numbers(text: str) -> str:
+    """What to write for a text that was meant as several whole numbers: `0..4`, `0-4`, `0, 1`."""
+    if found := re.fullmatch(r"([0-9]{1,9})\s*(?:\.\.|-|:)\s*([0-9]{1,9})", text.strip()):
+        first, last = map(int, found.groups())
+        if first <= last < first + 20:
+            return f"write {[*range(first, last + 1)]}"
+    elif re.fullmatch(r"[0-9]{1,9}(\s*,\s*[0-9]{1,9}|\s+[0-9]{1,9})*", text.strip()):
+        return f"write {[int(number) for number in re.findall(r'[0-9]+', text)]}"
+    return "write all of them, like [0, 1, 2, 3, 4]"

@@ -113,6 +113,28 @@ class Measured:
         others = {key: n for key, n in self.numbers.items() if key.metric != AREA}
         return replace(self, limits=merged, numbers={**others, **areas(self.attacked, merged)})
 
+    def is_part_of(self, other: Measured) -> bool:
+        """Whether everything measured here was measured there too, to the last bit and of the same
+        weights where both are known: a copy, or a part of one."""
+        for net in self.weights.keys() & other.weights.keys():
+            if self.weights[net] != other.weights[net]:
+                return False
+        mine, others = self._bits(), other._bits()
+        return bool(mine) and mine <= others
+
+    def _bits(self) -> set[tuple[Key, int, str]]:
+        """Every value by number and seed; of areas the images, for limits change the numbers."""
+        found = {
+            (key, seed, float(value).hex())
+            for key, number in self.numbers.items()
+            if key.metric != AREA
+            for seed, value in number.values.items()
+        }
+        for (net, attack), one in self.attacked.items():
+            key = Key(net.dataset, net.backbone, net.variant, f"{_ATTACKS}/{attack}", AREA)
+            found.add((key, net.seed, one.l2.tobytes().hex() + one.index.tobytes().hex()))
+        return found
+
 
 def numbers(results: Results) -> dict[Key, Number]:
     """The numbers that a leaderboard ranks by: headline metrics that have a direction.

@@ -26,20 +26,25 @@ DATABASE = "results.sqlite"
 
 @dataclass(frozen=True)
 class Kind:
-    """`said`: what `bench doctor` must print; `harmless`: nothing measured is affected."""
+    """`said`: what `bench doctor` must print; `harmless`: nothing measured is affected; `lost`: not
+    every cell can be saved."""
 
     name: str
     damage: Callable[[Path], None]
     said: str
     harmless: bool = False
+    lost: bool = False
 
 
 KINDS: list[Kind] = []
 
 
-def kind(said: str, harmless: bool = False) -> Callable[[Callable[[Path], None]], None]:
+def kind(
+    said: str, harmless: bool = False, lost: bool = False
+) -> Callable[[Callable[[Path], None]], None]:
     def add(damage: Callable[[Path], None]) -> None:
-        KINDS.append(Kind(damage.__name__.strip("_").replace("_", " "), damage, said, harmless))
+        name = damage.__name__.strip("_").replace("_", " ")
+        KINDS.append(Kind(name, damage, said, harmless, lost))
 
     return add
 
@@ -178,6 +183,11 @@ def changed_status(run: Path) -> None:
     sql(run, "UPDATE cells SET status = 'failed' WHERE name = ?", ACCURACY)
 
 
+@kind(f"{TRAIN}: what is recorded of it was changed")
+def facts_of_a_training_that_are_no_json(run: Path) -> None:
+    sql(run, "UPDATE cells SET facts = substr(facts, 1, 100) WHERE name = ?", TRAIN)
+
+
 @kind(f"{ACCURACY}: what is recorded of it was changed")
 def lost_seal(run: Path) -> None:
     sql(run, f"DELETE FROM seals WHERE key = {of(ACCURACY)}")
@@ -213,17 +223,17 @@ def provenance_that_is_no_json(run: Path) -> None:
     sql(run, "UPDATE sessions SET provenance = substr(provenance, 1, 40)")
 
 
-@kind("results.sqlite: damaged")
+@kind("results.sqlite: damaged", lost=True)
 def dropped_table(run: Path) -> None:
     sql(run, "DROP TABLE metrics")
 
 
-@kind("results.sqlite: ")
+@kind("results.sqlite: ", lost=True)
 def truncated_database(run: Path) -> None:
     cut(run / DATABASE, 0.5)
 
 
-@kind("results.sqlite: damaged")
+@kind("results.sqlite: damaged", lost=True)
 def zeroed_page(run: Path) -> None:
     db = sqlite3.connect(run / DATABASE)
     (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'metrics'").fetchone()
@@ -234,23 +244,23 @@ def zeroed_page(run: Path) -> None:
         stream.write(bytes(size))
 
 
-@kind("results.sqlite: damaged, or not a results file .file is not a database")
+@kind("results.sqlite: damaged, or not a results file .file is not a database", lost=True)
 def destroyed_header(run: Path) -> None:
     with open(run / DATABASE, "r+b") as stream:
         stream.write(b"\xff" * 100)
 
 
-@kind("results.sqlite: damaged")
+@kind("results.sqlite: damaged", lost=True)
 def emptied_database(run: Path) -> None:
     (run / DATABASE).write_bytes(b"")
 
 
-@kind("results.sqlite: is gone")
+@kind("results.sqlite: is gone", lost=True)
 def lost_database(run: Path) -> None:
     (run / DATABASE).unlink()
 
 
-@kind("results.sqlite: damaged")
+@kind("results.sqlite: damaged", lost=True)
 def database_of_a_stranger(run: Path) -> None:
     (run / DATABASE).unlink()
     db = sqlite3.connect(run / DATABASE)

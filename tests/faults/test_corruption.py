@@ -98,6 +98,41 @@ def test_damage_is_told_and_no_number_is_wrong(
     assert_reported(run, "csv", whole, capsys)
 
 
+@pytest.mark.parametrize(
+    "kind", [k for k in KINDS if "what is recorded" in k.said], ids=lambda kind: kind.name
+)
+def test_a_damaged_cell_is_named_on_the_page_and_costs_no_other(
+    kind: Kind, folder: Path, healthy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, run = expected(healthy), folder / "run"
+    kind.damage(run)
+    capsys.readouterr()
+    assert bench("report", run) == 0, capsys.readouterr().err
+    name = kind.said.partition(":")[0]
+    page = (run / "leaderboard.md").read_text(encoding="utf-8").replace("\\", "")
+    assert re.search(f"{name} is left out: .*`bench doctor --repair`", page)
+    assert bench("report", run, "--format", "csv", "--out", run / "out.csv") == 0
+    net, _, measure = name.rpartition("/seed0/")
+    others = {row for row in whole if not ("/".join(row[:3]) == net and row[4] == measure)}
+    assert others <= table(run / "out.csv") <= whole
+    assert bench("baseline", run, "--out", run / "b.json", "--partial") == 0
+    assert bench("compare", run, healthy / "run") == 0
+
+
+def test_without_the_record_of_a_session_the_gate_works(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, baseline = folder / "run", folder / "b.json"
+    (kind,) = (kind for kind in KINDS if "the record of session" in kind.said)
+    kind.damage(run)
+    for _ in range(2):
+        capsys.readouterr()
+        assert bench("baseline", run, "--out", baseline) == 0, capsys.readouterr().err
+        assert bench("check", run, "--baseline", baseline) == 0, capsys.readouterr().out
+        assert bench("report", run) == 0
+        assert bench("doctor", run, "--repair") == 0
+
+
 @some_quick
 def test_damage_is_mended(
     kind: Kind, folder: Path, healthy: Path, capsys: pytest.CaptureFixture[str]
@@ -105,7 +140,7 @@ def test_damage_is_mended(
     whole, run = expected(healthy), folder / "run"
     kind.damage(run)
     assert_reported(run, "html", whole, capsys)
-    assert bench("doctor", run, "--repair") == 0
+    assert bench("doctor", run, "--repair") == kind.lost
     capsys.readouterr()
     assert bench("doctor", run) == 0
     assert capsys.readouterr().out == f"{run}: whole\n"
@@ -126,7 +161,7 @@ def test_the_next_run_carries_on_or_says_what_to_do(
         error = capsys.readouterr().err
         assert error.count("\n") == 1, error
         assert "bench doctor" in error
-        assert bench("doctor", run, "--repair") == 0
+        assert bench("doctor", run, "--repair") == kind.lost
         assert bench("run", folder / "suite.yaml", "--out", run, "--quiet") == 0
     assert_whole(run, whole)
 
@@ -141,7 +176,7 @@ def test_without_repair_nothing_is_said_to_be_done(
     assert bench("doctor", run) == 1
     assert "; with --repair what is whole is saved into a new" in capsys.readouterr().out
     assert sorted(run.rglob("*")) == before
-    assert bench("doctor", run, "--repair") == 0
+    assert bench("doctor", run, "--repair") == 1
     assert "; what is whole is saved into a new" in capsys.readouterr().out
 
 

@@ -110,6 +110,33 @@ def test_a_baseline_of_an_unfinished_run_holds_what_is_in_it(
     assert "seed 0: never reached" in capsys.readouterr().out
 
 
+def test_the_same_run_tells_nothing_of_chance(
+    made: tuple[Path, Path], tiny: Tiny, tmp_path: Path, capsys: Out
+) -> None:
+    run, _ = made
+    copy, other, out = tmp_path / "copy", tmp_path / "runs" / "other", tmp_path / "b.json"
+    shutil.copytree(run, copy)
+    part = changed(run, "DELETE FROM cells WHERE name LIKE '%/seed1/robustness%'")
+    suite = tiny(("seeds: [0]", "seeds: [2, 3]"))
+    assert main(["run", str(suite), "--out", str(other), "--quiet"]) == 0
+    wrong = [(run,), (copy,), (part,), (other, other), (other, copy)]
+    for noise in wrong:
+        capsys.readouterr()
+        words = ["baseline", str(run), "--out", str(out), "--noise-from", *map(str, noise)]
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"--noise-from {noise[-1]}: the same results as "), line
+        assert not out.exists()
+    # Seeds of its own beside the same ones.
+    suite = tiny(("seeds: [0]", "seeds: [1, 2]"))
+    overlap = tmp_path / "runs" / "overlap"
+    assert main(["run", str(suite), "--out", str(overlap), "--quiet"]) == 0
+    again = changed(run, "UPDATE metrics SET value = value - 1 WHERE metric = 'top1'")
+    for noise in [(other,), (overlap,), (again,), (other, again)]:
+        words = ["baseline", str(run), "--out", str(out), "--noise-from", *map(str, noise)]
+        assert main(words) == 0, capsys.readouterr().err
+
+
 def test_seeds_that_a_baseline_lacks_are_no_part_of_the_means(
     made: tuple[Path, Path], tmp_path: Path, capsys: Out
 ) -> None:

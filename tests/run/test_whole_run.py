@@ -68,6 +68,21 @@ def test_only_what_a_change_touches_is_done_again(tiny: Tiny) -> None:
     assert changed == {"blobs/linear/bu/seed0/robustness/gaussian_blur"}
 
 
+def test_new_claims_are_judged_without_measuring_again(tiny: Tiny) -> None:
+    assert main(["run", str(tiny())]) == 0
+    run = Path("runs/tiny")
+    before, page = cells(run), run / "leaderboard.md"
+    told = "numbers: accuracy/top1, nets: '*/bu', against: [td], expect: lower"
+    claim = f"claim: as good as itself, {told}"
+    with_td = ("variants: [bu]", "variants: [bu, td]")
+    suite = tiny(with_td, ("measures:\n", f"claims: [{{{claim}}}]\nmeasures:\n"))
+    assert main(["report", str(run)]) == 0
+    assert "as good as itself" not in page.read_text(encoding="utf-8")
+    assert main(["run", str(suite), "--out", str(run), "--only", "*/bu/*"]) == 0
+    assert "as good as itself" in page.read_text(encoding="utf-8")
+    assert cells(run) == before
+
+
 def test_the_same_thing_under_two_labels_is_done_once(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
