@@ -93,6 +93,14 @@ def source_hash(origin: str | None, folders: tuple[str, ...]) -> str:
 
 
 @cache
+def own_code() -> str:
+    """A hash over the sources of the networks and the harness, for where two processes or runs
+    must have them to the letter. Not part of identities."""
+    root = Path(__file__).parents[1]
+    return source_hash(None, tuple(str(root / name) for name in ("arches", "bench")))
+
+
+@cache
 def file_hash(path: Path, _stamp: tuple[int, int]) -> str:
     """SHA-256 of a file's content; `_stamp` (size, mtime) keeps the cache honest."""
     total = hashlib.sha256()

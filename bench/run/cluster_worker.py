@@ -10,9 +10,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import identity
@@ -77,7 +75,7 @@ class Assignment:
 def versions(plugins: Iterable[str] = ()) -> dict[str, str]:
     """What must be the same on the driver and all workers: Python, PyTorch, numpy, and the code of
     the harness and of the given plugins (`module:attribute`)."""
-    found = {"python": platform.python_version(), "bench": _own_code()}
+    found = {"python": platform.python_version(), "bench": identity.own_code()}
     for package in ("torch", "numpy"):
         try:
             found[package] = metadata.version(package)
@@ -89,12 +87,6 @@ def versions(plugins: Iterable[str] = ()) -> dict[str, str]:
         except BenchError:
             found[target] = "not there"
     return found
-
-
-@cache
-def _own_code() -> str:
-    root = Path(__file__).parents[2]
-    return identity.source_hash(None, tuple(str(root / p) for p in ("arches", "bench")))
 
 
 def describe(plugins: tuple[str, ...], dask_worker: Worker) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 from bench.measures.sensors import power_state
 
 PACKAGES = ("topdown-bench", "torch", "torchvision", "numpy", "safetensors", "pydantic")
+# Named where they are installed: networks and attacks may come from them.
+OPTIONAL = ("timm", "foolbox", "torchattacks", "pyautoattack")
 
 
 def collect(suite: str, device: str, **more: Any) -> dict[str, Any]:
@@ -22,7 +26,7 @@ def collect(suite: str, device: str, **more: Any) -> dict[str, Any]:
         "suite": suite,
         "command": command_line(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": dict.fromkeys(PACKAGES, "not installed") | versions(PACKAGES + OPTIONAL),
         "git_commit": git_commit(),
         "hardware": hardware(device),
         "power": power_state(device),
@@ -67,11 +71,13 @@ def _memory_gib() -> float:
         return float("nan")
 
 
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those of these distributions that are installed."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def git_commit() -> str:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.identity import own_code
 from bench.store import files
 from bench.store.database import Store
 from bench.store.outcome import Outcome
+from bench.store.provenance import versions
 from leaderboard.results import MetricInfo
 
 
 def environment(device: str) -> dict[str, Any]:
-    """What must agree for weights of another run to count: torch's version, kind of device, and
-    whether it computes bfloat16 natively, which decides what `precision: auto` comes to."""
+    """What must agree for weights of another run to count: our code to the letter (who edits how
+    networks are trained and runs again wants to see it), the libraries that networks come from,
+    kind of device, and whether it computes bfloat16 natively, which decides what
+    `precision: auto` comes to."""
     import torch
 
     from bench.models.hardware import computes_bf16
 
     return {
-        "torch": metadata.version("torch"),
+        "code": own_code(),
+        **versions(("torch", "torchvision", "timm")),
         "device": device.partition(":")[0],
         "native_bf16": computes_bf16(torch.device(device)),
     }

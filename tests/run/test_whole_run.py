@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,6 +208,30 @@ def test_identical_training_of_a_neighbour_is_taken_over(
     with sqlite3.connect("runs/other/results.sqlite") as db:
         (facts,) = db.execute("SELECT facts FROM cells WHERE name = ?", (name,)).fetchone()
     assert json.loads(facts)["taken_from"].endswith("tiny")
+
+
+def test_a_neighbour_of_other_code_is_not_believed(
+    tiny: Tiny, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """`run --out base`, edit the code that trains, `run --out head`: head is to show the edit."""
+    copy = tmp_path_factory.mktemp("copy")
+    for package in ("arches", "bench", "leaderboard"):
+        source = Path(__file__).parents[2] / package
+        shutil.copytree(source, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    suite = tiny()
+    main(["run", str(suite), "--only", "*/train"])
+
+    def run(out: str) -> str:
+        command = [sys.executable, "-m", "bench", "run", str(suite), "--only", "*/train"]
+        environment = os.environ | {"PYTHONPATH": str(copy)}
+        return subprocess.run(
+            [*command, "--out", out], env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "taken over" in run("runs/same")
+    step = copy / "bench" / "train" / "step.py"
+    step.write_text(step.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+    assert "taken over" not in run("runs/edited")
 
 
 def test_damaged_weights_are_trained_again(tiny: Tiny) -> None:
