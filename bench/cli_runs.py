@@ -113,11 +113,31 @@ def pack(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="leave trained weights out: pages and checks need none, and what does trains again",
     )
+    parser.add_argument(
+        "--split",
+        type=_mebibytes,
+        metavar="MIB",
+        help="where the file is larger than so many MiB, write it in parts of that size: "
+        "FILE.001, FILE.002 and on, which `bench unpack FILE` finds",
+    )
 
 
 def unpack(parser: argparse.ArgumentParser) -> None:
     """Of `bench unpack`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="made by `bench pack`")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="made by `bench pack`, whole or in parts"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: runs/ and the name of the file"
     )
+
+
+def _mebibytes(text: str) -> int:
+    """Bytes of so many MiB."""
+    try:
+        size = float(text) * 2**20
+    except ValueError:
+        size = 0.0
+    if not 1 <= size < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size in MiB, such as 1.5")
+    return int(size)

@@ -10,13 +10,14 @@ from bench.store.archive import SUFFIX, pack
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write the archive; print its path and size."""
+    """Write the archive; print its path and size, or those of its parts."""
     out: Path = args.out or args.run.parent / f"{args.run.resolve().name}{SUFFIX}"
     if out.is_dir():
         raise BenchError(f"--out {out}: is a folder; name a file")
     try:
-        size = pack(args.run, out, args.weights)
+        made = pack(args.run, out, args.weights, args.split)
     except OSError as error:
         raise BenchError(f"--out {out}: cannot be written: {error}") from None
-    print(f"{out}  ({size / 2**20:.2f} MiB)")
+    for path in made:
+        print(f"{path}  ({path.stat().st_size / 2**20:.2f} MiB)")
     return 0

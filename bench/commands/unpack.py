@@ -7,11 +7,12 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.store.archive import SUFFIX, unpack
+from bench.store.volumes import name_of
 
 
 def main(args: argparse.Namespace) -> int:
     """Make the run directory; print its path."""
-    out: Path = args.out or Path("runs") / args.file.name.removesuffix(SUFFIX)
+    out: Path = args.out or Path("runs") / name_of(args.file).name.removesuffix(SUFFIX)
     try:
         unpack(args.file, out)
     except OSError as error:

@@ -22,6 +22,7 @@ from bench.store.check import damaged_files
 from bench.store.connect import connect_to_read, understood
 from bench.store.database import NAME, Store
 from bench.store.rebuild import LEFT_OUT
+from bench.store.volumes import Joined, cut, volumes
 
 SUFFIX = ".tar.xz"
 _MEMBER = re.compile(rf"{re.escape(NAME)}|(?:arrays|weights)/[0-9a-f]+\.safetensors")
@@ -29,16 +30,17 @@ _XZ = b"\xfd7zXZ\x00"  # what such a file begins with
 _NAMED = "SELECT file, sha256 FROM cells WHERE file IS NOT NULL ORDER BY file"
 
 
-def pack(folder: Path, archive: Path, weights: bool = True) -> int:
+def pack(folder: Path, archive: Path, weights: bool = True, limit: int | None = None) -> list[Path]:
     """Write a run, at work or not, as one file that is either whole or not there.
 
     Args:
         folder: the run directory.
-        archive: the file to write; an older archive of a run is replaced.
+        archive: the file to write; an older archive of a run is replaced, in parts or not.
         weights: whether those of the trainings come along.
+        limit: bytes of a file; what is larger becomes `archive.001`, `archive.002` and on.
 
     Returns:
-        Its size in bytes.
+        What was written: the file, or its parts.
 
     Raises:
         BenchError: there is no run, or one of its files is gone or damaged; `archive` is there and
@@ -46,11 +48,7 @@ def pack(folder: Path, archive: Path, weights: bool = True) -> int:
         OSError: the archive cannot be written.
     """
     Store.open(folder).close()  # tells what is wrong with it
-    if archive.exists() and not _is_archive(archive):
-        raise BenchError(
-            f"{archive}: is there and no archive of a run; "
-            "name another file with --out, or move that one away"
-        )
+    older = _older(archive)
     archive.parent.mkdir(parents=True, exist_ok=True)
     aside = archive.with_name(archive.name + files.PART)
     try:
@@ -60,25 +58,51 @@ def pack(folder: Path, archive: Path, weights: bool = True) -> int:
             _add(out, NAME, (copy / NAME).read_bytes())
             for name, data in _files_of(copy, folder, weights):
                 _add(out, name, data)
-        aside.replace(archive)
+        if limit is None or aside.stat().st_size <= limit:
+            aside.replace(archive)
+            made = [archive]
+        else:
+            made = cut(aside, archive, limit)
     finally:
         aside.unlink(missing_ok=True)
-    return archive.stat().st_size
+    for path in older - set(made):
+        path.unlink()
+    return made
 
 
-def _is_archive(path: Path) -> bool:
+def _older(archive: Path) -> set[Path]:
+    """The files that a new archive replaces.
+
+    Raises:
+        BenchError: something of that name is there and no archive of a run.
+    """
+    parts = volumes(archive.with_name(f"{archive.name}.001"))
+    for found in ([archive] if archive.exists() else [], parts):
+        if found and not _is_archive(found):
+            raise BenchError(
+                f"{found[0]}: is there and no archive of a run; "
+                "name another file with --out, or move that one away"
+            )
+    return {*parts, archive} if archive.exists() else {*parts}
+
+
+def _is_archive(parts: list[Path]) -> bool:
     """Whether a file is one that `pack` made, as far as its beginning tells; it may be damaged."""
-    if not path.is_file():  # a pipe would be waited for
+    if not all(path.is_file() for path in parts):  # a pipe would be waited for
         return False
-    with path.open("rb") as file:
+    with parts[0].open("rb") as file:
         if file.read(len(_XZ)) != _XZ:
             return False
     try:
-        with tarfile.open(path, "r:xz") as found:
+        with _opened(parts) as found:
             first = found.next()
     except (tarfile.TarError, lzma.LZMAError, EOFError):
         return True
     return first is not None and first.name == NAME
+
+
+def _opened(parts: list[Path]) -> tarfile.TarFile:
+    return tarfile.open(fileobj=io.BufferedReader(Joined(parts)), mode="r:xz")
 
 
 def _snapshot(folder: Path, copy: Path, weights: bool) -> None:
@@ -122,6 +146,10 @@ def _add(out: tarfile.TarFile, name: str, data: bytes) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Make a run directory of an archive: whole, or not there.
 
+    Args:
+        archive: the file, also where only its parts are there, or one of its parts.
+        folder: the run directory to make.
+
     Raises:
         BenchError: the folder is there already, or the file is no archive of a run, is damaged, or
             holds anything else.
@@ -149,8 +177,11 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _extract(archive: Path, folder: Path) -> None:
+    parts = volumes(archive)
+    if not parts:
+        raise BenchError(f"{archive}: no such file; it is made by `bench pack RUN`")
     try:
-        with tarfile.open(archive, "r:xz") as source:
+        with _opened(parts) as source:
             for member in source:
                 if not member.isreg() or not _MEMBER.fullmatch(member.name):
                     raise BenchError(
@@ -158,8 +189,6 @@ def _extract(archive: Path, folder: Path) -> None:
                         "made by `bench pack`"
                     )
                 source.extract(member, folder, filter="data")
-    except FileNotFoundError:
-        raise BenchError(f"{archive}: no such file; it is made by `bench pack RUN`") from None
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         raise BenchError(f"{archive}: damaged, or no archive of a run ({error})") from None
     if not (folder / NAME).is_file():

@@ -19,7 +19,7 @@ SHOWN = (
     "leaderboard/published/**/*.md",
     "leaderboard/published/**/*.png",
     "leaderboard/published/**/*.csv",
-    "leaderboard/published/**/*.tar.xz",
+    "leaderboard/published/**/*.tar.xz*",
     "leaderboard/baselines/*.json",
     "suites/**/*.yaml",
 )

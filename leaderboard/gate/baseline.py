@@ -21,7 +21,9 @@ from leaderboard.gate.thresholds import Threshold, parse
 from leaderboard.summary import Key
 
 FORMAT = "topdown-bench baseline"
-VERSION = 1
+VERSION = 2
+# Before 2, every attack repeated which images it attacked.
+READ = (1, VERSION)
 
 
 class BaselineError(ValueError):
@@ -43,6 +45,7 @@ class Baseline:
 def dumps(baseline: Baseline) -> str:
     """The file's text."""
     run = baseline.measured
+    subsets = _subsets(run)
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -60,7 +63,8 @@ def dumps(baseline: Baseline) -> str:
         },
         "numbers": [_number(key, number) for key, number in run.numbers.items()],
         "limits": [[*key, value] for key, value in run.limits.items()],
-        "networks": [_network(run, net) for net in _nets(run)],
+        "subsets": list(subsets),
+        "networks": [_network(run, net, subsets) for net in _nets(run)],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -77,9 +81,9 @@ def loads(text: str, where: str) -> Baseline:
         raise BaselineError(f"{where}: not JSON: {error}") from None
     if not isinstance(read, dict) or read.get("format") != FORMAT:
         raise BaselineError(f"{where}: not a baseline; make one with `bench baseline RUN`")
-    if read.get("version") != VERSION:
+    if read.get("version") not in READ:
         raise BaselineError(
-            f"{where}: format version {read.get('version')!r}, this program reads {VERSION}; "
+            f"{where}: format version {read.get('version')!r}, this program reads up to {VERSION}; "
             "make it anew with `bench baseline RUN`"
         )
     try:
@@ -88,7 +92,7 @@ def loads(text: str, where: str) -> Baseline:
         raise BaselineError(str(error)) from None
     try:
         return _baseline(read, thresholds)
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, binascii.Error) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BaselineError(f"{where}: damaged ({reason}); make it anew") from None
 
@@ -117,7 +121,19 @@ def _strict(value: float) -> float | str:
     return "inf" if math.isinf(value) else value
 
 
-def _network(run: Measured, net: Trained) -> dict[str, Any]:
+def _subsets(run: Measured) -> dict[str, int]:
+    """The sets of images that were attacked, as text, and their number; most attacks share one."""
+    found: dict[str, int] = {}
+    for one in run.attacked.values():
+        found.setdefault(_of_images(one), len(found))
+    return found
+
+
+def _of_images(one: Attacked) -> str:
+    return _text(one.index.astype("<u4").tobytes())
+
+
+def _network(run: Measured, net: Trained, subsets: Mapping[str, int]) -> dict[str, Any]:
     found: dict[str, Any] = net._asdict()
     if net in run.weights:
         found["weights"] = run.weights[net]
@@ -127,7 +143,7 @@ def _network(run: Measured, net: Trained) -> dict[str, Any]:
     found["attacked"] = {
         attack: {
             "l2": _text(one.l2.astype("<f2").tobytes()),
-            "index": _text(one.index.astype("<u4").tobytes()),
+            "subset": subsets[_of_images(one)],
         }
         for (mine, attack), one in run.attacked.items()
         if mine == net
@@ -140,6 +156,7 @@ def _text(data: bytes) -> str:
 
 
 def _baseline(read: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> Baseline:
+    subsets = read.get("subsets", [])
     nets = [(Trained(*(one[name] for name in Trained._fields)), one) for one in read["networks"]]
     measured = Measured(
         suite=str(read["suite"]),
@@ -148,7 +165,7 @@ def _baseline(read: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> B
         numbers={Key(*(one[f] for f in Key._fields)): _read(one) for one in read["numbers"]},
         correct={net: _bits(one) for net, one in nets if "correct" in one},
         attacked={
-            (net, attack): _attacked(raw)
+            (net, attack): _attacked(raw, subsets)
             for net, one in nets
             for attack, raw in one["attacked"].items()
         },
@@ -176,9 +193,10 @@ def _bits(one: Mapping[str, Any]) -> Any:
     return np.unpackbits(packed, count=int(one["images"])).astype(bool)
 
 
-def _attacked(raw: Mapping[str, str]) -> Attacked:
+def _attacked(raw: Mapping[str, Any], subsets: Sequence[str]) -> Attacked:
+    images = raw["index"] if "index" in raw else subsets[raw["subset"]]
     l2 = np.frombuffer(base64.b64decode(raw["l2"], validate=True), dtype="<f2")
-    index = np.frombuffer(base64.b64decode(raw["index"], validate=True), dtype="<u4")
+    index = np.frombuffer(base64.b64decode(images, validate=True), dtype="<u4")
     if l2.shape != index.shape or not l2.size or not bool((l2 >= 0).all()):
         raise ValueError("attacked images do not fit their numbers")
     return Attacked(l2.astype(np.float16), index.astype(np.int64))

@@ -210,6 +210,24 @@ def test_limits_of_the_page_leave_a_baseline_valid(made: tuple[Path, Path], caps
     assert capsys.readouterr().err == ""
 
 
+def test_which_images_were_attacked_is_written_once(made: tuple[Path, Path]) -> None:
+    """And where an older file says it of every attack, it is read from there."""
+    run, baseline = made
+    read = json.loads(baseline.read_text())
+    (images,) = read["subsets"]
+    attacks = [one for net in read["networks"] for one in net["attacked"].values()]
+    assert len(attacks) > 1
+    for one in attacks:
+        assert one.pop("subset") == 0
+        one["index"] = images
+    older = {key: value for key, value in read.items() if key != "subsets"} | {"version": 1}
+    baseline.write_text(json.dumps(older))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 0
+    attacks[0]["index"] = images[:-8]
+    baseline.write_text(json.dumps(older))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 2
+
+
 def test_other_test_images_are_another_experiment(made: tuple[Path, Path], capsys: Out) -> None:
     run, baseline = made
     read = json.loads(baseline.read_text())

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
+from bench.store.volumes import name_of
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "published"
-RUNS = sorted(PUBLISHED.glob("*/run.tar.xz"))
+# A large one lies there in parts.
+RUNS = sorted({name_of(path) for path in PUBLISHED.glob("*/run.tar.xz*")})
 
 
 def test_the_tour_is_among_them() -> None:

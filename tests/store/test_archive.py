@@ -85,6 +85,65 @@ def test_without_weights_what_is_missing_trains_again(
     assert len(list(Path("runs/more/weights").iterdir())) == 1
 
 
+def test_a_large_archive_comes_in_parts(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is the same file when they are put behind each other."""
+    assert main(["pack", str(run), "--out", "whole.tar.xz"]) == 0
+    whole = Path("whole.tar.xz").read_bytes()
+    mebibytes = (len(whole) // 3 + 1) / 2**20
+    capsys.readouterr()
+    assert main(["pack", str(run), "--out", "a[1].tar.xz", "--split", str(mebibytes)]) == 0
+    parts = [Path(f"a[1].tar.xz.00{number}") for number in (1, 2, 3)]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        part.name for part in parts
+    ]
+    assert b"".join(part.read_bytes() for part in parts) == whole
+    for name in (Path("a[1].tar.xz"), parts[1]):
+        assert main(["unpack", str(name), "--out", str(tmp_path / f"of{name.suffix}")]) == 0
+        assert tables(tmp_path / f"of{name.suffix}") == tables(run)
+    # What is smaller stays one file, and takes the place of the parts; so the other way round.
+    assert main(["pack", str(run), "--out", "a[1].tar.xz", "--split", "1000"]) == 0
+    assert [path.name for path in sorted(Path().glob("a*"))] == ["a[1].tar.xz"]
+    assert main(["pack", str(run), "--out", "a[1].tar.xz", "--split", str(mebibytes * 1.5)]) == 0
+    assert [path.name for path in sorted(Path().glob("a*"))] == [part.name for part in parts[:2]]
+
+
+def test_parts_that_are_gone_or_others_are_told(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "'0' is no size in MiB" in refused(["pack", str(run), "--split", "0"], capsys)
+    assert "'x' is no size in MiB" in refused(["pack", str(run), "--split", "x"], capsys)
+    assert main(["pack", str(run), "--out", "a.tar.xz", "--split", "0.003"]) == 0
+    parts = sorted(Path().glob("a.tar.xz.*"))
+    assert len(parts) > 2
+    middle = parts[1].read_bytes()
+    parts[1].unlink()
+    assert line_of(["unpack", "a.tar.xz"], capsys) == (
+        "a.tar.xz.002: no such file, but a later part is there"
+    )
+    parts[1].write_bytes(middle)
+    last = parts[-1].read_bytes()
+    parts[-1].unlink()
+    assert "damaged, or no archive of a run" in line_of(["unpack", "a.tar.xz"], capsys)
+    parts[-1].write_bytes(last)
+    parts[0].write_bytes(b"a thesis")
+    said = line_of(["pack", str(run), "--out", "a.tar.xz"], capsys)
+    assert said.startswith("a.tar.xz.001: is there and no archive of a run")
+    assert not Path("a.tar.xz").exists()
+    said = line_of(["pack", str(run), "--out", "b.tar.xz", "--split", "0.000001"], capsys)
+    assert "at most 999 can be named" in said
+    assert not list(Path().glob("b.tar.xz*"))
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What wrong usage says."""
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
 def test_a_run_at_work_is_packed_as_it_is_at_that_moment(run: Path, tmp_path: Path) -> None:
     before = tables(run)
     at_work = Store.create_or_open(run)
