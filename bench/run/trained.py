@@ -46,8 +46,8 @@ def plan_of(store: Store) -> Plan:
     facts = store.facts()
     if "suite_text" not in facts:
         raise BenchError(f"{store.folder}: nothing was run there yet")
-    # Runs of earlier versions do not say where their suite lay.
-    base = Path(facts["base"]) if "base" in facts else Path.cwd()
+    # Neither runs of earlier versions nor unpacked ones say where their suite lay.
+    base = Path(facts["base"]) if facts.get("base") else Path.cwd()
     return expand(read_text(facts["suite_text"], f"suite of {store.folder}", base))
 
 

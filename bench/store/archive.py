@@ -113,10 +113,10 @@ def _snapshot(folder: Path, copy: Path, weights: bool) -> None:
             connection.execute("VACUUM INTO ?", (str(copy / NAME),))
     finally:
         connection.close()
-    if not weights:
-        store = Store.create_or_open(copy)
-        store.set_facts({LEFT_OUT: "yes"})
-        store.close()
+    store = Store.create_or_open(copy)
+    # Where the suite lay is nobody else's business, and nothing lies there elsewhere.
+    store.set_facts({"base": "", **({} if weights else {LEFT_OUT: "yes"})})
+    store.close()
 
 
 def _files_of(copy: Path, folder: Path, weights: bool) -> Iterator[tuple[str, bytes]]:

@@ -69,5 +69,5 @@ def training_from(
         metrics={r["metric"]: r["value"] for r in found},
         infos=infos,
         weights=weights,
-        facts={**facts, "taken_from": str(folder)},
+        facts={**facts, "taken_from": folder.name},
     )

@@ -32,6 +32,7 @@ def tables(folder: Path) -> dict[str, list[tuple[object, ...]]]:
     store = Store.open(folder)
     names = ("planned", "cells", "metrics", "sessions", "facts")
     found = {name: store.tuples(f"SELECT * FROM {name} ORDER BY 1, 2") for name in names}
+    found["facts"] = [(key, value) for key, value in found["facts"] if key != "base"]
     store.close()
     return found
 
@@ -49,6 +50,12 @@ def test_a_packed_run_is_the_same_run(run: Path, capsys: pytest.CaptureFixture[s
     again = Path("elsewhere/again")
     assert tables(again) == tables(run)
     assert page(again) == page(run)
+    # Nobody is told where on somebody's disk the suite lay, or a run whose training was taken over.
+    home = str(Path().resolve()).encode()
+    assert home in (run / "results.sqlite").read_bytes()
+    assert home not in (again / "results.sqlite").read_bytes()
+    assert main(["explain", str(again), "--images", "1"]) == 2
+    assert "has no spatial feature map" in capsys.readouterr().err, "its suite was read"
     assert main(["doctor", str(again)]) == 0
     assert capsys.readouterr().out.endswith("elsewhere/again: whole\n")
     assert main(["run", "suite.yaml", "--out", str(again), "--verbose"]) == 0
