@@ -11,7 +11,7 @@ from leaderboard.files import write_atomic
 from leaderboard.kept import Kept
 from leaderboard.page import LEGEND, NOTHING, blocks, gone_by_reason, heading, listed
 from leaderboard.results import Results
-from leaderboard.text import capital, fenced, markdown
+from leaderboard.text import capital, fenced, markdown, markdown_prose
 
 _GAPS, _PRODUCED = "Failed and missing cells", "How it was produced"
 _LINKED = 12  # figures that the head of the page links to
@@ -48,7 +48,7 @@ def _page(results: Results, found: Sequence[Block]) -> Iterator[str]:
     yield f"# Leaderboard: {markdown(results.title)}"
     yield LEGEND if found else NOTHING
     if results.notes:
-        yield "\n".join(f"- {markdown(note)}" for note in results.notes)
+        yield "\n".join(f"- {markdown_prose(note)}" for note in results.notes)
     links = _links(results, found)
     if links:
         yield links
@@ -127,7 +127,7 @@ def _gaps(results: Results) -> Iterator[str]:
     yield f"## {_GAPS}"
     if results.failures:
         yield f"Failed ({len(results.failures)}):"
-        yield "\n".join(f"- {markdown(bad.text)}" for bad in results.failures)
+        yield "\n".join(f"- {markdown_prose(bad.text)}" for bad in results.failures)
     for reason, cells in gone_by_reason(results.missing).items():
         names, rest = listed(cells)
         yield f"{capital(reason)} ({len(cells)}):"

@@ -27,6 +27,7 @@ _MARKDOWN = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile("`([^`]+)`")
+_CODE_OR_MARK = re.compile(f"(?P<code>{_CODE.pattern})|{_MARKDOWN.pattern}", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -52,7 +53,18 @@ def one_line(text: str, limit: int | None = None) -> str:
 
 def markdown(text: str) -> str:
     """`text` as literal Markdown on one line, safe inside a table cell, a heading or a link."""
-    return _MARKDOWN.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), one_line(text))
+    return _MARKDOWN.sub(_escaped, one_line(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return _ENTITIES.get(found[0], "\\" + found[0])
+
+
+def markdown_prose(text: str) -> str:
+    """As `markdown`, outside of tables: what stands between backticks is code."""
+    return _CODE_OR_MARK.sub(
+        lambda found: found[0] if found["code"] else _escaped(found), one_line(text)
+    )
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -20,7 +20,7 @@ from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds
 from leaderboard.statistics.verdict import Compared, Verdict, decide
 from leaderboard.summary import Key
-from leaderboard.text import markdown
+from leaderboard.text import markdown, markdown_prose
 
 _EXACT = ("counted", "memory")
 _LEGEND = (
@@ -208,7 +208,7 @@ def as_markdown(found: Comparison, before: str, after: str) -> str:
         " in whole or in part.",
     ]
     if found.notes:
-        parts.append("\n".join(f"- ⚠ {markdown(note)}" for note in found.notes))
+        parts.append("\n".join(f"- ⚠ {markdown_prose(note)}" for note in found.notes))
     for title, some in (("Beyond noise", beyond), ("Inconclusive", unsure)):
         if some:
             parts.append(f"**{title}**\n\n{_table(some)}")

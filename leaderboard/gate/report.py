@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from leaderboard.gate.finding import Exit, Finding, Judgement, Status
 from leaderboard.gate.shown import alike
-from leaderboard.text import markdown, one_line, printable
+from leaderboard.text import markdown, markdown_prose, one_line, printable
 
 _ORDER = (
     Status.REGRESSION,
@@ -64,7 +64,7 @@ def as_markdown(judgement: Judgement, title: str) -> str:
             lines.append("| " + " | ".join(map(markdown, cells)) + " |")
         parts.append("\n".join(lines))
     if judgement.notes:
-        parts.append("\n".join(f"- {markdown(note)}" for note in judgement.notes))
+        parts.append("\n".join(f"- {markdown_prose(note)}" for note in judgement.notes))
     return "\n\n".join(parts) + "\n"
 
 

@@ -196,7 +196,7 @@ def test_any_name_survives_csv_json_and_terminal(
     console.print(leaderboard.terminal_table(hostile(name)))
 
 
-def test_backticks_in_notes_and_errors_of_the_html_page_are_code(tmp_path: Path) -> None:
+def test_backticks_in_notes_and_errors_are_code(tmp_path: Path) -> None:
     hint = "give it `stages: <FILE>`"
     data = replace(
         results(attacks=()),
@@ -206,6 +206,12 @@ def test_backticks_in_notes_and_errors_of_the_html_page_are_code(tmp_path: Path)
     text = leaderboard.render_html(data, tmp_path / "x.html").read_text("utf-8")
     assert "<li>the next <code>bench run</code> does it again</li>" in text
     assert "<li>a lone ` stays</li>" in text
+    assert "give it <code>stages: &lt;FILE&gt;</code></li>" in text
+    page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
+    assert "- the next `bench run` does it again\n- a lone \\` stays\n" in page
+    assert "give it `stages: <FILE>`\n" in page
+    text = MarkdownIt("commonmark").render(page)
+    assert "<li>the next <code>bench run</code> does it again</li>" in text
     assert "give it <code>stages: &lt;FILE&gt;</code></li>" in text
 
 
@@ -255,7 +261,7 @@ def test_failures_are_explained_and_long_lists_cut(tmp_path: Path) -> None:
         missing=tuple(missing("accuracy", n, variant="td") for n in range(90)),
     )
     text = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
-    assert "OSError: &lt;disk&gt; \\`full\\` xxx" in text
+    assert "OSError: &lt;disk&gt; `full` xxx" in text
     assert "x" * 400 not in text
     assert "… and 70 more" in text
     assert "seed19/" in text
