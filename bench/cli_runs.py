@@ -51,7 +51,7 @@ def check(parser: argparse.ArgumentParser) -> None:
     """Of `bench check`."""
     parser.description = (
         "Exit code 0: pass. 1: regression. 2: bad usage or input, stale baseline. "
-        "3: inconclusive, the last line says what would tell. 4: something was not measured."
+        "3: inconclusive, the last line says what is needed. 4: something was not measured."
     )
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run directory")
     parser.add_argument(
@@ -98,14 +98,16 @@ def doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="mend what can be mended: damaged results are forgotten, and done again by the next "
-        "`bench run` (default: only tell)",
+        help="repair: damaged results are removed, and measured again by the next "
+        "`bench run` (default: only report)",
     )
 
 
 def pack(parser: argparse.ArgumentParser) -> None:
     """Of `bench pack`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, at work or not")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="a run directory, running or finished"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: RUN.tar.xz")
     parser.add_argument(
         "--no-weights",

@@ -50,8 +50,8 @@ def corruption_blocks(
         "The mean corruption error (mCE) is the mean over corruptions of the error, summed over "
         "severities, in percent of that of the bottom-up network of the same backbone and seed "
         "(Hendrycks and Dietterich, 2019): below 100 is better than bottom-up. Values are mean ± "
-        "sample standard deviation over seeds; bold is the lowest, and whatever cannot be told "
-        "from it: its interval over seeds overlaps (mCE, being of different networks, has no best)."
+        "sample standard deviation over seeds; bold is the lowest, and every value whose "
+        "interval over seeds overlaps it (mCE, being of different networks, has no best)."
     )
 
 

@@ -47,7 +47,7 @@ def flag_blocks(results: Results, dataset: str, raised: Sequence[Flag]) -> Itera
         f"{start}: {', '.join(BADGES[badge].name for badge in badges)}."
         for start, badges in (
             ("Looked for and not found", clear),
-            ("Not judged, for want of attacks or numbers that could tell", unknown),
+            ("Not tested, because the attacks or numbers needed are missing", unknown),
         )
         if badges
     ]

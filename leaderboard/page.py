@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 NOTHING = "No results yet."
 LEGEND = (
     "Values are mean ± sample standard deviation over seeds. ↑: higher is better, ↓: lower is "
-    "better; bold is the best of a column within its data set, and whatever cannot be told from "
-    "it: its interval over seeds overlaps. Nothing is bold where the best has one measured seed, "
-    "nor is such a network elsewhere, but for costs, which depend on none."
+    "better; bold is the best of a column within its data set, and every value whose interval over "
+    "seeds overlaps that of the best. A network with one measured seed is not bold, and if the "
+    "best is such a network, nothing is; costs, which do not depend on seeds, are an exception."
 )
 GAPS = (
     "failed: tried, and ended in an error; –: not measured. Failed cells and those never reached "

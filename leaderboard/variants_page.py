@@ -40,8 +40,8 @@ def variant_blocks(results: Results) -> Iterator[Block]:
         "pooled over all comparisons of the same number; p is corrected over this whole table "
         "(Benjamini and Hochberg, 1995). Effect is the mean difference over its standard deviation "
         "between seeds. An interval is of its number alone, while verdicts go by the corrected p: "
-        "of many intervals some leave 0 out by chance. Inconclusive: these seeds do not tell, or "
-        "are equal by chance, which leaves no spread to go by (–)."
+        "of many intervals some leave 0 out by chance. Inconclusive: more seeds are needed, or "
+        "they are equal by chance, which leaves no spread to go by (–)."
     )
     if results.localized or results.removed:
         text += (

@@ -114,7 +114,7 @@ SETS: Mapping[str, BuiltIn] = {
     "svhn": BuiltIn(
         "bench.data.torchvision_sets:svhn",
         DatasetInfo(
-            "house numbers from street views (needs scipy)",
+            "house numbers from street views",
             channels=3,
             image_size=32,
             num_classes=10,

@@ -80,7 +80,7 @@ def _older(archive: Path) -> set[Path]:
     for found in ([archive] if archive.exists() else [], parts):
         if found and not _is_archive(found):
             raise BenchError(
-                f"{found[0]}: is there and no archive of a run; "
+                f"{found[0]}: exists and is not an archive of a run; "
                 "name another file with --out, or move that one away"
             )
     return {*parts, archive} if archive.exists() else {*parts}

@@ -69,7 +69,7 @@ def test_a_page_has_numbers_flags_scales_and_corruptions(tmp_path: Path) -> None
     flag = ["⚠ randomised", "lenet_fc", "td", "any", "5.0 % of the predictions change"]
     assert flag in lines
     assert "**randomised**: the network's outputs change" in text
-    assert "Not judged, for want of attacks or numbers that could tell: softmax output" in text
+    assert "Not tested, because the attacks or numbers needed are missing: softmax output" in text
     clean = ["Single pixel", "lenet_fc", "td", "90.5 ± 0.7"]
     (scales,) = [line for line in lines if line[:4] == clean]
     assert scales[4:8] == ["70.5 ± 0.7", "40.5 ± 0.7", "80.5 ± 0.7", "35.5 ± 0.7"]

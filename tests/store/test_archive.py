@@ -136,7 +136,7 @@ def test_parts_that_are_gone_or_others_are_told(
     parts[-1].write_bytes(last)
     parts[0].write_bytes(b"a thesis")
     said = line_of(["pack", str(run), "--out", "a.tar.xz"], capsys)
-    assert said.startswith("a.tar.xz.001: is there and no archive of a run")
+    assert said.startswith("a.tar.xz.001: exists and is not an archive of a run")
     assert not Path("a.tar.xz").exists()
     said = line_of(["pack", str(run), "--out", "b.tar.xz", "--split", "0.000001"], capsys)
     assert "at most 999 can be named" in said
@@ -198,13 +198,13 @@ def test_no_file_of_another_kind_is_overwritten(
     for content in (b"a thesis\n", b""):
         kept.write_bytes(content)
         assert line_of(["pack", str(run), "--out", str(kept)], capsys) == (
-            "kept.tar.xz: is there and no archive of a run; "
+            "kept.tar.xz: exists and is not an archive of a run; "
             "name another file with --out, or move that one away"
         )
         assert kept.read_bytes() == content
     foreign(kept, "thesis.tex")
     content = kept.read_bytes()
-    assert "no archive of a run" in line_of(["pack", str(run), "--out", str(kept)], capsys)
+    assert "not an archive of a run" in line_of(["pack", str(run), "--out", str(kept)], capsys)
     assert kept.read_bytes() == content
     kept.unlink()
     for more in ((), ("--no-weights",)):  # an older archive may go
