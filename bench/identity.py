@@ -175,6 +175,16 @@ def file_hash(path: Path, _stamp: tuple[int, int]) -> str:
     return total.hexdigest()
 
 
+def hash_now(path: Path) -> str:
+    """SHA-256 of a file's content as it is now.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    stat = path.stat()
+    return file_hash(path, (stat.st_size, stat.st_mtime_ns))
+
+
 def folder_key(folder: Path) -> str:
     """A hash over the files of a folder of own data: relative path, size, and content of what is
     not an image (Parquet). Images count by name, size and time of change, for there are many."""

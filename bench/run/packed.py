@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from bench.run.place import Place
     from bench.run.unit import Unit
 
-_TRAINING = ("identity", "label", "variant", "seed", "weights", "place", "trial")
+_TRAINING = (
+    "identity", "label", "variant", "seed", "weights", "place", "trial", "weights_sha256",
+)  # fmt: skip
 _CELL = ("name", "identity", "title", "measure", "item", "exclusive", "given")
 _PLACE = ("data_root", "base", "device", "download", "threads", "contents")
 

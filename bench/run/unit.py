@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
 from bench.errors import BenchError, own_line
+from bench.identity import hash_now
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
 from bench.models.network import Network, wrap
@@ -177,6 +178,7 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
         BenchError: it cannot be built, or the file cannot be read or does not fit it.
     """
     network = build_network(training, dataset)
+    _require_unchanged(training, file)
     tensors = weights.read(file)
     # Files of a run hold the normalisation too; files of others hold the backbone alone.
     target = network if "normalize.mean" in tensors else network.backbone
@@ -185,6 +187,15 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
     # As a training leaves it: measures must not tell the two apart.
     settings = settle(training.recipe, device, network.backbone)
     return network.to(device).to(memory_format=settings.memory_format).eval()
+
+
+def _require_unchanged(training: Training, file: Path) -> None:
+    wanted = training.weights_sha256
+    if wanted is not None and file.is_file() and hash_now(file) != wanted:
+        raise BenchError(
+            f"{training.weights}: it changed while the run was at work; run the same command "
+            "again to measure what it holds now"
+        )
 
 
 def build_network(training: Training, dataset: Dataset) -> Network:
