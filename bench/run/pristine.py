@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from bench.models import weights
 from bench.models.network import Network
 
 # Of a larger tensor so many values are compared where PyTorch has seen no change of it.
@@ -22,6 +23,11 @@ class Pristine:
         state = network.state_dict()
         self._copies = {name: tensor.clone() for name, tensor in state.items()}
         self._stamps = {name: _stamp(tensor) for name, tensor in state.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over the weights and statistics as they were."""
+        return weights.fingerprint(self._copies)
 
     def restore(self, network: Network) -> bool:
         """Undo what was done to the network; return whether its weights had changed."""

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
 from bench.run.warned import warned
 from bench.store import parts, transfer
-from bench.store.outcome import NOTES, Failed, Outcome
+from bench.store.outcome import NETWORK, NOTES, Failed, Outcome
 from bench.store.tuned import RECIPE, SCORE
 from bench.train.determinism import current, numerics, seeded, unfilled
 from bench.train.trainer import Epoch, train
@@ -81,6 +81,7 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
     if place.threads:
         torch.set_num_threads(place.threads)
     dataset = network = pristine = None
+    of: dict[str, str] = {}
     known: dict[str, Any] = {}
     with current(device), numerics(mode_of(unit.training.recipe, device), device):
         if unit.train is not None:
@@ -97,7 +98,9 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             try:
                 dataset = dataset or load_dataset(cell.training, place)
                 network = network or _loaded(unit, dataset, device)
-                pristine = pristine or Pristine(network)
+                if pristine is None:
+                    pristine = Pristine(network)
+                    of = {NETWORK: pristine.fingerprint}
                 kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
                 # Timings of other runs on this machine wait, as those of this one do.
                 with alone_on(device) if cell.exclusive else nullcontext():
@@ -111,7 +114,7 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
                 outcome = watch.failed(error)
                 if network is not None and pristine is not None and pristine.restore(network):
                     known.clear()
-            emit(CellFinished(cell, outcome))
+            emit(CellFinished(cell, replace(outcome, facts={**outcome.facts, **of})))
 
 
 def _fail_all(cells: tuple[Cell, ...], cause: Failed, emit: Emit) -> None:
@@ -161,6 +164,7 @@ def _trained(
     if training.trial:  # its accuracy is all that is wanted
         return watch.done(metrics, TRAIN_METRICS, facts=facts), None
     state = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+    facts[NETWORK] = weights.fingerprint(state)
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 
 
