@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.data import catalog
 from bench.data.dataset import Dataset
-from bench.data.fingerprint import fingerprint
+from bench.data.fingerprint import difference, fingerprint
 from bench.errors import DataError
 from bench.plan.cell import Training
 
@@ -51,10 +51,12 @@ def load_dataset(training: Training, place: Place) -> Dataset:
         _contents[key] = fingerprint(_datasets[key])
         while len(_datasets) > DATASETS_KEPT:
             _datasets.popitem(last=False)
-    if place.contents.get(ref.label) not in (None, _contents[key]):
+    wanted = place.contents.get(ref.label)
+    if wanted not in (None, _contents[key]):
         del _datasets[key]
+        what, *_ = difference(wanted, _contents[key])
         raise DataError(
-            f"dataset '{ref.label}': its images or labels changed while the run was at work; put "
+            f"dataset '{ref.label}': its {what} changed while the run was at work; put "
             "the old files back and add --retry failed"
         )
     return _datasets[key]
