@@ -18,7 +18,7 @@ from bench.plan.cell import Training
 class Place:
     """Where a unit works: the data root, the folder that paths in the suite start from, the
     device, and the number of CPU threads (0: torch's own choice). `contents` are the fingerprints
-    that data sets must have, by label."""
+    that data sets must have, by label, `code` those of plugins' sources, by target."""
 
     data_root: Path
     base: Path
@@ -26,6 +26,7 @@ class Place:
     download: bool = False
     threads: int = 0
     contents: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 _datasets: OrderedDict[str, Dataset] = OrderedDict()

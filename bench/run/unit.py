@@ -26,6 +26,7 @@ from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
+from bench.run.edited import edited
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.notes import notes_on
 from bench.run.place import Place, content, load_dataset
@@ -71,7 +72,10 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     """
     heap.keep_freed()
     try:
-        _execute(unit, place, emit)
+        if error := edited(place):
+            _fail_all((*((unit.train,) if unit.train else ()), *unit.cells), error, emit)
+        else:
+            _execute(unit, place, emit)
     finally:
         heap.give_back()
 
@@ -81,7 +85,6 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
     if place.threads:
         torch.set_num_threads(place.threads)
     dataset = network = pristine = None
-    of: dict[str, str] = {}
     known: dict[str, Any] = {}
     with current(device), numerics(mode_of(unit.training.recipe, device), device):
         if unit.train is not None:
@@ -90,7 +93,8 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             outcome, network = _trained(cell, place, device, emit)
             emit(CellFinished(cell, outcome))
             if outcome.error is not None:
-                _fail_all(unit.cells, outcome.error, emit)
+                text = f"its training failed: {outcome.error.message}"
+                _fail_all(unit.cells, replace(outcome.error, message=text, traceback=""), emit)
                 return
         for cell in unit.cells:
             emit(CellStarted(cell))
@@ -98,9 +102,7 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             try:
                 dataset = dataset or load_dataset(cell.training, place)
                 network = network or _loaded(unit, dataset, device)
-                if pristine is None:
-                    pristine = Pristine(network)
-                    of = {NETWORK: pristine.fingerprint}
+                pristine = pristine or Pristine(network)
                 kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
                 # Timings of other runs on this machine wait, as those of this one do.
                 with alone_on(device) if cell.exclusive else nullcontext():
@@ -114,12 +116,12 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
                 outcome = watch.failed(error)
                 if network is not None and pristine is not None and pristine.restore(network):
                     known.clear()
+            of = {NETWORK: pristine.fingerprint} if pristine else {}
             emit(CellFinished(cell, replace(outcome, facts={**outcome.facts, **of})))
 
 
-def _fail_all(cells: tuple[Cell, ...], cause: Failed, emit: Emit) -> None:
+def _fail_all(cells: tuple[Cell, ...], error: Failed, emit: Emit) -> None:
     for cell in cells:
-        error = Failed(cause.kind, f"its training failed: {cause.message}", "")
         emit(CellFinished(cell, Outcome(time.time(), 0.0, 0.0, error=error)))
 
 
