@@ -4,6 +4,7 @@ needs them trains again."""
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,6 +201,7 @@ ATTACK = Attack(run, deterministic=True)
 def with_a_net_that_moves(tiny: Tiny, *changes: tuple[str, str]) -> Path:
     """Its weights depend on what no identity sees: a file, another version of a library."""
     Path("moving_net.py").write_text(MOVING, encoding="utf-8")
+    sys.modules.pop("moving_net", None)  # that of another test, which lies elsewhere
     Path("std.txt").write_text("0.01", encoding="utf-8")
     return tiny(("tiny_nets:linear", "moving_net:moving"), *changes)
 
