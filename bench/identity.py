@@ -8,12 +8,14 @@ with its version and options. A golden test fails when an identity moves; raise 
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from bench.errors import BenchError
 from bench.registry import Entry, look_here_too
 
 VERSION = 1
+# Our own code counts by the versions of what it computes.
+_OURS = ("arches", "bench", "leaderboard")
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 def digest(*parts: object) -> str:
@@ -43,21 +48,76 @@ def code_fingerprint(target: str) -> str:
 
     A researcher edits a backbone and runs again: that must not be taken for the same network,
     installed or not, for few raise a version on every edit. Every `.py` file of the target's
-    top-level package counts (of a single module, that file).
+    top-level package counts (of a single module, that file), and so do the modules and packages in
+    the same folder that it imports, and what those import there.
 
     Raises:
         BenchError: there is no such module.
     """
     top = target.partition(":")[0].partition(".")[0]
     look_here_too()
-    try:
-        spec = importlib.util.find_spec(top)
-    except ValueError:  # a module made by hand, without a specification
-        spec = None
+    spec = _spec(top)
     if spec is None:
         raise BenchError(f"'{target}': there is no module '{top}' (looked in sys.path)")
-    places = tuple(spec.submodule_search_locations or ())
-    return _release(top, [*places, spec.origin or ""]) or source_hash(spec.origin, places)
+    places = _places(spec)
+    return _release(top, [*places, spec.origin or ""]) or _sources(top, spec)
+
+
+def _spec(top: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(top)
+    except (ValueError, ImportError):  # a module made by hand, without a specification
+        return None
+
+
+def _places(spec: ModuleSpec) -> tuple[str, ...]:
+    return tuple(spec.submodule_search_locations or ())
+
+
+def _sources(top: str, spec: ModuleSpec) -> str:
+    """A hash over a module or package and all that it imports from beside it."""
+    own = source_hash(spec.origin, _places(spec))
+    found, left = {top: own}, [spec]
+    while left:
+        for name, beside in _beside(left.pop()):
+            if name not in found:
+                found[name] = source_hash(beside.origin, _places(beside))
+                left.append(beside)
+    if len(found) == 1:
+        return own
+    return "source:" + digest(sorted(found.items()))
+
+
+def _beside(spec: ModuleSpec) -> Iterator[tuple[str, ModuleSpec]]:
+    """The modules and packages that one imports from the folder it lies in; none of those that an
+    installer put there."""
+    home = _home(spec)
+    if home is None or home.name in _INSTALLED:
+        return
+    names = {name for _, path in _files(spec.origin, _places(spec)) for name in _imports(path)}
+    for name in sorted(names - {*_OURS}):
+        other = _spec(name)
+        if other is not None and _home(other) == home:
+            yield name, other
+
+
+def _home(spec: ModuleSpec) -> Path | None:
+    """The folder that a module or package lies in; None for what has no file."""
+    place = next(iter(_places(spec)), spec.origin if spec.has_location else None)
+    return None if place is None else Path(place).resolve().parent
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The top-level names that a source imports anywhere in it."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # importing it will tell
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def _release(top: str, places: Iterable[str]) -> str | None:
@@ -79,6 +139,14 @@ def _release(top: str, places: Iterable[str]) -> str | None:
 
 def source_hash(origin: str | None, folders: tuple[str, ...]) -> str:
     """SHA-256 over the sources of a module or package, with their relative paths."""
+    total = hashlib.sha256()
+    for shown, path in _files(origin, folders):
+        total.update(shown.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return "source:" + total.hexdigest()[:20]
+
+
+def _files(origin: str | None, folders: tuple[str, ...]) -> list[tuple[Path, Path]]:
+    """The sources of a module or package: what they are called there, and where they are."""
     files = [
         (path.relative_to(folder), path)
         for folder in folders
@@ -86,10 +154,7 @@ def source_hash(origin: str | None, folders: tuple[str, ...]) -> str:
     ]
     if not files and origin and Path(origin).is_file():
         files = [(Path(Path(origin).name), Path(origin))]
-    total = hashlib.sha256()
-    for shown, path in files:
-        total.update(shown.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return "source:" + total.hexdigest()[:20]
+    return files
 
 
 @cache
@@ -108,6 +173,16 @@ def file_hash(path: Path, _stamp: tuple[int, int]) -> str:
         while block := stream.read(1 << 20):
             total.update(block)
     return total.hexdigest()
+
+
+def hash_now(path: Path) -> str:
+    """SHA-256 of a file's content as it is now.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    stat = path.stat()
+    return file_hash(path, (stat.st_size, stat.st_mtime_ns))
 
 
 def folder_key(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,18 +44,22 @@ def across_figures(
 ) -> Iterator[Block]:
     """Bars of the first column of the overview, and that column against cost."""
     ranked: dict[str, dict[Net, Summary]] = {}
+    endless: list[Net] = []  # attacks that did not reach their median have no place on an axis
     heading, higher = "", True
     for section in found:
         column, _ = standings(results, section)
         if column is None or (heading and column.heading != heading):
             continue  # another quantity does not belong on the same axis
         heading, higher = column.heading, column.info.better == "higher"
-        if nets := _summaries(results, section, column):
-            ranked[section.dataset] = nets
+        nets = _summaries(results, section, column)
+        drawn = {net: one for net, one in nets.items() if math.isfinite(one.mean)}
+        endless += [net for net in nets if net not in drawn]
+        if drawn:
+            ranked[section.dataset] = drawn
     bars = sum(map(len, ranked.values()))
     if not 1 < bars <= MOST_BARS:
         return
-    yield _bars(ranked, heading, taken, kept)
+    yield _bars(ranked, heading, endless, taken, kept)
     panels = _panels(results, ranked, higher)
     if panels:
         yield _pareto(panels, heading, taken, kept)
@@ -71,17 +76,22 @@ def _summaries(results: Results, section: Section, column: Column) -> dict[Net, 
 
 
 def _bars(
-    ranked: Mapping[str, Mapping[Net, Summary]], heading: str, taken: set[str], kept: Kept
+    ranked: Mapping[str, Mapping[Net, Summary]],
+    heading: str,
+    endless: Sequence[Net],
+    taken: set[str],
+    kept: Kept,
 ) -> Figure:
     from leaderboard.bars import result_figure
 
+    without = "; ".join(" ".join(net) for net in endless)
     return Figure(
         slug("accuracy", taken),
         kept.figure(("result bars", heading, ranked), lambda: result_figure(heading, ranked)),
         f"{heading} by data set and network",
         f"{heading} of each network on each data set, on its test images: mean over seeds, "
         "whiskers are one sample standard deviation; none for a single seed. As figure 4 of the "
-        "paper.",
+        "paper." + (f" Networks with no bar: infinite for {without}." if without else ""),
     )
 
 

@@ -414,3 +414,25 @@ def test_layers_are_spread_over_the_ends_of_resolutions(sizes: list[int], most: 
 def test_layers_of_one_resolution_are_shown_at_equal_distances() -> None:
     assert gallery.spread([14] * 15, 8) == [0, 2, 4, 6, 9, 11, 13, 14]
     assert gallery.spread([8, 8, 8, 4, 4, 4, 2, 2], 4) == [0, 2, 5, 7]
+
+
+def test_own_weights_that_are_others_now_are_told(explain, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    with sqlite3.connect(folder / "runs/corners/results.sqlite") as db:
+        query = (
+            "SELECT file FROM cells WHERE name LIKE 'corners/plain/bu/seed_/train' ORDER BY name"
+        )
+        first, second = (folder / "runs/corners" / file for (file,) in db.execute(query))
+    shutil.copy(first, folder / "given.safetensors")
+    text = SUITE.replace("name: corners", "name: given").replace("seeds: [0, 1]", "seeds: [0]")
+    text = text.replace("variants: [bu, td]}", "variants: [bu], weights: given.safetensors}")
+    flat = '  - {name: "explain_nets:flat", label: flat, variants: [bu]}\n'
+    assert flat in text
+    (folder / "given.yaml").write_text(text.replace(flat, ""), encoding="utf-8")
+    assert main(["run", "given.yaml", "--quiet"]) == 0
+    told = "corners/plain: bu: code, data or weights have changed since it was measured"
+    words = ("runs/given", "--out", "pics", "--images", "1")
+    code, _, notes, _ = explain(*words)
+    assert (code, told in notes) == (0, False)
+    shutil.copy(second, folder / "given.safetensors")
+    code, _, notes, _ = explain(*words)
+    assert (code, told in notes) == (0, True)

@@ -203,7 +203,10 @@ def _draw(
     dataset, device = load_dataset(first, place), torch.device(place.device)
     for one in there:
         if one.changed:
-            notes.append(f"{one.training.variant}: code or data have changed since it was trained")
+            what = "code or data have changed since it was trained"
+            if first.weights is not None:
+                what = "code, data or weights have changed since it was measured"
+            notes.append(f"{one.training.variant}: {what}")
     name = _name(there[0])
     try:
         with numerics(mode_of(first.recipe, device), device):

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from bench.plan.attacks import attack_infos
 from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
-from bench.plan.plugins import plugin_code
+from bench.plan.plugins import plugin_code, plugin_sources
 from bench.store.database import KEPT, Store
 from bench.store.files import write_whole
 from bench.store.outcome import error_text
@@ -153,7 +154,7 @@ def run_cells(
         return
     place = place_of(args, plan, device)
     notes = check_start(left, place)
-    place = contents.pinned(left, place, store)
+    place = replace(contents.pinned(left, place, store), code=plugin_sources(plan))
     workers, reason = cluster.size if cluster else how_many(args, left, place)
     session = store.begin(
         provenance.collect(

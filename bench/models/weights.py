@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,6 +50,16 @@ def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
     if any(not isinstance(value, Tensor) for value in found.values()):
         raise BenchError(f"{path}: holds other things than tensors")
     return {str(name): value for name, value in found.items()}
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """A hash over names, types, shapes and every bit of the tensors, wherever they are."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        total.update(plain.view(torch.uint8).numpy().data)  # NumPy has no bfloat16
+    return total.hexdigest()[:20]
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

@@ -34,7 +34,8 @@ class Tuning:
 class Training:
     """One trained network: shared by every cell that measures it.
 
-    `weights` names a file to load instead of training. `label` is
+    `weights` names a file to load instead of training, and `weights_sha256` is what that must
+    contain. `label` is
     `dataset/backbone/variant/seed0`, `place` where the suite names the backbone
     (`file:line: backbones[0]`). With `tuning`, one of its candidates goes over `recipe`, and which
     is known when all trials are over. A `trial` is a training that only its validation accuracy is
@@ -52,6 +53,7 @@ class Training:
     place: str
     tuning: Tuning | None = None
     trial: bool = False
+    weights_sha256: str | None = None
 
     @property
     def pair(self) -> str:

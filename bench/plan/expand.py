@@ -149,9 +149,10 @@ class _Network:
             if backbone.seeds is not None and seed not in backbone.seeds:
                 continue
             weights = _weights(backbone, number, self.checked.base)
-            key = _file_key(weights, how) if weights else how
-            label = f"seed{seed}"
-            yield self._training(seed, recipe, key, label, weights=weights, tuning=tuning)
+            content = identity.hash_now(weights) if weights else None
+            key = _file_key(content, how) if content else how
+            more = {"weights": weights, "weights_sha256": content, "tuning": tuning}
+            yield self._training(seed, recipe, key, f"seed{seed}", **more)
 
     def _trials(self, search: Search, recipe: Recipe) -> Iterator[Training]:
         for number, values in enumerate(search.candidates):
@@ -207,10 +208,8 @@ def _weights(backbone: BackboneRef, number: int, base: Path) -> Path | None:
     return weights_path(files[number if len(files) > 1 else 0], base)
 
 
-def _file_key(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _file_key(content: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What identifies a network that is loaded: the file, and the keys that still count then."""
-    stat = path.stat()
-    content = identity.file_hash(path, (stat.st_size, stat.st_mtime_ns))
     return {"weights": content, **{key: recipe[key] for key in USED_WITH_WEIGHTS}}
 
 

@@ -36,6 +36,12 @@ def plugin_code(plan: Plan) -> dict[str, str]:
     return {entry.name: _code(entry) for entry in plugins_of(plan)}
 
 
+def plugin_sources(plan: Plan) -> dict[str, str]:
+    """Hashes of the sources of those plugins that may be edited at any time, by target."""
+    found = {entry.target: identity.code_fingerprint(entry.target) for entry in plugins_of(plan)}
+    return {target: code for target, code in found.items() if code.startswith("source:")}
+
+
 def _code(entry: Entry) -> str:
     """`my-nets 1.0, source:1f2e...`: the distribution that registered a plugin, and its code."""
     code = identity.code_fingerprint(entry.target)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bench import identity
+from bench.data.fingerprint import difference, is_of_images_alone
 from bench.errors import BenchError
 from bench.plan.cell import Cell
 from bench.plan.expand import dataset_key
@@ -32,10 +33,13 @@ def pinned(cells: Iterable[Cell], place: Place, store: Store) -> Place:
             continue
         found[label] = content(cell.training, place)
         key = identity.digest(dataset_key(cell.training.dataset, place.base))
+        if is_of_images_alone(known.get(key, ""), found[label]):
+            known[key] = found[label]
         if known.setdefault(key, found[label]) != found[label]:
+            what, before, now = difference(known[key], found[label])
             problems.append(
-                f"dataset '{label}': its images or labels are not those that {store.folder} was "
-                f"measured on so far (content {found[label][:12]}, before {known[key][:12]}); put "
+                f"dataset '{label}': its {what} are not those that {store.folder} was "
+                f"measured on so far (content {now}, before {before}); put "
                 "the old files back, choose another --out, or --fresh to discard the run"
             )
     if problems:

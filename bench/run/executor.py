@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell, Limits
 from bench.run.events import CellFinished, CellPart, Event
+from bench.run.renewed import of_same_network
 from bench.run.tuned import refused, settled
 from bench.store import parts
 from bench.store.database import Store
-from bench.store.outcome import Failed
+from bench.store.outcome import Failed, Outcome
 
 if TYPE_CHECKING:
     from bench.run.engine import Engine
@@ -86,14 +87,22 @@ def units(cells: Iterable[Cell], store: Store) -> list[Unit]:
         trained = training.weights
         if trained is None and train is None:
             trained = store.folder / store.file_of(identity, "weights")
-        kept = {cell.identity: parts.kept(store.folder, cell.identity) for cell in rest}
+        # A network that is trained anew need not be the one that was measured half.
+        carry_on = rest if train is None else ()
+        kept = {cell.identity: parts.kept(store.folder, cell.identity) for cell in carry_on}
         found.append(Unit(training, train, rest, trained, kept))
     return found
 
 
 def carried_on(cells: Iterable[Cell], folder: Path) -> dict[str, int]:
     """Names of the cells that an interrupted session left half done, with their finished parts."""
-    counts = {cell.name: len(parts.kept(folder, cell.identity)) for cell in cells}
+    cells = list(cells)
+    trained = {cell.identity for cell in cells if cell.measure is None}
+    counts = {
+        cell.name: len(parts.kept(folder, cell.identity))
+        for cell in cells
+        if cell.training.identity not in trained
+    }
     return {name: count for name, count in counts.items() if count}
 
 
@@ -120,7 +129,7 @@ def run(
 
     def handle(event: Event) -> None:
         if isinstance(event, CellFinished):
-            store.record(session, event.cell.identity, event.cell.name, event.outcome)
+            _record(store, session, event.cell, event.outcome)
             if event.outcome.error is None:
                 parts.drop(store.folder, event.cell.identity)
         elif isinstance(event, CellPart):
@@ -139,6 +148,14 @@ def run(
     finally:
         # Also at Ctrl-C or a full disk: do not wait for trainings that nobody will record.
         engine.close()
+
+
+def _record(store: Store, session: int, cell: Cell, outcome: Outcome) -> None:
+    """Record a finished cell; with a new network, what is half measured of the old one goes."""
+    if outcome.weights is not None:
+        for identity in parts.identities(store.folder) & of_same_network(cell.training, store):
+            parts.drop(store.folder, identity)
+    store.record(session, cell.identity, cell.name, outcome)
 
 
 def _run_here(found: list[Unit], store: Store, place: Place, handle: Watch) -> None:
@@ -217,5 +234,5 @@ def _borrow(cell: Cell, folder: Path, store: Store, session: int, place: Place) 
     outcome = training_from(folder, cell.identity, place.device, content)
     if outcome is None:
         return False
-    store.record(session, cell.identity, cell.name, outcome)
+    _record(store, session, cell, outcome)
     return True

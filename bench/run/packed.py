@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from bench.run.place import Place
     from bench.run.unit import Unit
 
-_TRAINING = ("identity", "label", "variant", "seed", "weights", "place", "trial")
+_TRAINING = (
+    "identity", "label", "variant", "seed", "weights", "place", "trial", "weights_sha256",
+)  # fmt: skip
 _CELL = ("name", "identity", "title", "measure", "item", "exclusive", "given")
-_PLACE = ("data_root", "base", "device", "download", "threads", "contents")
+_PLACE = ("data_root", "base", "device", "download", "threads", "contents", "code")
 
 
 def pack(unit: Unit, place: Place) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.data import catalog
 from bench.data.dataset import Dataset
-from bench.data.fingerprint import fingerprint
+from bench.data.fingerprint import difference, fingerprint
 from bench.errors import DataError
 from bench.plan.cell import Training
 
@@ -18,7 +18,7 @@ from bench.plan.cell import Training
 class Place:
     """Where a unit works: the data root, the folder that paths in the suite start from, the
     device, and the number of CPU threads (0: torch's own choice). `contents` are the fingerprints
-    that data sets must have, by label."""
+    that data sets must have, by label, `code` those of plugins' sources, by target."""
 
     data_root: Path
     base: Path
@@ -26,6 +26,7 @@ class Place:
     download: bool = False
     threads: int = 0
     contents: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 _datasets: OrderedDict[str, Dataset] = OrderedDict()
@@ -51,10 +52,12 @@ def load_dataset(training: Training, place: Place) -> Dataset:
         _contents[key] = fingerprint(_datasets[key])
         while len(_datasets) > DATASETS_KEPT:
             _datasets.popitem(last=False)
-    if place.contents.get(ref.label) not in (None, _contents[key]):
+    wanted = place.contents.get(ref.label)
+    if wanted not in (None, _contents[key]):
         del _datasets[key]
+        what, *_ = difference(wanted, _contents[key])
         raise DataError(
-            f"dataset '{ref.label}': its images or labels changed while the run was at work; put "
+            f"dataset '{ref.label}': its {what} changed while the run was at work; put "
             "the old files back and add --retry failed"
         )
     return _datasets[key]

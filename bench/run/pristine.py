@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from bench.models import weights
 from bench.models.network import Network
 
 # Of a larger tensor so many values are compared where PyTorch has seen no change of it.
@@ -11,7 +12,7 @@ SAMPLED = 1024
 
 
 class Pristine:
-    """Keeps a copy of all weights and statistics of a network.
+    """Keeps a copy of all weights and statistics of a network; `fingerprint` is a hash over them.
 
     To read every weight after every cell would cost more than a small cell itself. So a tensor is
     compared whole if PyTorch has counted a change of it or it is another one; else, for `.data`
@@ -22,6 +23,7 @@ class Pristine:
         state = network.state_dict()
         self._copies = {name: tensor.clone() for name, tensor in state.items()}
         self._stamps = {name: _stamp(tensor) for name, tensor in state.items()}
+        self.fingerprint = weights.fingerprint(self._copies)
 
     def restore(self, network: Network) -> bool:
         """Undo what was done to the network; return whether its weights had changed."""

@@ -1,6 +1,7 @@
 """What cannot stay as it is is done again: everything recorded is looked at before a page is made.
 
-That is what is damaged, and what was trained with another recipe than the trials choose now.
+That is what is damaged, what was trained with another recipe than the trials choose now, and what
+was measured of a network that was lost and came out otherwise when it was trained again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import visible
 from bench.plan.cell import Cell, Plan
+from bench.run.renewed import renewed
 from bench.run.tuned import outdated
 from bench.store import parts
 from bench.store.check import damaged_files
@@ -28,6 +30,12 @@ def redo(
     chosen = list(chosen)
     found = _redo_damaged(chosen, store, do)
     old = outdated(plan.cells, store)
+    again_there = {cell.identity for cell in old}
+    changed = [cell for cell in renewed(plan.cells, store) if cell.identity not in again_there]
+    for cell in changed:
+        text = f"{cell.name}: was measured of the network as it was trained before"
+        print(visible(f"{text}; it is done again"), file=sys.stderr)
+    old += changed
     for cell in old:
         if cell.measure is None:
             text = f"{cell.name}: its trials choose another recipe now; it is done again"

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A network of a run. `file` holds its weights, with `sha256` unless they are the suite's own;
-    `missing` says why there is none. `changed`: code or data are no longer those of the training.
+    `missing` says why there is none. `changed`: code or data are no longer those of the training,
+    or of what was measured of the suite's own weights.
     """
 
     training: Training
@@ -61,13 +62,19 @@ def trained(store: Store, plan: Plan) -> list[Trained]:
             # By its name: where code has changed since, the identity is another one now.
             name = names.get(training.identity, "")
             identity = recorded.get(name, training.identity)
-            found[training.label] = _found(store, training, identity)
+            if training.weights is None:
+                found[training.label] = _found(store, training, identity)
+            else:
+                changed = any(
+                    recorded.get(cell.name, cell.identity) != cell.identity
+                    for cell in plan.cells
+                    if cell.training.label == training.label
+                )
+                found[training.label] = Trained(training, training.weights, changed=changed)
     return list(found.values())
 
 
 def _found(store: Store, training: Training, identity: str) -> Trained:
-    if training.weights is not None:
-        return Trained(training, training.weights)
     row = store.finished(identity)
     if row is None:
         return Trained(training, missing="it is not trained yet")

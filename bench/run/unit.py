@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,21 @@ from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
 from bench.errors import BenchError, own_line
+from bench.identity import hash_now
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
 from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
 from bench.run.device_lock import alone_on
+from bench.run.edited import edited
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.notes import notes_on
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
 from bench.run.warned import warned
 from bench.store import parts, transfer
-from bench.store.outcome import NOTES, Failed, Outcome
+from bench.store.outcome import NETWORK, NOTES, Failed, Outcome
 from bench.store.tuned import RECIPE, SCORE
 from bench.train.determinism import current, numerics, seeded, unfilled
 from bench.train.trainer import Epoch, train
@@ -70,7 +72,10 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     """
     heap.keep_freed()
     try:
-        _execute(unit, place, emit)
+        if error := edited(place):
+            _fail_all((*((unit.train,) if unit.train else ()), *unit.cells), error, emit)
+        else:
+            _execute(unit, place, emit)
     finally:
         heap.give_back()
 
@@ -88,7 +93,8 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             outcome, network = _trained(cell, place, device, emit)
             emit(CellFinished(cell, outcome))
             if outcome.error is not None:
-                _fail_all(unit.cells, outcome.error, emit)
+                text = f"its training failed: {outcome.error.message}"
+                _fail_all(unit.cells, replace(outcome.error, message=text, traceback=""), emit)
                 return
         for cell in unit.cells:
             emit(CellStarted(cell))
@@ -110,12 +116,12 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
                 outcome = watch.failed(error)
                 if network is not None and pristine is not None and pristine.restore(network):
                     known.clear()
-            emit(CellFinished(cell, outcome))
+            of = {NETWORK: pristine.fingerprint} if pristine else {}
+            emit(CellFinished(cell, replace(outcome, facts={**outcome.facts, **of})))
 
 
-def _fail_all(cells: tuple[Cell, ...], cause: Failed, emit: Emit) -> None:
+def _fail_all(cells: tuple[Cell, ...], error: Failed, emit: Emit) -> None:
     for cell in cells:
-        error = Failed(cause.kind, f"its training failed: {cause.message}", "")
         emit(CellFinished(cell, Outcome(time.time(), 0.0, 0.0, error=error)))
 
 
@@ -160,6 +166,7 @@ def _trained(
     if training.trial:  # its accuracy is all that is wanted
         return watch.done(metrics, TRAIN_METRICS, facts=facts), None
     state = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+    facts[NETWORK] = weights.fingerprint(state)
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 
 
@@ -177,6 +184,7 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
         BenchError: it cannot be built, or the file cannot be read or does not fit it.
     """
     network = build_network(training, dataset)
+    _require_unchanged(training, file)
     tensors = weights.read(file)
     # Files of a run hold the normalisation too; files of others hold the backbone alone.
     target = network if "normalize.mean" in tensors else network.backbone
@@ -185,6 +193,15 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
     # As a training leaves it: measures must not tell the two apart.
     settings = settle(training.recipe, device, network.backbone)
     return network.to(device).to(memory_format=settings.memory_format).eval()
+
+
+def _require_unchanged(training: Training, file: Path) -> None:
+    wanted = training.weights_sha256
+    if wanted is not None and file.is_file() and hash_now(file) != wanted:
+        raise BenchError(
+            f"{training.weights}: it changed while the run was at work; run the same command "
+            "again to measure what it holds now"
+        )
 
 
 def build_network(training: Training, dataset: Dataset) -> Network:

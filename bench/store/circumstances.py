@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ _NAMED = 6  # networks in one sentence
 PRECISIONS = """SELECT c.identity, c.facts, p.dataset, p.backbone, p.variant
     FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
+MEASURED = """SELECT session, count(*) FROM cells WHERE status = 'done'
+    AND identity IN (SELECT identity FROM planned) GROUP BY session"""
 TRAININGS = """SELECT c.identity, c.facts FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
 
@@ -34,6 +36,9 @@ def shown(
     own = [(row, record) for row, record in whole if record.get("suite_text") == suite]
     row, last = (own or whole)[-1]
     found = _of_session(row["started"], last)
+    found["versions"] += _other_versions(
+        store, [(row["id"], record) for row, record in whole], last
+    )
     found["sessions"] = str(len(rows))
     if len(whole) < len(rows):
         found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
@@ -44,6 +49,29 @@ def shown(
     if len(hosts) > 1:
         found["hardware"] += f" (the run used {len(hosts)} different machines)"
     return found, last
+
+
+def _other_versions(
+    store: Store, records: Iterable[tuple[int, Mapping[str, Any]]], last: Mapping[str, Any]
+) -> str:
+    """What was measured with other versions than the last session's, which the page names; packages
+    that only one of the two names say nothing."""
+    counts = dict(store.tuples(MEASURED))
+    now, found = _versions(last), Counter[str]()
+    for session, record in records:
+        then = _versions(record)
+        others = [
+            f"{name} {then[name]}" for name in then if now.get(name, then[name]) != then[name]
+        ]
+        if others and counts.get(session):
+            found[", ".join(others)] += counts[session]
+    total = sum(counts.values())
+    told = (f"{count} of {total} measured cells with {names}" for names, count in found.items())
+    return f" ({'; '.join(told)})" if found else ""
+
+
+def _versions(record: Mapping[str, Any]) -> dict[str, str]:
+    return {"Python": record["python"], **record["versions"]}
 
 
 def _record(row: Any) -> dict[str, Any]:

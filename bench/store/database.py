@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import BenchError
-from bench.store import files, rows, seals
+from bench.store import files, parts, rows, seals
 from bench.store.connect import (
     SCHEMA,
     connect,
@@ -285,11 +285,10 @@ class Store:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608
             self._db.execute("DELETE FROM facts WHERE key != 'format'")
             seals.seal_all(self._db)
-        for kind in ("weights", "arrays"):
-            for path in (self.folder / kind).glob("*.safetensors"):
+        for pattern in ("weights/*.safetensors", "arrays/*.safetensors", "logs/*.jsonl"):
+            for path in self.folder.glob(pattern):
                 path.unlink()
-        for path in (self.folder / "logs").glob("*.jsonl"):
-            path.unlink()
+        parts.drop_all(self.folder)
 
     def forget_lost_files(self) -> None:
         """Take back the cells whose arrays are gone, so that they are done again."""

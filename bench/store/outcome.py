@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The key of a training's facts for what was worth a note of it.
 NOTES = "notes"
+# ... and of a training and of what is measured of it, a hash over the network's weights.
+NETWORK = "network"
 # What a cell whose arrays cannot be read is told to lack.
 WITHOUT_ARRAYS = (
     "is not in figures, nor in what pages compute image by image (curves, areas, intervals, paired "

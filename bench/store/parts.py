@@ -73,6 +73,11 @@ def drop(folder: Path, identity: str) -> None:
     shutil.rmtree(folder / FOLDER / identity, ignore_errors=True)
 
 
+def drop_all(folder: Path) -> None:
+    """Remove the parts of all cells: the run begins anew."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
 def _path(folder: Path, identity: str, name: str) -> Path:
     return folder / FOLDER / identity / f"{_stem(name)}.safetensors"
 

@@ -33,6 +33,27 @@ def test_it_changes_with_any_content() -> None:
     assert len(set(prints)) == len(prints)
 
 
+def test_it_changes_with_what_is_known_of_the_objects() -> None:
+    toy = toy_dataset()
+    masks = torch.zeros((len(toy.test), *toy.test.images.shape[2:]), dtype=torch.bool)
+    other = masks.clone()
+    other[0, 1, 1] = True
+    boxes = tuple(torch.tensor([[0.0, 0.0, 1.0, 2.0]]) for _ in range(len(toy.test)))
+    moved = (torch.tensor([[0.0, 0.0, 2.0, 2.0]]), *boxes[1:])
+    none = (torch.zeros((0, 4)), *boxes[1:])
+    tests = [
+        replace(toy.test, masks=masks),
+        replace(toy.test, masks=other),
+        *(replace(toy.test, boxes=some) for some in (boxes, moved, none)),
+        replace(toy.test, masks=masks, boxes=boxes),
+    ]
+    plain = fingerprint(toy)
+    found = [fingerprint(replace(toy, test=test)) for test in tests]
+    assert len({plain, *found}) == 1 + len(tests)
+    # Runs of earlier versions have that of the images alone.
+    assert all(one.startswith(f"{plain}+") for one in found)
+
+
 def test_it_does_not_change_with_name_statistics_or_memory_layout() -> None:
     toy = toy_dataset()
     strided = tensors().images.transpose(2, 3).contiguous().transpose(2, 3)

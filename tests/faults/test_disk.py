@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.store.database import Store
 
 Tiny = Callable[..., Path]
 RUN = Path("runs/tiny")
@@ -140,6 +142,18 @@ def shifted(root, *, download=False):
     images = (found.test.images + by).clamp(0, 255).to(torch.uint8)
     return replace(found, test=replace(found.test, images=images))
 """
+MASKED = """
+import torch
+from dataclasses import replace
+from pathlib import Path
+from tiny_sets import blobs
+
+def masked(root, *, download=False):
+    found = blobs(root)
+    by = int(Path("/FOLDER/by.txt").read_text())
+    masks = torch.arange(144).reshape(12, 12) > 50 + by
+    return replace(found, test=replace(found.test, masks=masks.repeat(len(found.test), 1, 1)))
+"""
 CHANGING = """
 from pathlib import Path
 def change(context):
@@ -152,12 +166,29 @@ def change(context):
 
 def with_files(tiny: Tiny, folder: Path, *changes: tuple[str, str]) -> str:
     """A suite on a set whose images depend on a file."""
-    for name, text in (("file_set", FILE_SET), ("changing", CHANGING)):
+    for name, text in (("file_set", FILE_SET), ("mask_set", MASKED), ("changing", CHANGING)):
         content = text.replace("/FOLDER", str(folder))
         Path(f"{name}.py").write_text(content, encoding="utf-8")
         sys.modules.pop(name, None)
     Path("by.txt").write_text("0", encoding="utf-8")
     return str(tiny(("tiny_sets:blobs", "file_set:shifted"), *changes))
+
+
+def test_masks_that_change_between_two_sessions(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = with_files(tiny, tmp_path, ("file_set:shifted", "mask_set:masked"))
+    assert main(["run", suite, "--quiet", "--only", "*/train"]) == 0
+    Path("by.txt").write_text("5", encoding="utf-8")
+    assert main(["run", suite, "--quiet"]) == 2
+    assert "its masks or boxes are not those that" in capsys.readouterr().err
+    # A run of an earlier version, which noted the images alone.
+    store = Store.create_or_open(RUN)
+    known = json.loads(store.facts()["contents"])
+    alone = {key: one.partition("+")[0] for key, one in known.items()}
+    store.set_facts({"contents": json.dumps(alone)})
+    store.close()
+    assert main(["run", suite, "--quiet"]) == 0
 
 
 def test_data_that_change_between_two_sessions(

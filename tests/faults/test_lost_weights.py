@@ -4,6 +4,7 @@ needs them trains again."""
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,3 +170,73 @@ def test_who_wants_to_see_them_is_told_how_to_get_them(tiny: Tiny, capsys: Out) 
     assert main(["explain", "runs/small"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("(blobs/linear/bu/seed0: the run was packed without its weights)")
+
+
+MOVING = """
+from pathlib import Path
+import torch
+from tiny_nets import linear
+
+def moving(in_chans, num_classes):
+    net = linear(in_chans, num_classes)
+    torch.nn.init.normal_(net[1].weight, std=float(Path("std.txt").read_text()))
+    return net
+"""
+MOVED = f"{NET}/train".replace("linear", "moving")
+STOPPING = """
+from pathlib import Path
+from bench.attacks.base import Attack
+
+def run(problem):
+    if Path("batch.txt").exists() and not Path("second.txt").exists():
+        Path("second.txt").touch()
+        raise KeyboardInterrupt
+    Path("batch.txt").touch()
+    return problem.images
+
+ATTACK = Attack(run, deterministic=True)
+"""
+
+
+def with_a_net_that_moves(tiny: Tiny, *changes: tuple[str, str]) -> Path:
+    """Its weights depend on what no identity sees: a file, another version of a library."""
+    Path("moving_net.py").write_text(MOVING, encoding="utf-8")
+    sys.modules.pop("moving_net", None)  # that of another test, which lies elsewhere
+    Path("std.txt").write_text("0.01", encoding="utf-8")
+    return tiny(("tiny_nets:linear", "moving_net:moving"), *changes)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_was_measured_of_the_lost_network_is_not_mixed_with_the_new(
+    workers: str, tiny: Tiny, capsys: Out
+) -> None:
+    suite = with_a_net_that_moves(tiny, LABELLED)
+    assert run(suite, "--workers", workers) == 0
+    before = cells()
+    file_of(RUN, MOVED).unlink()
+    flip(file_of(RUN, MOVED.replace("train", "robustness/blur")), -5)
+    Path("std.txt").write_text("0.5", encoding="utf-8")
+    capsys.readouterr()
+    assert run(suite, "--workers", workers) == 0
+    assert {name for name, cell in cells().items() if cell != before[name]} == {*before}
+    name = MOVED.replace("train", "accuracy")
+    told = f"{name}: was measured of the network as it was trained before; it is done again"
+    assert told in capsys.readouterr().err.splitlines()
+    found = table()
+    assert run(suite, "--fresh", "--workers", workers) == 0
+    assert table() == found
+
+
+def test_half_of_a_cell_is_not_of_the_lost_network(tiny: Tiny, capsys: Out) -> None:
+    Path("stopping_again.py").write_text(STOPPING, encoding="utf-8")
+    attack = "attacks: ['stopping_again:ATTACK'], batch_size: 4"
+    suite = with_a_net_that_moves(tiny, ("attacks: [{name: gaussian_blur, epsilons: 20}]", attack))
+    assert run(suite, "--only", "*/robustness/*") == 130
+    assert len([*RUN.glob("parts/*/*.safetensors")]) == 1
+    file_of(RUN, MOVED).unlink()
+    Path("std.txt").write_text("0.5", encoding="utf-8")
+    capsys.readouterr()
+    assert run(suite, "--only", "*/accuracy") == 0  # trains; the parts are not asked for
+    assert not [*RUN.glob("parts/*/*.safetensors")]
+    assert run(suite) == 0
+    assert "carries on" not in capsys.readouterr().out

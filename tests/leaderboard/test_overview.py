@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,25 @@ def test_figures_are_there_and_as_svg_where_asked_for(tmp_path: Path) -> None:
     leaderboard.render_markdown(full(), tmp_path / "b", svg=True)
     again = {path.stem: path.read_bytes() for path in (tmp_path / "b/figures").glob("*.svg")}
     assert again == vectors
+
+
+@pytest.mark.parametrize("endless", [("td",), ("bu", "td", "td_uni")])
+def test_a_network_that_was_never_fooled_has_no_bar(
+    endless: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A suite with nothing but attacks, of which the median may be infinite."""
+    rows = [row for row in full().rows if row.measure != "accuracy"]
+    rows += [replace(row, variant="td_uni") for row in rows if row.variant == "bu"]
+    rows = [
+        replace(row, value=math.inf)
+        if row.variant in endless and row.metric == "median_l2"
+        else row
+        for row in rows
+    ]
+    page = leaderboard.render_markdown(replace(full(), rows=tuple(rows)), tmp_path)
+    text = page.read_text("utf-8")
+    said = "Networks with no bar: infinite for fashion-mnist-mini lenet_fc td."
+    assert (said in text) == (endless == ("td",))
 
 
 def test_the_pareto_front_has_what_nobody_beats() -> None:

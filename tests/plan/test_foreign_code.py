@@ -109,6 +109,36 @@ def test_the_whole_package_counts_and_nothing_else(here: Path) -> None:
     assert fingerprint("foreign_package.nets:net") not in (first, second)
 
 
+def test_modules_beside_it_count_as_far_as_they_are_imported(here: Path) -> None:
+    """`nets.py` takes its blocks from `blocks.py`, and that from a folder of files."""
+    (here / "foreign_nets.py").write_text("import os\ndef net(c, n): ...\n")
+    alone = fingerprint("foreign_nets:net")
+    (here / "foreign_layers").mkdir()
+    (here / "foreign_layers" / "gates.py").write_text("from foreign_nets import net\n")
+    (here / "foreign_blocks.py").write_text("import foreign_layers.gates as gates\n")
+    assert fingerprint("foreign_nets:net") == alone
+    (here / "foreign_nets.py").write_text(
+        "def net(c, n):\n    from foreign_blocks import gates, block\n    import unknown_to_all\n"
+    )
+    found = [fingerprint("foreign_nets:net")]
+    for edited in ("foreign_blocks.py", "foreign_layers/gates.py"):
+        with (here / edited).open("a") as file:
+            file.write("# edited\n")
+        found.append(fingerprint("foreign_nets:net"))
+    assert len({alone, *found}) == 4
+    (here / "foreign_others.py").write_text("edited = True\n")
+    assert fingerprint("foreign_nets:net") == found[-1]
+
+
+def test_what_a_package_imports_from_beside_it_counts(here: Path) -> None:
+    (here / "foreign_mine").mkdir()
+    (here / "foreign_mine" / "__init__.py").write_text("from foreign_shared import block\n")
+    (here / "foreign_shared.py").write_text("block = 1\n")
+    first = fingerprint("foreign_mine:net")
+    (here / "foreign_shared.py").write_text("block = 2\n")
+    assert fingerprint("foreign_mine:net") != first
+
+
 def install(
     site: Path, *, record: bool = True, url: str | None = None, version: str = "1.2"
 ) -> None:

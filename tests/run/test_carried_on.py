@@ -42,3 +42,14 @@ def test_it_says_so_and_repeats_no_batch(
     assert f"{name}: carries on after 2 finished parts\n" in out
     batches = len(Path("batches.txt").read_text())
     assert batches == 1 + 5  # the interrupted one, and 20 images by four
+
+
+def test_fresh_begins_with_no_parts(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("stopping.py").write_text(STOPPING, encoding="utf-8")
+    attacks = "attacks: ['stopping:ATTACK'], batch_size: 4"
+    suite = tiny(("attacks: [{name: gaussian_blur, epsilons: 20}]", attacks))
+    assert main(["run", str(suite), "--only", "*/robustness/*"]) == 130
+    capsys.readouterr()
+    assert main(["run", str(suite), "--fresh", "--only", "*/robustness/*"]) == 0
+    assert "carries on" not in capsys.readouterr().out
+    assert len(Path("batches.txt").read_text()) == 3 + 5

@@ -132,6 +132,35 @@ def test_crashes_take_down_their_own_cell(tiny: Tiny, capsys: pytest.CaptureFixt
     assert "CellCrashed: its process was killed by SIGSEGV" in page
 
 
+EDITS = """
+import os
+from pathlib import Path
+
+def edits(context):
+    net = Path("tiny_nets.py")
+    net.write_text(net.read_text().replace("nn.Flatten(),", "nn.Flatten(), nn.Dropout(0.5),"))
+    os._exit(3)
+
+def fine(context):
+    return {"value": 1.0}
+"""
+
+
+def test_the_next_process_does_not_take_an_edit_for_what_was_planned(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("editing_measures.py").write_text(EDITS, encoding="utf-8")
+    measures = "  - editing_measures:edits\n  - editing_measures:fine\n"
+    suite = tiny(("seeds: [0]", "seeds: [0, 1]\ntimeout: 60s"), ("  - accuracy\n", measures))
+    assert main(["run", str(suite)]) == 1
+    error = capsys.readouterr().err
+    told = "seed1/train: the code of tiny_nets:linear changed while the run was at work; run the"
+    assert told in error
+    with sqlite3.connect("runs/tiny/results.sqlite") as db:
+        done = {name for (name,) in db.execute("SELECT name FROM cells WHERE status = 'done'")}
+    assert done == {"blobs/linear/bu/seed0/train"}
+
+
 @pytest.mark.slow
 def test_a_limit_alone_isolates_too(tiny: Tiny) -> None:
     suite = with_measures(

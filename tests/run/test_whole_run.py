@@ -265,6 +265,47 @@ def test_own_weights_are_measured_without_training(tiny: Tiny) -> None:
             assert tidy(Path("runs/tiny"))[key] == value
 
 
+REPLACING = """
+import shutil
+from pathlib import Path
+
+def replacing(context):
+    if not Path("replaced").exists():
+        Path("replaced").touch()
+        shutil.copy("first.safetensors", "second.safetensors")
+    return {"value": 1.0}
+"""
+
+
+def test_own_weights_that_change_while_the_run_is_at_work(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    for number, file in enumerate(["first.safetensors", "second.safetensors"]):
+        torch.manual_seed(number)
+        save_file({"1.weight": torch.randn(4, 144), "1.bias": torch.zeros(4)}, file)
+    Path("replacing.py").write_text(REPLACING, encoding="utf-8")
+    backbones = (
+        "[{name: 'tiny_nets:linear', weights: first.safetensors, label: first},"
+        " {name: 'tiny_nets:linear', weights: second.safetensors, label: second}]"
+    )
+    suite = tiny(("[tiny_nets:linear]", backbones), ("- accuracy", "- replacing:replacing"))
+    assert main(["run", str(suite)]) == 1
+    error = capsys.readouterr().err
+    assert "second.safetensors: it changed while the run was at work" in error
+    run = Path("runs/tiny")
+    assert not any("second" in key for key in tidy(run))
+    # The next run takes the file as it is then.
+    assert main(["run", str(suite)]) == 0
+    first, second = (
+        {key[3:]: value for key, value in tidy(run).items() if label in key}
+        for label in ("first", "second")
+    )
+    assert first == second != {}
+
+
 def test_weights_that_do_not_fit_are_named(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     import torch
     from safetensors.torch import save_file

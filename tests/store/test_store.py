@@ -77,6 +77,24 @@ def test_how_trainings_computed_is_shown(store: Store) -> None:
     )
 
 
+def test_cells_that_were_measured_with_other_versions_are_told(store: Store) -> None:
+    """The page names the last session's; a run that is carried on after an upgrade has others."""
+    first = store.begin({**PROVENANCE, "versions": {"torch": "1", "numpy": "2"}})
+    for identity in ("id1", "id2"):
+        store.record(first, identity, identity, outcome(metrics={"top1": 1.0}))
+    idle = {**PROVENANCE, "python": "2", "versions": {"torch": "0"}}
+    store.begin(idle)  # did nothing that is still there
+    last = store.begin({**PROVENANCE, "versions": {"torch": "2", "numpy": "2", "timm": "1"}})
+    assert results(store).provenance["versions"] == "Python 3, numpy 2, timm 1, torch 2" + (
+        " (2 of 2 measured cells with torch 1)"
+    )
+    store.record(last, "id3", "id3", outcome(metrics={"top1": 1.0}))
+    assert results(store).provenance["versions"].endswith("(2 of 3 measured cells with torch 1)")
+    store.record(last, "id1", "id1", outcome(metrics={"top1": 1.0}))
+    store.record(last, "id2", "id2", outcome(metrics={"top1": 1.0}))
+    assert results(store).provenance["versions"] == "Python 3, numpy 2, timm 1, torch 2"
+
+
 def test_failures_are_rows_and_can_be_mended(store: Store) -> None:
     session = store.begin(PROVENANCE)
     error = Failed("ValueError", "bad | value", "Traceback ...")

@@ -1,0 +1,49 @@
+"""Networks that were trained anew and came out otherwise: another version of a library, another
+machine, a file that no identity sees. What was measured of the old one is not mixed with the new.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from bench.plan.cell import Cell, Training
+from bench.store.database import Store
+from bench.store.outcome import NETWORK
+
+PLANNED = """SELECT identity FROM planned
+    WHERE dataset = ? AND backbone = ? AND variant = ? AND seed = ?"""
+FACTS = "SELECT identity, facts FROM cells WHERE status = 'done'"
+
+
+def of_same_network(training: Training, store: Store) -> set[str]:
+    """The identities of all planned cells of a training."""
+    net = training.dataset.label, training.backbone.label, training.variant, training.seed
+    return {identity for (identity,) in store.tuples(PLANNED, *net)}
+
+
+def renewed(cells: Iterable[Cell], store: Store) -> list[Cell]:
+    """The cells that were measured of other weights than those of their training as it is recorded
+    now; runs of earlier versions do not tell."""
+    known = {
+        identity: found
+        for identity, text in store.tuples(FACTS)
+        if (found := _network(text)) is not None
+    }
+    return [
+        cell
+        for cell in cells
+        if cell.measure is not None
+        and cell.training.identity in known
+        and known.get(cell.identity, known[cell.training.identity]) != known[cell.training.identity]
+    ]
+
+
+def _network(text: str) -> Any:
+    if NETWORK not in text:  # most rows of earlier versions
+        return None
+    try:
+        return json.loads(text).get(NETWORK)
+    except (ValueError, AttributeError):  # a damaged row that was not asked for
+        return None
