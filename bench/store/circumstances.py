@@ -36,9 +36,11 @@ def shown(
     own = [(row, record) for row, record in whole if record.get("suite_text") == suite]
     row, last = (own or whole)[-1]
     found = _of_session(row["started"], last)
-    found["versions"] += _other_versions(
-        store, [(row["id"], record) for row, record in whole], last
-    )
+    counts = dict(store.tuples(MEASURED))
+    records = [(counts.get(row["id"], 0), record) for row, record in whole]
+    found["versions"] += _other_versions(records, last, sum(counts.values()))
+    if commits := _commits(records):
+        found["commits"] = commits
     found["sessions"] = str(len(rows))
     if len(whole) < len(rows):
         found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
@@ -52,22 +54,29 @@ def shown(
 
 
 def _other_versions(
-    store: Store, records: Iterable[tuple[int, Mapping[str, Any]]], last: Mapping[str, Any]
+    records: Iterable[tuple[int, Mapping[str, Any]]], last: Mapping[str, Any], total: int
 ) -> str:
     """What was measured with other versions than the last session's, which the page names; packages
-    that only one of the two names say nothing."""
-    counts = dict(store.tuples(MEASURED))
+    that only one of the two names say nothing. `records`: the cells of each session, and it."""
     now, found = _versions(last), Counter[str]()
-    for session, record in records:
+    for count, record in records:
         then = _versions(record)
         others = [
             f"{name} {then[name]}" for name in then if now.get(name, then[name]) != then[name]
         ]
-        if others and counts.get(session):
-            found[", ".join(others)] += counts[session]
-    total = sum(counts.values())
+        if others and count:
+            found[", ".join(others)] += count
     told = (f"{count} of {total} measured cells with {names}" for names, count in found.items())
     return f" ({'; '.join(told)})" if found else ""
+
+
+def _commits(records: Iterable[tuple[int, Mapping[str, Any]]]) -> str:
+    """How many cells were measured at each commit of the code, where that is more than one."""
+    found = Counter[str]()
+    for count, record in records:
+        found[record["git_commit"]] += count
+    told = [f"{commit} ({count})" for commit, count in found.items() if count]
+    return f"{', '.join(told)} (measured cells)" if len(told) > 1 else ""
 
 
 def _versions(record: Mapping[str, Any]) -> dict[str, str]:

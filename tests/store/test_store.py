@@ -95,6 +95,15 @@ def test_cells_that_were_measured_with_other_versions_are_told(store: Store) -> 
     assert results(store).provenance["versions"] == "Python 3, numpy 2, timm 1, torch 2"
 
 
+def test_commits_at_which_cells_were_measured_are_told(store: Store) -> None:
+    for number, identity in enumerate(("id1", "id2", "id3")):
+        session = store.begin({**PROVENANCE, "git_commit": "old" if number < 2 else "new"})
+        store.record(session, identity, identity, outcome(metrics={"top1": 1.0}))
+        if number < 2:
+            assert "commits" not in results(store).provenance
+    assert results(store).provenance["commits"] == "old (2), new (1) (measured cells)"
+
+
 def test_failures_are_rows_and_can_be_mended(store: Store) -> None:
     session = store.begin(PROVENANCE)
     error = Failed("ValueError", "bad | value", "Traceback ...")
