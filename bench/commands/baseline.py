@@ -36,8 +36,13 @@ def main(args: argparse.Namespace) -> int:
     for path, other in zip(args.noise_from, others, strict=True):
         if not other.numbers:
             raise BenchError(f"--noise-from {path}: nothing was measured there")
-        if other.up_to(run.limits).suite != run.suite:
+        if other.suite != run.suite:
             raise BenchError(f"--noise-from {path}: of suite '{other.suite}', not '{run.suite}'")
+        if differs := _otherwise(run, other, (str(args.run), str(path))):
+            raise BenchError(
+                f"--noise-from {path}: another experiment, whose noise may be another: "
+                f"{'; '.join(differs[:3])}"
+            )
     _all_different([args.run, *args.noise_from], [run, *others])
     thresholds = read_baseline(args.out).thresholds if args.out.is_file() else {}
     spread = noise([run, *(other.up_to(run.limits) for other in others)])
@@ -56,12 +61,24 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def _otherwise(run: Measured, other: Measured, names: tuple[str, str]) -> list[str]:
+    """What two runs did differently, seeds aside."""
+    from leaderboard.gate.stale import differences
+
+    alike, its = (
+        replace(one, experiment={k: v for k, v in one.experiment.items() if k != "seeds"})
+        for one in (run, other)
+    )
+    return differences(alike, its, names)
+
+
 def _all_different(places: Sequence[Path], runs: Sequence[Measured]) -> None:
-    """Refuse a run that holds no more than another one: the same trainings, counted twice, would
-    make chance look smaller than it is."""
+    """Refuse a run that holds no more than one before it: the same trainings, counted twice, would
+    make chance look smaller than it is. Of a run that holds more, the rest counts."""
     for (place, run), (other_place, other) in combinations(zip(places, runs, strict=True), 2):
-        if other.is_part_of(run) or run.is_part_of(other):
+        if other.is_part_of(run):
             raise BenchError(
                 f"--noise-from {other_place}: the same results as {place}, which tell nothing of "
-                "chance; name runs of other seeds, or trained once more"
+                "chance; name runs of other seeds, or trained once more (in a folder without runs "
+                "beside it, from which trainings are taken over)"
             )

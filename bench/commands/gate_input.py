@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import NAME, Store
+from bench.store.outcome import NETWORK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from leaderboard.results import Results
 
 MADE = ("date", "commit", "hardware", "versions")
-CELLS = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.identity, c.file, c.sha256
+CELLS = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.identity, c.file, c.sha256, c.facts
     FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND p.measure = ? ORDER BY p.position"""
 
@@ -215,10 +216,13 @@ def _gaps(found: Results) -> dict[tuple[Trained, str], str]:
 
 
 def _weights(store: Store) -> dict[Trained, str]:
-    """What tells two networks apart: the checksum of trained weights; of weights from a file, the
-    identity of a cell, which holds that file's."""
+    """What tells two networks apart: a hash over trained weights (runs of earlier versions have one
+    of their file only); of weights from a file, the identity of a cell, which holds that file's."""
     loaded = {_net(row): f"cell {row['identity']}" for row in store.rows(CELLS, "accuracy")}
-    trained = {_net(row): row["sha256"] for row in store.rows(CELLS, "train")}
+    trained = {
+        _net(row): json.loads(row["facts"]).get(NETWORK) or row["sha256"]
+        for row in store.rows(CELLS, "train")
+    }
     return loaded | trained
 
 

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 ACCURACY = ("accuracy", "top1")
 AREA = "area"
 _ATTACKS = "robustness"
+_COST = "efficiency"
 _TINIEST = float(np.finfo(np.float16).smallest_subnormal)
 
 
@@ -114,8 +115,9 @@ class Measured:
         return replace(self, limits=merged, numbers={**others, **areas(self.attacked, merged)})
 
     def is_part_of(self, other: Measured) -> bool:
-        """Whether everything measured here was measured there too, to the last bit and of the same
-        weights where both are known: a copy, or a part of one."""
+        """Whether everything measured here, but for timings and memory, was measured there too, to
+        the last bit and of the same weights where both are known: a copy, a part of one, or the
+        same trainings taken over and measured again."""
         for net in self.weights.keys() & other.weights.keys():
             if self.weights[net] != other.weights[net]:
                 return False
@@ -127,7 +129,7 @@ class Measured:
         found = {
             (key, seed, float(value).hex())
             for key, number in self.numbers.items()
-            if key.metric != AREA
+            if key.metric != AREA and not key.measure.startswith(_COST)
             for seed, value in number.values.items()
         }
         for (net, attack), one in self.attacked.items():

@@ -55,7 +55,8 @@ class Noise:
         both = dict(self.seeds)
         for other, number in run.numbers.items():
             if other[3:] == key[3:]:
-                _add(both, other, _seeds(other, number))
+                for one in _trainings(other, [number]):
+                    _add(both, other, _spread(np.array([*one.values()])))
         spreads = _like(key, both)
         return _prior(spreads).times(2), sum(spread.freedom for spread in spreads)
 
@@ -72,22 +73,17 @@ def noise(runs: Iterable[Measured]) -> Noise:
     runs = [*runs]
     seeds: dict[Key, Spread] = {}
     paired: dict[Key, Spread] = {}
-    for run in runs:
-        for key, number in run.numbers.items():
-            _add(seeds, key, _seeds(key, number))
     for key in dict.fromkeys(key for run in runs for key in run.numbers):
-        numbers = [run.numbers[key] for run in runs if key in run.numbers]
-        _add(paired, key, _differences(_trainings(key, numbers)))
+        found = _trainings(key, [run.numbers[key] for run in runs if key in run.numbers])
+        for one in found:
+            _add(seeds, key, _spread(np.array([*one.values()])))
+        _add(paired, key, _differences(found))
     return Noise(seeds, paired)
 
 
 def _add(found: dict[Key, Spread], key: Key, spread: Spread) -> None:
     if spread.freedom > 0:
         found[key] = found[key].plus(spread) if key in found else spread
-
-
-def _seeds(key: Key, number: Number) -> Spread:
-    return _spread(number, _values(key, number, sorted(number.values)))
 
 
 def _trainings(key: Key, numbers: Iterable[Number]) -> list[dict[int, float]]:
@@ -143,8 +139,8 @@ def _values(key: Key, number: Number, seeds: Iterable[int]) -> Floats:
     return values
 
 
-def _spread(number: Number, values: Floats) -> Spread:
-    if number.better == "neither" or len(values) < 2 or not np.isfinite(values).all():
+def _spread(values: Floats) -> Spread:
+    if len(values) < 2:
         return Spread(0.0, 0)
     if not (values != values[0]).any():
         return Spread(0.0, len(values) - 1)

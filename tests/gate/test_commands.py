@@ -137,6 +137,39 @@ def test_the_same_run_tells_nothing_of_chance(
         assert main(words) == 0, capsys.readouterr().err
 
 
+def test_trainings_that_were_taken_over_tell_nothing_of_chance(tiny: Tiny, capsys: Out) -> None:
+    """Only timings are new in a run beside another; and noise of another experiment is another."""
+    timed = ("  - accuracy\n", "  - accuracy\n  - efficiency: {seconds: 0.01, resident: false}\n")
+    for name, old, new in (
+        ("base", "seeds: [0]", "seeds: [0, 1]"),
+        ("again", "seeds: [0]", "seeds: [0, 1]"),
+        ("more", "seeds: [0]", "seeds: [0, 1, 2, 3]"),
+        ("edited", "lr: 0.05", "lr: 0.06"),
+        ("bare", timed[1], timed[0]),
+    ):
+        suite = tiny(timed, (old, new))
+        assert main(["run", str(suite), "--out", f"runs/{name}", "--quiet"]) == 0
+
+    def line(*others: str) -> str:
+        capsys.readouterr()
+        noise = [f"runs/{name}" for name in others]
+        assert main(["baseline", "runs/base", "--out", "b.json", "--noise-from", *noise]) == 2
+        return capsys.readouterr().err.strip()
+
+    assert line("again").startswith("--noise-from runs/again: the same results as runs/base, which")
+    assert line("edited") == (
+        "--noise-from runs/edited: another experiment, whose noise may be another: recipe.lr is "
+        "0.05 in runs/base, 0.06 in runs/edited"
+    )
+    assert "measures.efficiency is in runs/base only" in line("bare")
+    words = ["baseline", "runs/base", "--out", "b.json", "--noise-from", "runs/more"]
+    assert main(words) == 0
+    noise = json.loads(Path("b.json").read_text())["noise"]["seeds"]
+    freedom = {one[3]: one[6] for one in noise if one[4] in ("top1", "area")}
+    # One of the seeds 0 and 1, one of 2 and 3: those that were taken over count once.
+    assert freedom == {"accuracy": 2, "robustness/gaussian_blur": 2}
+
+
 def test_seeds_that_a_baseline_lacks_are_no_part_of_the_means(
     made: tuple[Path, Path], tmp_path: Path, capsys: Out
 ) -> None:
@@ -170,6 +203,11 @@ def test_seeds_that_a_baseline_lacks_are_no_part_of_the_means(
         ("lr: 0.05", "lr: 0.06", "recipe.lr is 0.05 in the baseline, 0.06 in the run"),
         ("seeds: [0, 1]", "seeds: [0, 2]", "seeds[1] is 1 in the baseline, 2 in the run"),
         ("samples: 20", "samples: 30", "measures.robustness.samples is 20"),
+        (
+            "attacks: [{name: gaussian_blur, epsilons: 20}]",
+            "attacks: [{name: gaussian_blur, epsilons: 20}, shifts]",
+            "measures.robustness.attacks has {'name': 'shifts', 'label': 'shifts', 'options': {}}",
+        ),
     ],
 )
 def test_a_stale_baseline_is_refused(
