@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bench import __version__, cli_runs
 
@@ -16,8 +18,16 @@ METHODS = ("paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam")
 LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as clusters, CI and `kill` send it: ends a command as Ctrl-C does."""
+
+
 class Parser(argparse.ArgumentParser):
-    """Wrong usage is one line, as other bad input is."""
+    """Wrong usage is one line, as other bad input is; flags are written out, for the beginning of
+    one may mean another in a later version."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit code 2."""
@@ -40,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Also for own data sets named in the suite, and for worker processes.
         os.environ["BENCH_DATA"] = str(args.data)
     try:
-        code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
+        with terminable():
+            code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
         sys.stdout.flush()
         return code
     except BenchError as error:
@@ -50,9 +61,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         # `bench list ... | head`: nobody reads any more, and Python flushes once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        return 143 if isinstance(end, Terminated) else 130
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within it, SIGTERM raises `Terminated` (in the main thread, which alone may ask for that)."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # another thread's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def build_parser() -> argparse.ArgumentParser:

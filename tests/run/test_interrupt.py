@@ -26,14 +26,17 @@ def slow_suite(tiny: Tiny) -> Path:
     return tiny(("[0]", "[0, 1, 2]"), ("epochs: 2", "epochs: 60"), ("samples: 20", "samples: 60"))
 
 
-def test_sigint_keeps_what_is_finished_and_says_how_to_go_on(tiny: Tiny) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(
+    tiny: Tiny, sent: signal.Signals, code: int
+) -> None:
     suite = slow_suite(tiny)
     run = suite.parent / "run"
     process = start(suite)
     wait_for(run, 2, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     output, error = process.communicate(timeout=30)
-    assert process.returncode == 130, (output, error, finished(run))
+    assert process.returncode == code, (output, error, finished(run))
     assert error.strip() == "interrupted; run the same command again to go on"
     before = finished(run)
     assert 2 <= len(before) < 9
