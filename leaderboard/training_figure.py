@@ -32,10 +32,6 @@ def training_figure(title: str, nets: Nets) -> Figure:
         loss = figure.add_subplot(1, panels, 1)
         loss.set_yscale("log")
         loss.set_ylabel("Training loss")
-        # Plain numbers: the usual powers of ten are formulas, which names of strangers forbid.
-        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        loss.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        loss.yaxis.set_minor_formatter(NullFormatter())
         for net, seeds in nets.items():
             _draw(loss, [one.losses for one in seeds], look, net)
         if held_out:
@@ -47,9 +43,26 @@ def training_figure(title: str, nets: Nets) -> Figure:
             axes.set_xlabel("Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.autoscale_view()
+        _label(loss)
         figure.suptitle(one_line(title, 80), fontsize=11, fontweight="bold")
         legend(figure, look, [line(one, [], []) for one in look.values()], beside=False)
     return figure
+
+
+def _label(axes: Axes) -> None:
+    """Two values of the loss or more: of 1, 2, 5 times a power of ten, else of all whole times; of
+    a range too short for that, linear."""
+    low, high = axes.get_ylim()
+    for subs in ((1, 2, 5), range(1, 10)):
+        locator = LogLocator(subs=tuple(subs))
+        if sum(low <= value <= high for value in locator.tick_values(low, high)) > 1:
+            axes.yaxis.set_major_locator(locator)
+            break
+    else:
+        axes.set_yscale("linear")
+    # Plain numbers: the usual powers of ten are formulas, which names of strangers forbid.
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw(axes: Axes, seeds: Sequence[Sequence[float | None]], looks: Looks, net: NetName) -> None:

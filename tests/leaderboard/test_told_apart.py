@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -75,3 +76,21 @@ def test_marks_against_cost_differ_without_colour() -> None:
     assert len(marks) == len({*marks}) == len(NETS)
     assert [mark(line) for line in figure.legends[0].get_lines()][: len(NETS)] == marks
     assert len(png(figure)) > 10_000
+
+
+@pytest.mark.parametrize(
+    ("losses", "least"),
+    [((2.3, 0.3, 0.02), 3), ((1.5, 1.1, 0.6), 2), ((1.9, 1.6, 1.2), 2), ((1.5, 1.4), 2)],
+)
+def test_losses_are_labelled_whatever_their_range(losses: tuple[float, ...], least: int) -> None:
+    found = Learned("d", "net", "bu", 0, losses, (None,) * len(losses))
+    figure = training_figure("d", {("net", "bu"): [found]})
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    labelled = [
+        tick.get_text()
+        for tick in axes.get_yticklabels()
+        if tick.get_text() and low <= tick.get_position()[1] <= high
+    ]
+    assert len(labelled) >= least, labelled
