@@ -141,7 +141,7 @@ def run_cells(
 ) -> None:
     """Do what is left to do, if anything."""
     from bench.observe.log import RunLog
-    from bench.run import contents, executor
+    from bench.run import contents, edited, executor
     from bench.run.progress import display
     from bench.run.remaining import remaining
     from bench.store import provenance
@@ -152,16 +152,16 @@ def run_cells(
         if not args.quiet:
             print(f"{plan.suite}: all {len(chosen)} cells are there; nothing to do")
         return
-    place = place_of(args, plan, device)
-    notes = check_start(left, place)
+    notes = check_start(left, place := place_of(args, plan, device))
     place = replace(contents.pinned(left, place, store), code=plugin_sources(plan))
     workers, reason = cluster.size if cluster else how_many(args, left, place)
+    changed = edited.since(store, plugins := plugin_code(plan))
     session = store.begin(
         provenance.collect(
             plan.suite,
             "cpu" if cluster else device,
             suite_text=plan.text,
-            plugins=plugin_code(plan),
+            plugins=plugins,
             workers=workers,
             notes=notes,
             **({"hardware": cluster.hardware} if cluster else {}),
@@ -175,12 +175,12 @@ def run_cells(
             print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
         if reason:
             print(f"workers: {workers} ({reason})")
-        tell(notes, executor.carried_on(left, store.folder))
+        tell([*notes, *changed], executor.carried_on(left, store.folder))
         print(
             f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
         )
-    took = remaining(chosen, left, store)
-    shown = display(took, len(left), len(chosen) - len(left), args.quiet, args.verbose, notes)
+    took, over = remaining(chosen, left, store), len(chosen) - len(left)
+    shown = display(took, len(left), over, args.quiet, args.verbose, notes)
     log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
 
     def watch(event: Event) -> None:

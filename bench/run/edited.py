@@ -3,8 +3,13 @@ what is there now, under the identities of what was there before."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Mapping
+
 from bench.identity import code_fingerprint
 from bench.run.place import Place
+from bench.store.database import Store
 from bench.store.outcome import Failed
 
 
@@ -19,3 +24,17 @@ def edited(place: Place) -> Failed | None:
         "again to see what the edit does"
     )
     return Failed("BenchError", text, "")
+
+
+def since(store: Store, now: Mapping[str, str]) -> list[str]:
+    """A sentence for each plugin (name to version or source hash) whose code is not that of the
+    last session that used it."""
+    before: dict[str, str] = {}
+    for row in store.rows("SELECT provenance FROM sessions ORDER BY id"):
+        with contextlib.suppress(ValueError):  # a damaged record; a page tells of it
+            before |= json.loads(row["provenance"]).get("plugins", {})
+    return [
+        f"the code of {name} is not what it was in the last session; its cells are new ones"
+        for name, code in now.items()
+        if before.get(name, code) != code
+    ]

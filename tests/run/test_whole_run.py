@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.identity import code_fingerprint
 
 Tiny = Callable[..., Path]
 
@@ -232,6 +233,20 @@ def test_a_neighbour_of_other_code_is_not_believed(
     step = copy / "bench" / "train" / "step.py"
     step.write_text(step.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     assert "taken over" not in run("runs/edited")
+
+
+def test_an_edited_plugin_is_named(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = str(tiny())
+    main(["run", suite])
+    assert "the code of" not in capsys.readouterr().out
+    with Path("tiny_nets.py").open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    code_fingerprint.cache_clear()
+    for said in (1, 0):
+        main(["run", suite])
+        out = capsys.readouterr().out
+        assert out.count("note: the code of tiny_nets:linear is not what it was") == said, out
+        assert ("3 of 3 cells to do" in out) is bool(said)
 
 
 def test_damaged_weights_are_trained_again(tiny: Tiny) -> None:
