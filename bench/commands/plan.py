@@ -23,7 +23,8 @@ def main(args: argparse.Namespace) -> int:
     """Print the plan.
 
     Raises:
-        BenchError: there is no such cell, or a network costs so much that the suite has to say yes.
+        BenchError: there is no such cell, a network costs so much that the suite has to say yes, or
+            images of one's own are not square.
     """
     plan = expand(read_suite(args.suite))
     chosen = select(plan, *args.only)
