@@ -53,6 +53,8 @@ class ScaledNetwork(nn.Module):
         scale_names: the names of these inputs.
         pyramid: makes these inputs.
         feature_names: the named feature maps, in order of depth: ``act_1``, ``act_2``, ...
+        packages: of the model that it was made from, see :func:`arches.code.packages`; none where
+            it was made from no model.
     """
 
     source: str
@@ -66,6 +68,7 @@ class ScaledNetwork(nn.Module):
     scale_names: tuple[str, ...]
     pyramid: Pyramid
     feature_names: tuple[str, ...]
+    packages: frozenset[str] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of images.

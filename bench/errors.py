@@ -20,6 +20,10 @@ class DataError(BenchError):
     """A data set that is missing, corrupt or unusable; the message names the file or folder."""
 
 
+class NotSquareError(DataError):
+    """Images of a data set have sides of two lengths, and nothing says to which to resize them."""
+
+
 class NotInvertibleError(BenchError):
     """A network that has no top-down variant, or not on such images; the message says why."""
 

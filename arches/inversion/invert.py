@@ -12,6 +12,7 @@ from torch import nn
 
 from arches.backbones import VARIANTS
 from arches.choices import require_choice, require_count
+from arches.code import packages
 from arches.inversion.adapters import adapt
 from arches.inversion.assemble import arrange, build_stage, without_inplace
 from arches.inversion.bottom_up import BottomUp, require_logits, with_small_stem
@@ -116,6 +117,8 @@ def _source(
 ) -> Source:
     pretrained = options.pretrained and (variant == "bu" or options.init == "from_bu")
     source = load(backbone, in_chans, num_classes, pretrained, options.model, image_size)
+    # Now, for neither an adapter's rewriting nor a graph tells whose code it was.
+    source = replace(source, packages=packages(source.model))
     without_inplace(source.model)
     if variant == "bu":
         return source
@@ -153,6 +156,7 @@ def _build(
         return _bottom_up(source, in_chans, num_classes, image_size, given, options)
     found = given or _read(source, in_chans, image_size, options)
     network = _top_down(source, found, variant, in_chans, num_classes, image_size, options)
+    network.packages = source.packages
     verify(network, image_size)
     return network
 
@@ -179,7 +183,9 @@ def _bottom_up(
     if found is not None and not _has_modules(model, found):
         # Stages of what an adapter made of the model, which top-down variants are built from.
         found = None
-    return BottomUp(source.name, model, found, in_chans, num_classes, image_size, options)
+    network = BottomUp(source.name, model, found, in_chans, num_classes, image_size, options)
+    network.packages = source.packages
+    return network
 
 
 def _has_modules(model: nn.Module, found: Stages) -> bool:

@@ -25,12 +25,14 @@ class Source:
         model: the plain network, not shared with the caller.
         native_size: side of the images it was made for, in pixels, where that is known.
         given: whether the weights are the caller's own or published ones, not fresh ones.
+        packages: whose code it is, see :func:`arches.code.packages`; empty until told.
     """
 
     name: str
     model: nn.Module
     native_size: int | None
     given: bool
+    packages: frozenset[str] = frozenset()
 
 
 def load(

@@ -7,12 +7,13 @@ fresh prediction.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.identity import code_fingerprint, reference_key
 from bench.registry import Entry, Registry
 
@@ -179,12 +180,12 @@ class Attack:
 
 def positive(value: object) -> bool:
     """Whether a value is a positive, finite number."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < value < math.inf  # type: ignore[operator]
+    return _is_number(value) and 0 < value < math.inf  # type: ignore[operator]
 
 
 def load(name: str) -> Attack:
-    """Return the attack of that name; a plain function counts as random and option-free.
+    """Return the attack of that name; a plain function counts as random, and its further parameters
+    are its options.
 
     Raises:
         BenchError: unknown, does not import, or no attack.
@@ -199,8 +200,32 @@ def load(name: str) -> Attack:
     if isinstance(found, Attack):
         return found
     if callable(found):
-        return Attack(found, deterministic=False)
+        return _from_function(found)
     raise BenchError(f"attack '{name}' is neither an Attack nor a function")
+
+
+def _from_function(function: Callable[..., Tensor]) -> Attack:
+    try:
+        further = list(inspect.signature(function).parameters.values())[1:]
+    except (TypeError, ValueError):  # some callables of C extensions have no signature
+        further = []
+    names = [p.name for p in further if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    defaults = {p.name: p.default for p in further if p.name in names and p.default is not p.empty}
+
+    def parse(given: Mapping[str, Any]) -> dict[str, Any]:
+        for key, value in given.items():
+            if key not in names:
+                raise BenchError(f"unknown option '{key}'{did_you_mean(key, [*names, 'label'])}")
+            if _is_number(defaults.get(key)) and not _is_number(value):
+                raise BenchError(f"option '{key}' must be a number, not {value!r}")
+        # The function's own defaults are part of its code, and need not be plain data.
+        return dict(given)
+
+    return Attack(function, deterministic=False, defaults=defaults, parse=parse)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,14 +63,16 @@ def _options(name: str) -> Iterator[str]:
     """The options of an attack with their defaults, as a suite writes them."""
     try:
         attack = load(name)
-        options = attack.options({})
+        options = {**attack.defaults, **attack.options({})}
     except BenchError:  # a library that is not installed, as its row says
         return
     width = max(map(len, options), default=0)
     yield "\noptions, with their defaults:\n" if options else "\nno options\n"
     for key, value in options.items():
         words = " or ".join(attack.choices.get(key, ()))
-        text = json.dumps([float(f"{v:.4g}") for v in value] if isinstance(value, tuple) else value)
+        plain = [float(f"{v:.4g}") for v in value] if isinstance(value, tuple) else value
+        # The default of somebody's function may be anything.
+        text = json.dumps(plain, default=repr)
         yield f"  {key:<{width}}  {text}{f'  ({words})' if words else ''}\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,32 +13,30 @@ from bench.plan.cell import Cell
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.plan.tuning import budget
+from bench.run import executor
 from bench.store.database import NAME, Store
+
+AGAIN = "again"  # of a cell with a result that the next run does once more
 
 
 def main(args: argparse.Namespace) -> int:
     """Print the plan.
 
     Raises:
-        BenchError: there is no such cell, or a network costs so much that the suite has to say yes.
+        BenchError: there is no such cell, a network costs so much that the suite has to say yes, or
+            images of one's own are not square.
     """
     plan = expand(read_suite(args.suite))
     chosen = select(plan, *args.only)
     folder: Path = args.out or Path("runs") / plan.suite
-    statuses: dict[str, str] = {}
-    if (folder / NAME).is_file():
-        store = Store.open(folder)
-        statuses = store.statuses()
-        store.close()
+    statuses, left = _standing(folder, chosen)
     for cell in chosen:
         print(f"{statuses.get(cell.identity, 'to do'):<6}  {cell.name}")
-    left = [cell for cell in chosen if cell.identity not in statuses]
-    counts = {
-        word: sum(statuses.get(c.identity) == word for c in chosen) for word in ("done", "failed")
-    }
+    counts = Counter(statuses.get(cell.identity) for cell in chosen)
+    again = f" ({counts[AGAIN]} of them again: their files are lost or damaged)"
     print(
         f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed, "
-        f"{len(left)} to do; results in {folder}"
+        f"{len(left)} to do{again if counts[AGAIN] else ''}; results in {folder}"
     )
     planned = budget(chosen)
     if planned is not None:
@@ -62,6 +61,23 @@ def main(args: argparse.Namespace) -> int:
         if objections:
             raise BenchError("\n".join(objections))
     return 0
+
+
+def _standing(folder: Path, chosen: Iterable[Cell]) -> tuple[dict[str, str], list[Cell]]:
+    """What is recorded of the cells, or that they are to be done again, and those that a run does.
+
+    Nothing is changed on the disk.
+    """
+    if not (folder / NAME).is_file():
+        return {}, list(chosen)
+    store = Store.open(folder)
+    try:
+        recorded = store.statuses()
+        again = executor.to_do_again(chosen, store)
+    finally:
+        store.close()
+    usable = {key: status for key, status in recorded.items() if key not in again}
+    return {**usable, **dict.fromkeys(again, AGAIN)}, executor.without_result(chosen, usable)
 
 
 def missing_data(cells: Iterable[Cell], base: Path, root: Path) -> list[str]:

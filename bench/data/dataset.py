@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.errors import DataError
+from bench.errors import DataError, NotSquareError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,12 +170,16 @@ def check_square(dataset: Dataset, where: str) -> None:
     """Refuse images that are not square: networks are built for one side length.
 
     Raises:
-        DataError: height and width differ in either split.
+        NotSquareError: height and width differ in either split.
     """
-    for part, split in (("training", dataset.train), ("test", dataset.test)):
-        height, width = split.images.shape[2:]
+    require_square(dataset.train.images.shape[2:], dataset.test.images.shape[2:], where)
+
+
+def require_square(train: Sequence[int], test: Sequence[int], where: str) -> None:
+    """As `check_square`, of the height and width of the images of both splits."""
+    for part, (height, width) in (("training", train), ("test", test)):
         if height != width:
-            raise DataError(
+            raise NotSquareError(
                 f"{where}: the {part} images are {width} x {height} pixels, not square; "
                 "set image_size"
             )

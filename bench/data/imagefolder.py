@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data import pixels
-from bench.data.dataset import Dataset, DatasetInfo, Split, check_split
+from bench.data.dataset import Dataset, DatasetInfo, Split, check_split, require_square
 from bench.errors import DataError
 
 TEST_NAMES = ("test", "val", "valid", "validation")
@@ -42,15 +42,17 @@ def load(path: Path, *, image_size: int | None = None) -> Dataset:
 
 
 def inspect(path: Path, *, image_size: int | None = None) -> DatasetInfo:
-    """Count files and classes and decode one test image; mean and std are left empty.
+    """Count files and classes and decode one image of each split; mean and std are left empty.
 
     Raises:
-        DataError: folders missing or empty, or that image is corrupt.
+        NotSquareError: one of them is not square, without an `image_size`.
+        DataError: folders missing or empty, or one of them is corrupt.
     """
     train_folder, test_folder = _folders(path)
     classes = class_names(train_folder)
     train, test = samples(train_folder, classes), samples(test_folder, classes)
-    first = pixels.decode(test[0][0], str(test[0][0]), image_size)
+    trained, first = (pixels.decode(one, str(one), image_size) for ((one, _), *_) in (train, test))
+    require_square(trained.shape[:2], first.shape[:2], str(path))
     return DatasetInfo(
         f"images in {path}",
         channels=first.shape[2] if first.ndim == 3 else 1,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data import pixels
-from bench.data.dataset import Dataset, DatasetInfo, Split, check_split
+from bench.data.dataset import Dataset, DatasetInfo, Split, check_split, require_square
 from bench.data.parquet_files import Part, parts
 from bench.errors import DataError
 
@@ -64,17 +64,16 @@ def inspect(
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> DatasetInfo:
-    """Read the files' metadata, the labels and one test image; mean and std are left empty.
+    """Read the files' metadata, the labels and an image of each split; mean and std are left empty.
 
     Raises:
+        NotSquareError: one of them is not square, without an `image_size`.
         DataError: as `load`, as far as it looks.
     """
     train, test = parts(path, image_column, label_column)
     labels = _labels(train), _labels(test)
-    encoded = test.images(test.files[0], first=1)
-    if not encoded:
-        raise DataError(f"{test.files[0]}: no rows")
-    first = pixels.decode(encoded[0], f"{test.files[0]}, row 0", image_size)
+    trained, first = (_first(part, image_size) for part in (train, test))
+    require_square(trained.shape[:2], first.shape[:2], str(path))
     return DatasetInfo(
         f"images in {path}",
         channels=first.shape[2] if first.ndim == 3 else 1,
@@ -86,6 +85,14 @@ def inspect(
         std=(),
         test_labels=not _hidden(test, labels[1]),
     )
+
+
+def _first(part: Part, image_size: int | None) -> pixels.Bytes:
+    """The first image of a split."""
+    for file in part.files:
+        if encoded := part.images(file, first=1):
+            return pixels.decode(encoded[0], f"{file}, row 0", image_size)
+    raise DataError(f"{part.where}: the {part.name} split has no rows")
 
 
 def _labels(part: Part) -> Labels:

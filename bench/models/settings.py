@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from arches.code import packages
 from bench.models.hardware import computes_bf16
 from bench.suite.recipe import Recipe
 
@@ -22,7 +23,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 # Code that is known to train as well in bfloat16 and channels_last, and whose modules do the same
 # at every step. Other code may reshape by `view`, mix types, or decide anew in Python.
-KNOWN_CODE = ("arches", "timm", "torch", "torchvision")
+KNOWN_CODE = frozenset({"arches", "timm", "torch", "torchvision"})
 
 
 # Median width of convolutions below which bfloat16 costs accuracy: half a point (ten seeds of
@@ -85,12 +86,12 @@ def is_narrow(network: nn.Module) -> bool:
 
 
 def is_known_code(network: nn.Module) -> bool:
-    """Whether every module's class is of `KNOWN_CODE`; traced code is somebody's own."""
-    return all(
-        type(module).__module__.partition(".")[0] in KNOWN_CODE
-        and not isinstance(module, torch.fx.GraphModule)
-        for module in network.modules()
-    )
+    """Whether every module's class is of `KNOWN_CODE`; traced code is somebody's own.
+
+    An inverted network is known if the model that it was made from is: the two are compared, so
+    they are trained alike.
+    """
+    return packages(network) <= KNOWN_CODE
 
 
 def autocast(settings: Settings, device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from bench.data import catalog
 from bench.data.dataset import DatasetInfo
-from bench.errors import BenchError, NotInvertibleError
+from bench.errors import BenchError, NotInvertibleError, NotSquareError
 from bench.measures import base as measures
 from bench.models import backbones, heap
 from bench.models.settings import autocast, settle
@@ -63,6 +63,9 @@ def look(cells: list[Cell], base: Path, timed: bool) -> dict[str, Look]:
         base: the folder that paths in the suite start from.
         timed: whether to build and time the networks; else only the table of measured models is
             asked.
+
+    Raises:
+        NotSquareError: images of one's own are not square, and no size is given for them.
     """
     found: dict[str, Look] = {}
     costs = guard.Guard()
@@ -122,6 +125,8 @@ def _seconds(cell: Cell, pace: Pace) -> float:
 def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
     try:
         info = catalog.info(training.dataset.name, training.dataset.options, base)
+    except NotSquareError:
+        raise
     except Exception:  # whatever a plugin raises; running it will tell
         info = None
     size = info.image_size if info else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +33,47 @@ def distinct(cells: Iterable[Cell]) -> list[Cell]:
 def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> list[Cell]:
     """The cells without a result, in order; failed ones too if they are to be tried again.
 
-    A training whose weights are needed but missing or damaged is taken back and done again, and so
-    is a trial whose record is damaged before it has chosen anything.
+    What is to be done again is taken back.
     """
     cells = distinct(cells)
-    store.forget_lost_files()
-    statuses = store.statuses()
-    over = {"done"} if retry_failed else {"done", "failed"}
-    _take_back_damaged(cells, store, statuses, over)
+    for identity in to_do_again(cells, store, retry_failed):
+        store.forget(identity)
+    return without_result(cells, store.statuses(), retry_failed)
+
+
+def to_do_again(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> set[str]:
+    """Identities of recorded cells that cannot be used; nothing is changed.
+
+    They are cells whose arrays are gone, trainings whose weights are needed but missing or damaged,
+    and trials whose record is damaged before it has chosen anything.
+    """
+    again = store.lost()
+    statuses = {key: status for key, status in store.statuses().items() if key not in again}
+    over = _over(retry_failed)
+    cells = list(cells)
+    needed = {
+        cell.training.identity
+        for cell in cells
+        if cell.measure is not None
+        and cell.training.weights is None
+        and statuses.get(cell.identity) not in over
+    }
+    for cell in cells:
+        if cell.training.tuning is not None and cell.training.identity not in statuses:
+            needed.update(cell.training.tuning.trials)
+    again |= {
+        identity
+        for identity in needed
+        if statuses.get(identity) == "done" and not store.is_whole(identity)
+    }
+    return again
+
+
+def without_result(
+    cells: Iterable[Cell], statuses: Mapping[str, str], retry_failed: bool = False
+) -> list[Cell]:
+    """The cells that a run does, in order, with what is recorded of them."""
+    over = _over(retry_failed)
     chosen = [cell for cell in cells if statuses.get(cell.identity) not in over]
     if retry_failed:
         return chosen
@@ -52,24 +85,9 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     ]
 
 
-def _take_back_damaged(
-    cells: list[Cell], store: Store, statuses: dict[str, str], over: set[str]
-) -> None:
-    """Also out of the `statuses`; cells with one that is `over` need nothing."""
-    needed = {
-        cell.training.identity
-        for cell in cells
-        if cell.measure is not None
-        and cell.training.weights is None
-        and statuses.get(cell.identity) not in over
-    }
-    for cell in cells:
-        if cell.training.tuning is not None and cell.training.identity not in statuses:
-            needed.update(cell.training.tuning.trials)
-    for identity in needed:
-        if statuses.get(identity) == "done" and not store.is_whole(identity):
-            store.forget(identity)
-            del statuses[identity]
+def _over(retry_failed: bool) -> set[str]:
+    """The statuses of cells of which nothing more is asked."""
+    return {"done"} if retry_failed else {"done", "failed"}
 
 
 def units(cells: Iterable[Cell], store: Store) -> list[Unit]:

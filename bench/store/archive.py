@@ -7,6 +7,7 @@ anew. Weights, which are most of a run, may be left out: what needs them trains 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import re
@@ -157,7 +158,20 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     if folder.exists():
         raise BenchError(f"{folder}: is there already; name another folder with --out")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _unpack(archive, folder)
+    except BaseException:
+        for parent in made:
+            # Unless another run has come into it meanwhile.
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Make the folder beside its place, and move it there whole."""
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         _extract(archive, aside)

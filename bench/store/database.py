@@ -176,6 +176,13 @@ class Store:
             return False
         return True
 
+    def lost(self) -> set[str]:
+        """The identities of the cells whose arrays are gone."""
+        folder = self.folder / "arrays"
+        there = {f"arrays/{name}" for name in (os.listdir(folder) if folder.is_dir() else ())}
+        found = self._query("SELECT identity, file FROM cells WHERE file LIKE 'arrays/%'")
+        return {row["identity"] for row in found if row["file"] not in there}
+
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Rows of a reading query."""
         return self._query(sql, *values)
@@ -289,14 +296,6 @@ class Store:
             for path in self.folder.glob(pattern):
                 path.unlink()
         parts.drop_all(self.folder)
-
-    def forget_lost_files(self) -> None:
-        """Take back the cells whose arrays are gone, so that they are done again."""
-        folder = self.folder / "arrays"
-        there = {f"arrays/{name}" for name in (os.listdir(folder) if folder.is_dir() else ())}
-        for row in self._query("SELECT identity, file FROM cells WHERE file LIKE 'arrays/%'"):
-            if row["file"] not in there:
-                self.forget(row["identity"])
 
     def forget(self, identity: str) -> None:
         """Take a cell's result back (its file was found damaged), so that it is done again."""

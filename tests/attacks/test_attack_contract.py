@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from torch import Tensor
 from bench.attacks import base
 from bench.attacks.problem import Problem
 from bench.attacks.source import KeyedSource
+from bench.cli import main
 from bench.errors import BenchError, UnknownNameError
 
 # A fixed number of steps is the only option of these.
@@ -21,6 +25,12 @@ STEPS = ["additive_gaussian", "additive_uniform"]
 def plain(problem: Problem) -> Tensor:
     """An attack as a plain function: finds nothing."""
     return problem.images
+
+
+def blend(problem: Problem, weight: float = 0.5, *, word: str = "grey") -> Tensor:
+    """Into the negative."""
+    problem.offer(problem.images + weight * (1 - 2 * problem.images), problem.rows)
+    return problem.best
 
 
 not_an_attack = 5
@@ -167,8 +177,44 @@ def test_other_numbers_are_positive_and_finite(value: Any) -> None:
 def test_unknown_options_name_the_known_ones() -> None:
     with pytest.raises(BenchError, match="unknown option 'epsilon'; known: epsilons, search"):
         base.load("gaussian_blur").options({"epsilon": 3})
-    with pytest.raises(BenchError, match="unknown option 'steps'; known: it has none"):
+    with pytest.raises(BenchError, match="unknown option 'steps'; known: label"):
         base.load("test_attack_contract:plain").options({"steps": 3})
+
+
+def test_parameters_of_a_plain_function_are_its_options(
+    tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = "{name: 'test_attack_contract:blend', label: NAME, weight: 0.7}"
+    both = ", ".join([given.replace("NAME", "most"), given.replace("NAME", "all")])
+    both = both.replace("all, weight: 0.7", "all, weight: 1.0")
+    attacks = "attacks: [{name: gaussian_blur, epsilons: 20}]"
+    suite = tiny((attacks, f"attacks: [{both}]"))
+    assert main(["run", str(suite), "--out", "run", "--quiet"]) == 0, capsys.readouterr().err
+    with sqlite3.connect("run/results.sqlite") as db:
+        (farther,), (nearer,) = (
+            db.execute(
+                "SELECT value FROM tidy WHERE metric = 'median_l2' AND measure = ?",
+                (f"robustness/{label}",),
+            ).fetchone()
+            for label in ("all", "most")
+        )
+    assert nearer == pytest.approx(0.7 * farther, rel=1e-3)
+
+    capsys.readouterr()
+    for wrong, told in (
+        ("wieght: 1", "unknown option 'wieght'; did you mean 'weight'?"),
+        ("problem: 1", "unknown option 'problem'"),
+        ("weight: much", "option 'weight' must be a number, not 'much'"),
+    ):
+        suite = tiny((attacks, f"attacks: [{given.replace('weight: 0.7', wrong)}]"))
+        assert main(["plan", str(suite), "--no-cost"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert told in line
+
+
+def test_defaults_of_a_plain_function_leave_its_cells_as_they_were() -> None:
+    """They are part of its code, which counts anyway."""
+    assert base.key("test_attack_contract:blend", {})["options"] == {}
 
 
 def test_a_plain_function_is_a_random_attack() -> None:

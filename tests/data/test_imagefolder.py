@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from small_sets import colour, encoded, grey, write_folder
 
+from bench.cli import main
 from bench.data import catalog
 from bench.data.dataset import Dataset
 from bench.errors import DataError
@@ -112,6 +113,38 @@ def test_images_that_are_not_square_need_image_size(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "own", list(colour(2, side=9)[:, :5]), CLASSES)
     assert "9 x 5 pixels, not square; set image_size" in message(root)
     assert load(root, image_size=8).image_size == 8
+
+
+SUITE = """\
+name: wide
+seeds: [0]
+datasets: [{name: "imagefolder:own"}]
+backbones: [lenet_fc]
+variants: [bu, td]
+recipe: {epochs: 1, batch_size: 2, lr: 0.1}
+measures: [accuracy]
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--no-cost",)])
+def test_a_plan_refuses_what_a_run_refuses(
+    more: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "own", list(colour(2, side=19)[:, :15]), CLASSES)
+    Path("wide.yaml").write_text(SUITE, encoding="utf-8")
+    assert main(["run", "wide.yaml"]) == 2
+    refused = capsys.readouterr().err
+    assert refused.count("\n") == 1
+    assert main(["plan", "wide.yaml", *more]) == 2
+    assert capsys.readouterr().err == refused
+    assert "the training images are 19 x 15 pixels, not square; set image_size" in refused
+    sized = SUITE.replace('own"', 'own", image_size: 16')
+    Path("wide.yaml").write_text(sized, encoding="utf-8")
+    assert main(["plan", "wide.yaml", *more]) == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", encoded(colour(1)[0])[:-600]])

@@ -172,6 +172,45 @@ def test_who_wants_to_see_them_is_told_how_to_get_them(tiny: Tiny, capsys: Out) 
     assert line.endswith("(blobs/linear/bu/seed0: the run was packed without its weights)")
 
 
+@LOST_OR_DAMAGED
+def test_a_plan_counts_the_trainings_that_a_run_does_again(
+    hurt: Damage, tiny: Tiny, capsys: Out
+) -> None:
+    assert run(tiny(LABELLED)) == 0
+    hurt(file_of(RUN, TRAIN))
+    before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    whole = tiny(LABELLED)
+    assert main(["plan", str(whole), "--out", str(RUN), "--no-cost"]) == 0
+    assert "3 cells: 3 done, 0 failed, 0 to do; results" in capsys.readouterr().out
+
+    more = tiny(LABELLED, ("epsilons: 20}]", "epsilons: 20}, contrast_reduction]"))
+    assert main(["plan", str(more), "--out", str(RUN)]) == 0
+    told = capsys.readouterr().out
+    assert f"again   {TRAIN}\n" in told
+    assert f"done    {ACCURACY}\n" in told
+    assert (
+        "4 cells: 2 done, 0 failed, 2 to do (1 of them again: their files are lost or damaged)"
+        in told
+    )
+    assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
+    assert run(more) == 0
+    assert "2 of 4 cells to do" in capsys.readouterr().out
+
+
+def test_a_plan_counts_the_cells_whose_arrays_are_gone(tiny: Tiny, capsys: Out) -> None:
+    suite = tiny(LABELLED)
+    assert run(suite) == 0
+    file_of(RUN, TRAIN).unlink()
+    file_of(RUN, BLUR).unlink()
+    capsys.readouterr()
+    assert main(["plan", str(suite), "--out", str(RUN), "--no-cost"]) == 0
+    told = capsys.readouterr().out
+    assert "3 cells: 1 done, 0 failed, 2 to do (2 of them again: " in told
+    assert run(suite) == 0
+    assert "2 of 3 cells to do" in capsys.readouterr().out
+
+
 MOVING = """
 from pathlib import Path
 import torch

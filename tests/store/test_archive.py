@@ -238,7 +238,10 @@ def test_what_is_no_archive_of_a_run_is_told_and_nothing_is_written(
     assert "which is no part of a run" in said
     said = line_of(["unpack", foreign(tmp_path / "f.tar.xz", "arrays/ab.safetensors")], capsys)
     assert "no results.sqlite in it" in said
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["f.tar.xz", "runs", "text.tar.xz"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["f.tar.xz", "text.tar.xz"]
+    Path("mine").mkdir()
+    line_of(["unpack", "text.tar.xz", "--out", "mine/new/run"], capsys)
+    assert [path.name for path in tmp_path.glob("mine/**")] == ["mine"], "what was there stays"
 
 
 def test_a_run_that_is_there_is_left_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

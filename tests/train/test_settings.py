@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -67,6 +68,45 @@ def test_known_code(name: str, variant: str) -> None:
     assert module.is_known_code(network)
     assert not module.is_known_code(nn.Sequential(network, OwnPooling()))
     assert not module.is_known_code(torch.fx.symbolic_trace(own()))
+
+
+class OwnNet(nn.Module):
+    """Somebody's own network of plain layers of PyTorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU())
+        self.down = nn.Sequential(nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU())
+        self.deep = nn.Sequential(nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU())
+        self.fc = nn.Linear(32, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.deep(self.down(self.stem(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("variant", arches.VARIANTS)
+@pytest.mark.parametrize("traced", [False, True])
+def test_all_variants_of_a_network_are_trained_in_the_same_settings(
+    variant: str, traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inverted, it consists of layers of PyTorch, and the code around them is gone."""
+    monkeypatch.setattr(module, "computes_bf16", lambda device: True)
+    network = torch.fx.symbolic_trace(OwnNet()) if traced else OwnNet()
+    expected = Settings("deterministic", "fp32", False, False)
+    assert settle(Recipe(), CPU, network) == expected
+    inverted = arches.invert(network, variant, 3, 4, 32)
+    assert settle(Recipe(), CPU, inverted) == expected
+    assert settle(Recipe(), CPU, nn.Sequential(copy.deepcopy(inverted))) == expected
+
+
+@pytest.mark.parametrize("variant", ["bu", "td"])
+def test_what_the_inversion_traces_of_known_code_is_known(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head of this one is kept as a graph."""
+    monkeypatch.setattr(module, "computes_bf16", lambda device: True)
+    inverted = arches.invert("torchvision/densenet121", variant, 3, 10)
+    assert settle(Recipe(), CPU, inverted) == Settings("deterministic", "bf16", True, True)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
