@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import NAME, Store
-from bench.store.outcome import NETWORK
+from bench.store.outcome import network_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,8 +220,7 @@ def _weights(store: Store) -> dict[Trained, str]:
     of their file only); of weights from a file, the identity of a cell, which holds that file's."""
     loaded = {_net(row): f"cell {row['identity']}" for row in store.rows(CELLS, "accuracy")}
     trained = {
-        _net(row): json.loads(row["facts"]).get(NETWORK) or row["sha256"]
-        for row in store.rows(CELLS, "train")
+        _net(row): network_of(row["facts"]) or row["sha256"] for row in store.rows(CELLS, "train")
     }
     return loaded | trained
 

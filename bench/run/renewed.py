@@ -4,13 +4,11 @@ machine, a file that no identity sees. What was measured of the old one is not m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Any
 
 from bench.plan.cell import Cell, Training
 from bench.store.database import Store
-from bench.store.outcome import NETWORK
+from bench.store.outcome import network_of
 
 PLANNED = """SELECT identity FROM planned
     WHERE dataset = ? AND backbone = ? AND variant = ? AND seed = ?"""
@@ -29,7 +27,7 @@ def renewed(cells: Iterable[Cell], store: Store) -> list[Cell]:
     known = {
         identity: found
         for identity, text in store.tuples(FACTS)
-        if (found := _network(text)) is not None
+        if (found := network_of(text)) is not None
     }
     return [
         cell
@@ -38,12 +36,3 @@ def renewed(cells: Iterable[Cell], store: Store) -> list[Cell]:
         and cell.training.identity in known
         and known.get(cell.identity, known[cell.training.identity]) != known[cell.training.identity]
     ]
-
-
-def _network(text: str) -> Any:
-    if NETWORK not in text:  # most rows of earlier versions
-        return None
-    try:
-        return json.loads(text).get(NETWORK)
-    except (ValueError, AttributeError):  # a damaged row that was not asked for
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -70,3 +71,15 @@ class Outcome:
     weights: Mapping[str, Tensor] | None = None
     error: Failed | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def network_of(facts: str) -> str | None:
+    """The hash over the network's weights in the facts of a cell, as they are recorded; None in
+    runs of earlier versions, and where the record is damaged."""
+    if NETWORK not in facts:
+        return None
+    try:
+        found = json.loads(facts).get(NETWORK)
+    except (ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
