@@ -50,14 +50,11 @@ def training_figure(title: str, nets: Nets) -> Figure:
 
 
 def _label(axes: Axes) -> None:
-    """Two values of the loss or more: of 1, 2, 5 times a power of ten, else of all whole times; of
-    a range too short for that, linear."""
+    """Label 1, 2, 5 times powers of ten; of a range that has only one of these, make it linear."""
     low, high = axes.get_ylim()
-    for subs in ((1, 2, 5), range(1, 10)):
-        locator = LogLocator(subs=tuple(subs))
-        if sum(low <= value <= high for value in locator.tick_values(low, high)) > 1:
-            axes.yaxis.set_major_locator(locator)
-            break
+    locator = LogLocator(subs=(1, 2, 5))
+    if sum(low <= value <= high for value in locator.tick_values(low, high)) > 1:
+        axes.yaxis.set_major_locator(locator)
     else:
         axes.set_yscale("linear")
     # Plain numbers: the usual powers of ten are formulas, which names of strangers forbid.
