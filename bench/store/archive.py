@@ -27,6 +27,7 @@ from bench.store.volumes import Joined, cut, volumes
 
 SUFFIX = ".tar.xz"
 _MEMBER = re.compile(rf"{re.escape(NAME)}|(?:arrays|weights)/[0-9a-f]+\.safetensors")
+_READ = 2**20  # bytes at once: each time the part is opened anew
 _XZ = b"\xfd7zXZ\x00"  # what such a file begins with
 _NAMED = "SELECT file, sha256 FROM cells WHERE file IS NOT NULL ORDER BY file"
 
@@ -103,7 +104,7 @@ def _is_archive(parts: list[Path]) -> bool:
 
 
 def _opened(parts: list[Path]) -> tarfile.TarFile:
-    return tarfile.open(fileobj=io.BufferedReader(Joined(parts)), mode="r:xz")
+    return tarfile.open(fileobj=io.BufferedReader(Joined(parts), _READ), mode="r:xz")
 
 
 def _snapshot(folder: Path, copy: Path, weights: bool) -> None:

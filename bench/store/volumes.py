@@ -85,10 +85,6 @@ class Joined(io.RawIOBase):
         """Every position can be gone to."""
         return True
 
-    def tell(self) -> int:
-        """Bytes from the beginning of the first part."""
-        return self._position
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a position, as in any file."""
         end = sum(size for _, size in self._parts)
