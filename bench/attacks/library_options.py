@@ -6,7 +6,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
@@ -145,7 +145,8 @@ def parser(options: Mapping[str, Option], what: Capability) -> Parse:
     """A function that completes and checks the options of an attack in a suite.
 
     Besides `options` there is, for attacks of a fixed strength, `epsilons`: positive numbers, or
-    words like "8/255". A default grid follows the option `norm`.
+    words like "8/255"; an L-infinity norm cannot exceed 1, the range of the images. A default grid
+    follows the option `norm`.
     """
 
     def parse(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +160,8 @@ def parser(options: Mapping[str, Option], what: Capability) -> Parse:
                 raise BenchError(_unknown(name, options, what))
         if what.strength and "epsilons" not in read:
             read["epsilons"] = GRIDS[read["norm"]] if "norm" in read else what.epsilons
+        if what.strength not in ("", *GRIDS) and read.get("norm", what.norm) == "Linf":
+            _within_range(read["epsilons"])
         return read
 
     return parse
@@ -186,6 +189,16 @@ def _grid(value: Any) -> tuple[float, ...]:
     if len(set(found)) < len(found):
         raise BenchError(f"option 'epsilons' has a number twice: {value!r}")
     return tuple(sorted(map(float, found)))
+
+
+def _within_range(epsilons: Iterable[float]) -> None:
+    """Refuse what papers write as 8 and mean as 8/255: it would allow any image at all."""
+    for epsilon in epsilons:
+        if epsilon > 1:
+            raise BenchError(
+                f"option 'epsilons' is on the scale of images, 0 to 1, for L-infinity, not "
+                f"{epsilon:g}; write '{epsilon:g}/255' if you mean levels of 255"
+            )
 
 
 def _fraction(value: Any) -> Any:

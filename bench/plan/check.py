@@ -251,9 +251,14 @@ class _Checker:
         except BenchError as error:
             yield self.tree.problem(self._named(where), str(error))
             return
+        norm = {key: value for key, value in ref.options.items() if key == "norm"}
+        if refusal(lambda: attack.options(norm)):
+            norm = {}
         for key, value in ref.options.items():
             if key in attack.defaults or attack.parse is not None:
-                reason = refusal(lambda key=key, value=value: attack.options({key: value}))  # type: ignore[misc]
+                # One by one, to say where; what strengths may be depends on the norm.
+                given = {**norm, key: value}
+                reason = refusal(lambda given=given: attack.options(given))  # type: ignore[misc]
             else:
                 near = did_you_mean(key, [*attack.defaults, "label"])
                 reason = f"unknown option '{key}'{near}"

@@ -43,6 +43,9 @@ def attack(name: str) -> base.Attack:
         ("foolbox:PGD", {"epsilons": "8/0"}, "'epsilons' must be positive numbers, such as"),
         ("foolbox:PGD", {"epsilons": [0.1, True]}, "'epsilons' must be positive numbers, such as"),
         ("foolbox:PGD", {"epsilons": [0.5, "1/2"]}, "option 'epsilons' has a number twice"),
+        ("foolbox:PGD", {"epsilons": [0.1, 8]}, "0 to 1, for L-infinity, not 8; write '8/255'"),
+        ("torchattacks:PGD", {"epsilons": 8}, "0 to 1, for L-infinity, not 8; write '8/255'"),
+        ("torchattacks:APGD", {"norm": "Linf", "epsilons": [1.5]}, "not 1.5; write '1.5/255'"),
         ("foolbox:PGD", {"distance": "l2"}, "unknown option 'distance'"),
         ("foolbox:L2DeepFoolAttack", {"loss": "l"}, "must be one of logits, crossentropy, not 'l'"),
         ("foolbox:BoundaryAttack", {"init_attack": "X"}, "'init_attack' must be one of DatasetAt"),
@@ -85,6 +88,7 @@ def test_the_default_grid_follows_the_norm() -> None:
     apgd = attack("torchattacks:APGD")
     assert apgd.options({})["epsilons"][-1] == pytest.approx(32 / 255)
     assert apgd.options({"norm": "L2"})["epsilons"][-1] == 8
+    assert apgd.options({"norm": "L2", "epsilons": 8})["epsilons"] == (8.0,)
     pytest.importorskip("pyautoattack")
     ensemble = base.load("autoattack")
     assert ensemble.options({})["epsilons"] == (8 / 255,)
