@@ -8,7 +8,6 @@ import random
 import re
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -191,15 +190,6 @@ def test_queries() -> None:
     assert (paper.names, paper.running, paper.counts["ok"]) == (5, 5, 5)
     more = support.summary(support.read(), [("lenet_fc", "conv"), ("new", "conv")])
     assert {(share.names, share.running) for share in more if share.variant == "td"} == {(2, 5)}
-
-
-def test_it_is_part_of_the_wheel(tmp_path: Path) -> None:
-    words = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        assert archive.read("arches/support.csv") == support.TABLE.read_bytes()
 
 
 def shown(capsys: Out, *words: str) -> list[str]:
