@@ -28,12 +28,13 @@ def test_all_code_and_its_files_are_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name: archive.read(name) for name in archive.namelist()}
     left_out = {*RESULTS, "__pycache__"}
-    wanted = {
-        path.relative_to(ROOT).as_posix()
+    files = [
+        path.relative_to(ROOT)
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and not left_out & set(path.parts)
-    }
+        if path.is_file()
+    ]
+    wanted = {file.as_posix() for file in files if not left_out & set(file.parts)}
     assert {"arches/support.csv", "suites/quickstart.yaml", "bench/py.typed"} <= wanted
     for name in wanted:
         assert inside[name] == (ROOT / name).read_bytes(), name
