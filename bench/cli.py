@@ -143,12 +143,17 @@ def _data(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser) -> None:
     _suite(parser)
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto (default), cpu, cuda, cuda:N; several GPUs: cuda:N,N or cuda:all",
+    )
     parser.add_argument(
         "--workers",
         type=_workers,
         metavar="N",
-        help="processes side by side, or auto: as many as cores and memory allow (default: 1)",
+        help="processes side by side, or auto: as many as cores and memory allow "
+        "(default: 1, of several GPUs one on each)",
     )
     parser.add_argument(
         "--scheduler",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import identity
-from bench.commands.run_place import check_flags, check_start, joined, place_of, resolve_device
+from bench.commands.run_place import check_flags, check_start, joined, place_of, resolve_devices
 from bench.errors import BenchError, visible
 from bench.plan.attacks import attack_infos
 from bench.plan.cell import Cell, Plan
@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     folder: Path = args.out or Path("runs") / plan.suite
     with ExitStack() as stack:
         cluster = stack.enter_context(joined(args, plan)) if args.scheduler else None
-        device = cluster.device if cluster else resolve_device(args.device)
+        device = cluster.device if cluster else resolve_devices(args.device)
         store = Store.create_or_open(folder)
         stack.callback(store.close)
         stack.enter_context(told_if_unwritable(folder))
@@ -203,6 +203,8 @@ def tell(notes: Iterable[str], carried_on: Mapping[str, int]) -> None:
 
 def how_many(args: argparse.Namespace, left: Iterable[Cell], place: Place) -> tuple[int, str]:
     """The number of workers, and why, if the command line leaves it open."""
+    if args.workers is None:
+        return max(1, len(place.gpus)), f"one on each of {len(place.gpus)} GPUs" * bool(place.gpus)
     if args.workers != "auto":
         return args.workers, ""
     from bench.run import workers

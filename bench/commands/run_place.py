@@ -27,8 +27,7 @@ def check_flags(args: argparse.Namespace) -> None:
         raise BenchError("--workers is for this machine; with --scheduler leave it out")
     if not args.scheduler and (args.tls_ca or args.tls_cert or args.tls_key):
         raise BenchError("--tls-ca, --tls-cert and --tls-key need --scheduler tls://HOST:PORT")
-    args.workers = 1 if args.workers is None else args.workers
-    if args.workers != "auto" and args.workers < 1:
+    if args.workers not in (None, "auto") and args.workers < 1:
         raise BenchError(f"--workers {args.workers}: must be 1 or more")
 
 
@@ -60,19 +59,51 @@ def resolve_device(wanted: str) -> str:
     kind, _, number = wanted.partition(":")
     if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdigit())):
         raise BenchError(f"--device {wanted}: use auto, cpu, cuda or cuda:N")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= count:
-            raise BenchError(f"--device {wanted}: this machine has {count} CUDA devices")
+    if kind == "cuda" and int(number or 0) >= (count := _cuda_devices()):
+        raise BenchError(f"--device {wanted}: this machine has {count} CUDA devices")
     return wanted
+
+
+def resolve_devices(wanted: str) -> str:
+    """As `resolve_device`, and several GPUs, `cuda:0,2` or `cuda:all`: their numbers in a list.
+
+    Raises:
+        BenchError: one is not there, or they are of different kinds, so that timings and settings
+            of cells would be those of whichever came first.
+    """
+    import torch
+
+    kind, _, numbers = wanted.partition(":")
+    if kind != "cuda" or (numbers != "all" and "," not in numbers):
+        return resolve_device(wanted)
+    several = numbers.split(",") if numbers != "all" else list(map(str, range(_cuda_devices())))
+    if len(set(several)) < len(several) or not all(map(str.isdigit, several)):
+        raise BenchError(f"--device {wanted}: use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all")
+    if len(several) < 2:
+        return resolve_device(":".join(("cuda", *several)))
+    found = {torch.cuda.get_device_name(int(resolve_device(f"cuda:{n}")[5:])) for n in several}
+    if len(found) > 1:
+        raise BenchError(
+            f"--device {wanted}: these are different GPUs ({', '.join(sorted(found))}), whose "
+            "timings do not compare; choose GPUs that are alike"
+        )
+    return f"cuda:{','.join(several)}"
+
+
+def _cuda_devices() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def place_of(args: argparse.Namespace, plan: Plan, device: str) -> Place:
     """Where the cells will work."""
+    from bench.run import gpus
     from bench.run.place import Place
 
     root = (args.data or catalog.default_root()).expanduser()
-    return Place(root, plan.base, device, args.download)
+    first, several = gpus.split(device)
+    return Place(root, plan.base, first, args.download, gpus=several)
 
 
 def check_start(cells: Iterable[Cell], place: Place) -> list[str]:

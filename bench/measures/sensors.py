@@ -103,7 +103,7 @@ def power_state(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
-        limit = _nvml(torch.device(device), "nvmlDeviceGetEnforcedPowerLimit")
+        limit = _nvml(torch.device(device.partition(",")[0]), "nvmlDeviceGetEnforcedPowerLimit")
         if limit is not None:
             said.append(f"GPU power limit {limit / 1000:.0f} W")
     return ", ".join(said)

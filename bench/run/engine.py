@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from bench.plan.cell import Limits
 from bench.run import wire
 from bench.run.fleet import Fleet, Stopped
+from bench.run.gpus import names
 from bench.run.supervisor import supervise
 
 if TYPE_CHECKING:
@@ -53,12 +55,14 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Processes on this machine, each supervised by a thread."""
+    """Processes on this machine, each supervised by a thread; on several GPUs if there are any."""
 
-    def __init__(self, workers: int, limits: Limits) -> None:
+    def __init__(self, workers: int, limits: Limits, gpus: Sequence[int] = ()) -> None:
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self.slots = workers
-        self._limits, self._fleet = limits, Fleet()
+        self._limits, self._fleet = limits, Fleet(names(gpus))
+        # A process on one of several GPUs sees no other.
+        self._place = {"device": "cuda"} if gpus else {}
         self._pool = ThreadPoolExecutor(workers, "supervisor")
 
     def submit(self, number: int, unit: Unit, place: Place, alone: bool) -> None:
@@ -73,7 +77,7 @@ class LocalEngine:
             self._fleet,
             self._limits,
             lambda message: self.news.put((number, message)),
-            {"threads": threads},
+            {"threads": threads, **self._place},
         )
 
     def rest(self) -> None:

@@ -160,7 +160,7 @@ def run(
     if engine is None:
         from bench.run.engine import LocalEngine
 
-        engine = LocalEngine(workers, limits)
+        engine = LocalEngine(workers, limits, place.gpus)
     try:
         _run_there(cells, store, place, engine, handle)
     finally:

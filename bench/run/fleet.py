@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from bench.errors import BenchError
 from bench.run.process import Child, ChildDied
@@ -15,9 +16,11 @@ class Stopped(Exception):  # noqa: N818  (an event, not a mistake)
 
 
 class Fleet:
-    """Hands out idle processes, or new ones; usable from several threads."""
+    """Hands out idle processes, or new ones; usable from several threads. Each is on one of the
+    `gpus`, as few as possible on each."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: Sequence[str] = ()) -> None:
+        self._gpus = gpus
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
         self._lock = threading.Lock()
@@ -35,8 +38,8 @@ class Fleet:
                 return child
             self.discard(child)
         for _ in range(_STARTS):
-            child = Child()
             with self._lock:
+                child = Child(self._free_gpu())
                 self._busy.add(child)
             if self.stopped:
                 self.discard(child)
@@ -60,6 +63,10 @@ class Fleet:
             child = self._idle.pop()
             self._busy.add(child)
             return child
+
+    def _free_gpu(self) -> str | None:
+        taken = [child.gpu for child in (*self._busy, *self._idle)]
+        return min(self._gpus, key=taken.count, default=None)
 
     def give_back(self, child: Child) -> None:
         """Keep it for the next unit."""

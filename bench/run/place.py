@@ -18,7 +18,8 @@ from bench.plan.cell import Training
 class Place:
     """Where a unit works: the data root, the folder that paths in the suite start from, the
     device, and the number of CPU threads (0: torch's own choice). `contents` are the fingerprints
-    that data sets must have, by label, `code` those of plugins' sources, by target."""
+    that data sets must have, by label, `code` those of plugins' sources, by target. If `gpus` has
+    several numbers, workers spread over these GPUs, of which `device` is the first."""
 
     data_root: Path
     base: Path
@@ -27,6 +28,7 @@ class Place:
     threads: int = 0
     contents: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[int, ...] = ()
 
 
 _datasets: OrderedDict[str, Dataset] = OrderedDict()

@@ -16,6 +16,7 @@ import psutil
 
 from bench.errors import BenchError
 from bench.run.child import WHERE
+from bench.run.gpus import VISIBLE
 from bench.run.wire import READY, Message, Order
 
 # Importing PyTorch takes seconds, from a cold network disk a minute.
@@ -30,12 +31,14 @@ class ChildDied(Exception):  # noqa: N818  (an event, not a mistake)
 
 
 class Child:
-    """One process for units; `used` tells whether it has ended a cell.
+    """One process for units, which sees only the given GPU if there is one; `used` tells whether
+    it has ended a cell.
 
     One thread at a time works with it; `end` alone may be called by others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: str | None = None) -> None:
+        self.gpu = gpu
         ours, theirs = socket.socketpair()
         self.used = False
         # Unnamed: gone with the last process that has it open.
@@ -48,7 +51,7 @@ class Child:
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a process group, to end whatever it starts; no Ctrl-C
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, **({VISIBLE: gpu} if gpu else {})},
         )
         theirs.close()
         self._connection = Connection(ours.detach())

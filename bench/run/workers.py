@@ -45,19 +45,22 @@ def choose(cells: Iterable[Cell], place: Place) -> Workers:
     """How many workers are best for what is left to do.
 
     The smallest of: trainings left, cores, and how often the largest training fits into the free
-    memory of the device. One, where the memory of a network cannot be told.
+    memory of the device, times the number of GPUs. One on each, where the memory of a network
+    cannot be told.
     """
     trainings = {cell.training.identity: cell.training for cell in cells}
     device = torch.device(place.device)
-    free, most = free_memory(device), cores()
+    gpus = [torch.device(device.type, number) for number in place.gpus] or [device]
+    free, most = min(map(free_memory, gpus)), cores()
     limits = {len(trainings): f"{len(trainings)} trainings", most: f"{most} cores"}
     if device.type == "cuda":
-        limits.setdefault(MOST_ON_A_GPU, f"at most {MOST_ON_A_GPU} on a GPU")
+        limits.setdefault(len(gpus) * MOST_ON_A_GPU, f"at most {MOST_ON_A_GPU} on a GPU")
     if min(limits) > 1:
         need = max(_needs(trainings.values(), place, device.type))
         fits = max(1, int(MARGIN * free // need))  # 1 where the need is infinite
         each = "unknown memory" if math.isinf(need) else f"{need / GIB:.1f} GiB"
-        limits.setdefault(fits, f"{each} each, {free / GIB:.1f} GiB free")
+        where = "" if len(gpus) == 1 else f" on each of {len(gpus)} GPUs"
+        limits.setdefault(len(gpus) * fits, f"{each} each, {free / GIB:.1f} GiB free{where}")
     count = max(1, min(limits))
     return Workers(count, limits[min(limits)])
 

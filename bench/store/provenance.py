@@ -48,9 +48,10 @@ def hardware(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
-        index = torch.device(device).index or 0
-        properties = torch.cuda.get_device_properties(index)
-        parts.insert(0, f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)")
+        first, *others = device.split(",")  # `cuda:0,2`: alike
+        properties = torch.cuda.get_device_properties(torch.device(first).index or 0)
+        count = f"{1 + len(others)} x " if others else ""
+        parts.insert(0, f"{count}{properties.name} ({properties.total_memory / 2**30:.0f} GiB)")
     return "; ".join(parts)
 
 

@@ -56,6 +56,27 @@ def test_the_tightest_limit_decides(
     assert reason in found.reason
 
 
+@pytest.mark.parametrize(
+    ("gib", "count", "reason"),
+    [
+        (3, 6, "0.8 GiB each, 2.0 GiB free on each of 3 GPUs"),
+        (100, 24, "at most 8 on a GPU"),
+        (0.1, 3, "free on each of 3 GPUs"),
+    ],
+)
+def test_several_gpus_have_room_for_more(
+    gib: float, count: int, reason: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fullest decides how many each has."""
+    suite = tiny(("seeds: [0]", f"seeds: {list(range(99))}"))
+    free = {0: gib, 2: max(0.1, gib - 1), 3: gib}
+    monkeypatch.setattr(workers, "cores", lambda: 64)
+    monkeypatch.setattr(workers, "free_memory", lambda device: free[device.index] * workers.GIB)
+    cells = expand(read_suite(str(suite))).cells
+    found = workers.choose(cells, Place(Path(), suite.parent, "cuda:0", gpus=(0, 2, 3)))
+    assert (found.count, reason in found.reason) == (count, True), found.reason
+
+
 def test_a_network_that_cannot_be_built_runs_alone(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ patched.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -194,29 +195,48 @@ def _moved(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Modul
     return _move(module, *args, **kwargs)
 
 
+def _gpus() -> list[tuple[str, str]]:
+    """Name and UUID of each GPU that this process sees; the machine has those that `PRETENDED_GPUS`
+    names, or one."""
+    there = os.environ.get("PRETENDED_GPUS", "a pretended GPU").split(",")
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = map(int, seen.split(",")) if seen else range(len(there))
+    return [(there[number], f"pretended-{number}") for number in numbers]
+
+
 def install() -> None:
-    """Give this process one pretended CUDA device, for good."""
+    """Give this process pretended CUDA devices, for good; tensors are on the first."""
     torch._C._ensureCUDADeviceGuardSet()  # without a driver: one that guards nothing
     gigabytes = 2**30
-    facts = SimpleNamespace(
-        name="a pretended GPU",
-        uuid="pretended",
-        total_memory=16 * gigabytes,
-        multi_processor_count=1,
-        major=9,
-        minor=0,
-    )
+    gpus = [
+        SimpleNamespace(
+            name=name,
+            uuid=uuid,
+            total_memory=16 * gigabytes,
+            multi_processor_count=1,
+            major=9,
+            minor=0,
+        )
+        for name, uuid in _gpus()
+    ]
+    facts = gpus[0]
+
+    def facts_of(device: Any = None) -> SimpleNamespace:
+        return gpus[
+            device if isinstance(device, int) else torch.device(device or "cuda").index or 0
+        ]
+
     stream = _Stream()
     told: dict[str, Callable[..., Any]] = {
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "is_initialized": lambda: True,
-        "device_count": lambda: 1,
+        "device_count": lambda: len(gpus),
         "current_device": lambda: 0,
         "device": lambda _: contextlib.nullcontext(),
-        "get_device_properties": lambda _=None: facts,
+        "get_device_properties": facts_of,
         "get_device_capability": lambda _=None: (facts.major, facts.minor),
-        "get_device_name": lambda _=None: facts.name,
+        "get_device_name": lambda device=None: facts_of(device).name,
         "mem_get_info": lambda _=None: (8 * gigabytes, facts.total_memory),
         "memory_allocated": lambda _=None: 0,
         "max_memory_allocated": lambda _=None: 0,

@@ -1,0 +1,157 @@
+"""`--device cuda:0,2` and `cuda:all`: each worker sees one of these GPUs (pretended ones)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli import main
+from bench.commands import run_place
+from bench.store.database import Store
+from bench.store.read import results
+from leaderboard.results import Results
+
+Tiny = Callable[..., Path]
+PRETENDED = Path(__file__).parent / "pretended_gpu"
+SUITE = """\
+name: several
+datasets: [{name: fashion-mnist-mini, train_samples: 200, test_samples: 50}]
+backbones: [{name: "nets:net"}]
+variants: [bu]
+seeds: [0, 1, 2]
+recipe: {epochs: 1, batch_size: 100, mode: deterministic, precision: fp32}
+measures: [accuracy]
+"""
+# A backbone that tells which GPU its process sees, and waits for the others.
+NETS = """\
+import os
+import time
+from pathlib import Path
+
+import torch
+
+
+def net(channels, classes):
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if gpu.isdigit():  # not the driver, which looks at networks before it starts
+        seen = Path(__file__).parent / "seen"
+        (seen / f"{gpu} {os.getpid()}").touch()
+        until = time.monotonic() + 60
+        while len(list(seen.iterdir())) < WAITED and time.monotonic() < until:
+            time.sleep(0.05)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * 784, classes))
+"""
+
+
+class Machine:
+    """One with these GPUs, and a folder to run the suite in."""
+
+    def __init__(self, folder: Path, *gpus: str) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "PYTHONPATH": f"{PRETENDED}{os.pathsep}{folder}",
+            "PRETENDED_GPUS": ",".join(gpus),
+            "OMP_NUM_THREADS": "1",
+        }
+        self.environment.pop("CUDA_VISIBLE_DEVICES", None)
+        (folder / "several.yaml").write_text(SUITE)
+        (folder / "seen").mkdir()
+
+    def run(self, *words: str, waited: int = 1, **more: str) -> subprocess.CompletedProcess[str]:
+        (self.folder / "nets.py").write_text(NETS.replace("WAITED", str(waited)))
+        command = [sys.executable, "-m", "bench", "run", "several.yaml", "--out", "out", *words]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment | more,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def seen(self) -> dict[str, int]:
+        """How many processes saw each GPU alone."""
+        found: dict[str, int] = {}
+        for path in (self.folder / "seen").iterdir():
+            gpu = path.name.split()[0]
+            found[gpu] = found.get(gpu, 0) + 1
+        return found
+
+    def results(self) -> Results:
+        store = Store.open(self.folder / "out")
+        try:
+            return results(store)
+        finally:
+            store.close()
+
+
+def test_workers_spread_over_the_gpus(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "H", "H", "H")
+    done = machine.run("--device", "cuda:0,2", "--workers", "3", waited=3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert machine.seen() == {"0": 2, "2": 1}
+    found = machine.results()
+    assert found.provenance["hardware"].startswith("2 x H (16 GiB); ")
+    assert len(found.rows) >= 3
+    # Another day with one GPU: the same kind of device.
+    done = machine.run("--device", "cuda:1", waited=3)
+    assert (done.returncode, "nothing to do" in done.stdout) == (0, True)
+
+
+def test_all_gpus_have_one_worker_each_unless_told(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "H", "H", "H")
+    # Counted among those that this process may see.
+    done = machine.run("--device", "cuda:all", waited=2, CUDA_VISIBLE_DEVICES="2,1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "workers: 2 (one on each of 2 GPUs)" in done.stdout
+    assert machine.seen() == {"1": 1, "2": 1}
+
+
+def have(gpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let PyTorch find a GPU for each letter."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gpus))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: gpus[number])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "said"),
+    [
+        ("HTH", "cuda:0,3", "--device cuda:3: this machine has 3 CUDA devices"),
+        ("HTH", "cuda:0,1", "different GPUs (H, T), whose timings do not compare"),
+        ("HTH", "cuda:all", "different GPUs (H, T), whose timings do not compare"),
+        ("HTH", "cuda:0,0", "use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all"),
+        ("HTH", "cuda:0,", "use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all"),
+        ("HTH", "cpu:all", "use auto, cpu, cuda or cuda:N"),
+        ("", "cuda:all", "this machine has 0 CUDA devices"),
+        ("", "cuda:0,1", "this machine has 0 CUDA devices"),
+    ],
+)
+def test_wrong_gpus_are_one_line(
+    gpus: str,
+    device: str,
+    said: str,
+    tiny: Tiny,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    have(gpus, monkeypatch)
+    assert main(["run", str(tiny()), "--device", device, "--out", "out"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert said in error
+    assert not Path("out").exists()
+
+
+def test_all_of_one_gpu_is_that_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    have("H", monkeypatch)
+    assert run_place.resolve_devices("cuda:all") == "cuda:0"
+    have("HH", monkeypatch)
+    assert run_place.resolve_devices("cuda:all") == "cuda:0,1"
+    assert run_place.resolve_devices("cuda:1") == "cuda:1"
