@@ -22,8 +22,8 @@ from bench.store.volumes import volumes
 def main(args: argparse.Namespace) -> int:
     """Make the run directory; print what is in it of each run, and what is still to do."""
     runs: list[Path] = args.runs
-    _check(runs, args.out)
     try:
+        _check(runs, args.out)
         with made_whole(args.out) as aside, tempfile.TemporaryDirectory(dir=aside.parent) as place:
             sources = [
                 source(number, str(run), _folder(run, Path(place) / str(number)))
@@ -77,9 +77,11 @@ def _summary(sources: Sequence[Source], merged: Merged, out: Path) -> Iterator[s
         own = one.cells.keys() & planned
         taken = sum(merged.taken.get(identity) is one for identity in own)
         parts = [f"{taken} cell{'' if taken == 1 else 's'} taken"]
-        others = len(own) - taken
-        if others:
-            parts.append(f"{others} of other runs kept instead, or left out")
+        also = sum(identity in merged.taken for identity in own) - taken
+        if also:
+            parts.append(f"{also} that another run has too")
+        if left_out := len(own) - taken - also:
+            parts.append(f"{left_out} left out")
         if one is not sources[0] and (unknown := len(one.cells) - len(own)):
             parts.append(f"{unknown} left out that {sources[0].label} has not planned")
         half = sum(source is one for source in merged.halves.values())

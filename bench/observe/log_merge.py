@@ -21,7 +21,7 @@ def merge_logs(merged: Merged, folder: Path) -> None:
     """
     taken: Mapping[str, Source] = {**merged.halves, **merged.taken}
     told: list[str] = []
-    for one in {run.number: run for run in taken.values()}.values():
+    for _, one in sorted({run.number: run for run in taken.values()}.items()):
         told += (json.dumps(entry) for entry in _of_run(one, taken, merged.sessions))
     for identity, one in taken.items():
         path = one.folder / cell_log(identity)

@@ -109,12 +109,12 @@ def _machines(sessions: Iterable[tuple[int, Any, Mapping[str, Any]]]) -> str:
 
 def timed_on(store: Store, broken: Broken) -> dict[tuple[str, str, str], tuple[str, ...]]:
     """The hardware that each network (data set, backbone, variant) was timed on, as far as the
-    records of its sessions are whole."""
+    records of its sessions are whole; on a cluster of several kinds it may be any of these."""
     found: dict[tuple[str, str, str], dict[str, None]] = {}
     for dataset, backbone, variant, session, text in store.tuples(TIMED):
-        hardware = None if session in broken.sessions else json.loads(text).get("hardware")
-        if hardware:
-            found.setdefault((dataset, backbone, variant), {})[hardware] = None
+        hardware = "" if session in broken.sessions else json.loads(text).get("hardware", "")
+        for name in filter(None, hardware.split(" | ")):
+            found.setdefault((dataset, backbone, variant), {})[name] = None
     return {net: tuple(names) for net, names in found.items()}
 
 

@@ -198,7 +198,7 @@ def _take(group: _Group, sources: Sequence[Source], unfit: Collection[str], to: 
             for one in sources:
                 if identity in one.cells and not one.cells[identity].is_done:
                     to.taken.setdefault(identity, one)
-        to.told += _left_out(group, networks, {}, None)
+        to.told += _left_out(group, networks, {}, None, to)
         return
     network, owner, done = best
     for identity in group.cells:
@@ -209,15 +209,23 @@ def _take(group: _Group, sources: Sequence[Source], unfit: Collection[str], to: 
             to.taken[identity] = runs[0]
         if identity not in done and identity != group.train:
             to.carried[identity] = [*networks.trained(network, owner)]
-    to.told += _left_out(group, networks, done, owner)
+    to.told += _left_out(group, networks, done, owner, to)
 
 
 def _left_out(
-    group: _Group, networks: _Networks, done: Mapping[str, list[Source]], owner: Source | None
+    group: _Group,
+    networks: _Networks,
+    done: Mapping[str, list[Source]],
+    owner: Source | None,
+    to: Choice,
 ) -> Iterator[str]:
     """A line for each run with finished cells of another network than the one of `owner`."""
     for one in networks.sources:
-        rows = [row for row in networks.done(one) if one not in done.get(row.identity, ())]
+        rows = [
+            row
+            for row in networks.done(one)
+            if one not in done.get(row.identity, ()) and not _is_copy(row, to)
+        ]
         if not rows:
             continue
         count = f"{len(rows)} finished cell{'' if len(rows) == 1 else 's'}"
@@ -234,6 +242,13 @@ def _left_out(
             f"{group.name}: left out of {one.label}: {count}, of {what}; kept are those of "
             f"{owner.label}, with {len(done)} finished"
         )
+
+
+def _is_copy(row: CellRow, to: Choice) -> bool:
+    """Whether it is the very record that is taken, in a copy of the run or a part of it."""
+    if row.identity not in to.taken:
+        return False
+    return row._replace(session=0) == to.row(row.identity)._replace(session=0)
 
 
 # Trials -----------------------------------------------------------------------------------------

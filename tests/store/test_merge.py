@@ -92,8 +92,10 @@ def test_parts_of_a_suite_are_the_one_run(tiny: Tiny, capsys: Out) -> None:
     run(suite, B, "*/seed1/*")
     run(suite, C)
     before = content(A), content(B)
+    writer = Store.create_or_open(A)  # a run may be at work there, as for a report
     capsys.readouterr()
     merge(A, B)
+    writer.close()
     assert capsys.readouterr().out.splitlines() == [
         "a/run: 3 cells taken",
         "b/run: 3 cells taken",
@@ -111,6 +113,8 @@ def test_parts_of_a_suite_are_the_one_run(tiny: Tiny, capsys: Out) -> None:
     tables = [page.partition("## How it was produced")[0] for page in pages]
     assert tables[0] == tables[1]
     assert main(["pack", str(M), "--out", "m.tar.xz"]) == 0
+    assert main(["baseline", str(C), "--out", "baseline.json"]) == 0
+    assert main(["check", str(M), "--baseline", "baseline.json"]) == 0
     assert main(["explain", str(M), "--images", "1"]) == 2
     assert "has no spatial feature map" in capsys.readouterr().err, "its suite was read"
 
@@ -233,7 +237,7 @@ def test_the_network_with_more_finished_cells_is_kept(tiny: Tiny, capsys: Out) -
     assert capsys.readouterr().out.splitlines() == [
         f"{NET}: left out of a/run: 2 finished cells, of other weights; kept are those of b/run, "
         "with 3 finished",
-        "a/run: 0 cells taken, 2 of other runs kept instead, or left out",
+        "a/run: 0 cells taken, 2 that another run has too",
         "b/run: 3 cells taken",
         "m/run: 3 cells: 3 done, 0 to do",
     ]
@@ -281,6 +285,21 @@ def test_runs_that_do_not_tell_their_weights_are_not_mixed(
     said = f"{NET}: left out of b/run: 2 finished cells, of {what}; kept are those of a/run"
     assert said in capsys.readouterr().out
     assert main(["doctor", str(M)]) == 0
+
+
+def test_a_copy_of_a_run_that_does_not_tell_its_weights_is_no_other(
+    tiny: Tiny, capsys: Out
+) -> None:
+    run(tiny(), A)
+    without_hashes(A)
+    capsys.readouterr()
+    merge(A, Path(shutil.copytree(A, "copy/run")))
+    assert capsys.readouterr().out.splitlines() == [
+        "a/run: 3 cells taken",
+        "copy/run: 0 cells taken, 3 that another run has too",
+        "m/run: 3 cells: 3 done, 0 to do",
+    ]
+    assert table(M, "cells") == table(A, "cells")
 
 
 def test_of_equal_weights_those_that_are_there_are_taken(tiny: Tiny) -> None:
@@ -405,9 +424,19 @@ def test_the_page_tells_machines_and_what_was_timed_where(tiny: Tiny, capsys: Ou
     (note,) = (line for line in page.splitlines() if "Different hardware" in line)
     assert f"On {OTHER}: linear bu; on " in note
     assert ": twin bu. They are not bold" in note
+    assert main(["baseline", str(M), "--out", "baseline.json"]) == 0
+    made_on = json.loads(Path("baseline.json").read_text(encoding="utf-8"))["machine"]["hardware"]
+    assert OTHER in made_on.split(" and ")
     merge(A, A, out=C)
     assert main(["report", str(C)]) == 0
     assert "Different hardware" not in (C / "leaderboard.md").read_text(encoding="utf-8")
+    # A cluster of two kinds of machines does not tell on which of them it was.
+    sql = "UPDATE sessions SET provenance = json_set(provenance, '$.hardware', 'one | two')"
+    changed(C, sql)
+    assert main(["report", str(C)]) == 0
+    assert "on one: linear bu; on two: linear bu." in (
+        (C / "leaderboard.md").read_text(encoding="utf-8").lower()
+    )
 
 
 def test_what_no_machine_was_asked_for_is_told_so(tiny: Tiny, capsys: Out) -> None:
@@ -499,7 +528,6 @@ def test_cells_that_are_not_planned_are_counted(tiny: Tiny, capsys: Out) -> None
     merge(A, B)
     assert capsys.readouterr().out.splitlines() == [
         "a/run: 2 cells taken",
-        "b/run: 1 cell taken, 2 of other runs kept instead, or left out, "
-        "3 left out that a/run has not planned",
+        "b/run: 1 cell taken, 2 that another run has too, 3 left out that a/run has not planned",
         "m/run: 3 cells: 3 done, 0 to do",
     ]
