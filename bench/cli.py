@@ -103,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cli_runs.pack(verbs.add_parser("pack", help="a run as one file, to hand on or to keep"))
     cli_runs.unpack(verbs.add_parser("unpack", help="a run directory of such a file"))
+    cli_runs.merge(verbs.add_parser("merge", help="runs of several machines as one run"))
     _explain(verbs.add_parser("explain", help="pictures of where a run's networks look"))
     _describe(verbs.add_parser("describe", help="a network by depth: sizes, cost, receptive field"))
     cli_runs.baseline(

@@ -134,6 +134,24 @@ def unpack(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def merge(parser: argparse.ArgumentParser) -> None:
+    """Of `bench merge`."""
+    parser.description = (
+        "The first run's suite and plan are those of the merged one; of the others come the cells "
+        "that are planned there. Cells of one training are taken from runs with the same weights."
+    )
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="two or more run directories, or files of `bench pack`; none is changed",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the run directory to make"
+    )
+
+
 def _mebibytes(text: str) -> int:
     """Bytes of so many MiB."""
     try:

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from leaderboard.flags import BADGES, Flag, flags
 from leaderboard.results import AttackInfo, Results
 from leaderboard.summary import Key
-from leaderboard.timing import BUSY_MACHINE, TIMED, busy_nets
+from leaderboard.timing import (
+    BUSY_MACHINE,
+    ON_HARDWARE,
+    OTHER_HARDWARE,
+    TIMED,
+    busy_nets,
+    mixed_hardware,
+)
 
 
 def doubts(results: Results, key: Key) -> tuple[str, ...]:
@@ -20,8 +27,10 @@ def doubts(results: Results, key: Key) -> tuple[str, ...]:
     family, _, attack = key.measure.partition("/")
     net = (key.backbone, key.variant)
     if family == "efficiency":
+        metric = key.metric.partition("[")[0]
         busy = key.metric in TIMED and (key.dataset, *net) in busy_nets(results)
-        return (BUSY_MACHINE,) if busy else ()
+        mixed = metric in ON_HARDWARE and key.dataset in mixed_hardware(results)
+        return (*((BUSY_MACHINE,) if busy else ()), *((OTHER_HARDWARE,) if mixed else ()))
     if family != "robustness":
         return ()
     raised = {
@@ -32,6 +41,17 @@ def doubts(results: Results, key: Key) -> tuple[str, ...]:
         and _touches(flag, attack, results)
     }
     return tuple(badge.name for name, badge in BADGES.items() if name in raised)
+
+
+def doubts_between(results: Results, keys: Iterable[Key]) -> tuple[str, ...]:
+    """The names of the flags of numbers that are compared with each other: what was timed on the
+    same hardware compares, whatever the rest of the board was timed on."""
+    keys = [*keys]
+    found = dict.fromkeys(name for key in keys for name in doubts(results, key))
+    places = {results.timed_on.get(key[:3], ()) for key in keys}
+    if len(places) == 1 and len(places.pop()) == 1:
+        found.pop(OTHER_HARDWARE, None)
+    return tuple(found)
 
 
 def _touches(flag: Flag, attack: str, results: Results) -> bool:

@@ -1,4 +1,5 @@
-"""What a reader of timings must know: the machine was busy, or batches were not the same."""
+"""What a reader of timings must know: the machine was busy or not the same one for all, or batches
+were not the same."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from leaderboard.remembered import remembered
 from leaderboard.results import Results
 from leaderboard.summary import Key, by_seed
-from leaderboard.text import words
+from leaderboard.text import capital, words
 
 Net = tuple[str, str, str]  # data set, backbone, variant
 
@@ -18,6 +19,9 @@ _MEASURE = "efficiency"
 # What depends on the moment, and what is said of it then.
 TIMED = ("images_per_second", "latency", "latency_p95", "latency_p99")
 BUSY_MACHINE = "busy machine"
+# ... and what depends on the hardware.
+ON_HARDWARE = (*TIMED, "energy_per_image")
+OTHER_HARDWARE = "timed on different hardware"
 _NOT_BOLD = "They are not bold, and verdicts on them say so."
 _NAMED = 6  # networks in one sentence
 
@@ -46,7 +50,31 @@ def timing_notes(results: Results, dataset: str) -> list[str]:
             "Busy GPU: other programs had it in use while these were timed, so images/s and "
             f"latency are of that moment: {_listed(gpu)}. {_NOT_BOLD}"
         )
-    return [*notes, *_smaller_batches(found)]
+    return [*notes, *_by_hardware(results, dataset), *_smaller_batches(found)]
+
+
+def _by_hardware(results: Results, dataset: str) -> Iterator[str]:
+    """A sentence on what was timed where, if that is not one machine's hardware for all."""
+    found: dict[str, dict[str, None]] = {}
+    for net, names in results.timed_on.items():
+        for name in names if net[0] == dataset else ():
+            found.setdefault(name, {})[f"{net[1]} {net[2]}"] = None
+    if len(found) > 1:
+        told = "; ".join(f"on {name}: {', '.join(nets)}" for name, nets in found.items())
+        yield (
+            "Different hardware: images/s, latency and energy compare only between networks that "
+            f"were timed on the same. {capital(told)}. They are not bold, and verdicts across "
+            "hardware say so."
+        )
+
+
+@remembered  # asked for number by number
+def mixed_hardware(results: Results) -> frozenset[str]:
+    """The data sets on which networks were timed on more than one machine's hardware."""
+    found: dict[str, set[str]] = {}
+    for net, names in results.timed_on.items():
+        found.setdefault(net[0], set()).update(names)
+    return frozenset(dataset for dataset, names in found.items() if len(names) > 1)
 
 
 @remembered  # asked for number by number

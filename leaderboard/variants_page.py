@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
-from leaderboard.doubts import doubts, flagged
+from leaderboard.doubts import doubts_between, flagged
 from leaderboard.results import Results
 from leaderboard.robustness import BASELINE
 from leaderboard.statistics.verdict import Compared
@@ -91,8 +91,7 @@ def compared_cells(compared: Compared, decimals: int, unit: str) -> tuple[Cell, 
 
 def _verdict(results: Results, one: Against) -> Cell:
     sides = one.key, one.key._replace(variant=BASELINE)
-    found = (name for key in sides for name in doubts(results, key))
-    text, is_flagged = flagged(one.verdict, found)
+    text, is_flagged = flagged(one.verdict, doubts_between(results, sides))
     return Cell(text, "flag" if is_flagged else "value")
 
 

@@ -124,7 +124,7 @@ def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Me
         suite=facts.get("suite", found.title),
         experiment=_experiment(suite, accuracy),
         machine=gate.Machine(
-            provenance.get("hardware", ""),
+            _hardware(found, provenance),
             facts.get("device", ""),
             provenance.get("versions", {}).get("torch", ""),
         ),
@@ -145,6 +145,12 @@ def _last_session(store: Store) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = json.loads(last["provenance"])
     return found
+
+
+def _hardware(found: Results, last: Mapping[str, Any]) -> str:
+    """What speeds were measured on; where nothing was timed, what the last session ran on."""
+    names = dict.fromkeys(name for some in found.timed_on.values() for name in some)
+    return " and ".join(sorted(names)) or str(last.get("hardware", ""))
 
 
 def _net(row: Any) -> Trained:

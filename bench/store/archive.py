@@ -7,11 +7,9 @@ anew. Weights, which are most of a run, may be left out: what needs them trains 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import lzma
 import re
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from bench.store import files
 from bench.store.check import damaged_files
 from bench.store.connect import connect_to_read, understood
 from bench.store.database import NAME, Store
+from bench.store.fresh import made_whole
 from bench.store.rebuild import LEFT_OUT
 from bench.store.volumes import Joined, cut, volumes
 
@@ -159,22 +158,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     if folder.exists():
         raise BenchError(f"{folder}: is there already; name another folder with --out")
-    made = [parent for parent in folder.parents if not parent.exists()]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _unpack(archive, folder)
-    except BaseException:
-        for parent in made:
-            # Unless another run has come into it meanwhile.
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        raise
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Make the folder beside its place, and move it there whole."""
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with made_whole(folder) as aside:
         _extract(archive, aside)
         store = Store.open(aside)
         try:
@@ -185,10 +169,6 @@ def _unpack(archive: Path, folder: Path) -> None:
                         raise BenchError(f"{archive}: damaged: {name} is not as it was written")
         finally:
             store.close()
-        aside.chmod(0o755)  # temporary folders are their maker's alone
-        aside.replace(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _extract(archive: Path, folder: Path) -> None:

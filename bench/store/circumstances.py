@@ -12,6 +12,8 @@ from bench.store.database import Store
 from bench.store.seals import Broken
 
 _NAMED = 6  # networks in one sentence
+# A fact of the run: cells of several runs were put together in it.
+MERGED = "merged"
 PRECISIONS = """SELECT c.identity, c.facts, p.dataset, p.backbone, p.variant
     FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
@@ -19,6 +21,11 @@ MEASURED = """SELECT session, count(*) FROM cells WHERE status = 'done'
     AND identity IN (SELECT identity FROM planned) GROUP BY session"""
 TRAININGS = """SELECT c.identity, c.facts FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
+
+TIMED = """SELECT p.dataset, p.backbone, p.variant, s.id, s.provenance
+    FROM planned p JOIN cells c USING (identity) JOIN sessions s ON s.id = c.session
+    WHERE c.status = 'done' AND (p.measure = 'efficiency' OR p.measure LIKE 'efficiency/%')
+    ORDER BY p.position"""
 
 
 def shown(
@@ -46,10 +53,15 @@ def shown(
         found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
     if trainings := _trainings(store, broken.cells):
         found["training"] = trainings
-    found["suite"] = facts.get("suite_text", "")
     hosts = {record["hardware"] for _, record in whole}
+    if len(hosts) > 1 or MERGED in facts:
+        found["machines"] = _machines([(counts.get(row["id"], 0), row, r) for row, r in whole])
+    found["suite"] = facts.get("suite_text", "")
     if len(hosts) > 1:
         found["hardware"] += f" (the run used {len(hosts)} different machines)"
+    if MERGED in facts:  # no session has looked at all networks
+        notes = (note for count, record in records if count for note in record.get("notes", ()))
+        last = {**last, "notes": list(dict.fromkeys(notes))}
     return found, last
 
 
@@ -77,6 +89,33 @@ def _commits(records: Iterable[tuple[int, Mapping[str, Any]]]) -> str:
         found[record["git_commit"]] += count
     told = [f"{commit} ({count})" for commit, count in found.items() if count]
     return f"{', '.join(told)} (measured cells)" if len(told) > 1 else ""
+
+
+def _machines(sessions: Iterable[tuple[int, Any, Mapping[str, Any]]]) -> str:
+    """What was measured on which hardware, and when: `AMD EPYC, 2 cores; 24 GiB: 12 measured cells,
+    2026-11-28 to 2026-11-29`. `sessions`: the cells of each, its row, and its record."""
+    cells, days = Counter[str](), dict[str, list[str]]()
+    for count, row, record in sessions:
+        if count:
+            cells[record["hardware"]] += count
+            day = datetime.fromtimestamp(row["started"], UTC).strftime("%Y-%m-%d")
+            days.setdefault(record["hardware"], []).append(day)
+    return ". ".join(
+        f"{name}: {cells[name]} measured cell{'' if cells[name] == 1 else 's'}, "
+        + " to ".join(dict.fromkeys((min(when), max(when))))
+        for name, when in days.items()
+    )
+
+
+def timed_on(store: Store, broken: Broken) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """The hardware that each network (data set, backbone, variant) was timed on, as far as the
+    records of its sessions are whole; on a cluster of several kinds it may be any of these."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for dataset, backbone, variant, session, text in store.tuples(TIMED):
+        hardware = "" if session in broken.sessions else json.loads(text).get("hardware", "")
+        for name in filter(None, hardware.split(" | ")):
+            found.setdefault((dataset, backbone, variant), {})[name] = None
+    return {net: tuple(names) for net, names in found.items()}
 
 
 def _versions(record: Mapping[str, Any]) -> dict[str, str]:

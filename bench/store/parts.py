@@ -68,6 +68,13 @@ def identities(folder: Path) -> set[str]:
     return {path.name for path in (folder / FOLDER).glob("*") if path.is_dir()}
 
 
+def copy(source: Path, target: Path, identity: str) -> None:
+    """Copy the parts of a cell that are whole from one run directory into another."""
+    for path in kept(source, identity).values():
+        if _content(path) is not None:
+            write_whole(target / FOLDER / identity / path.name, path.read_bytes())
+
+
 def drop(folder: Path, identity: str) -> None:
     """Remove a cell's parts, for it is finished."""
     shutil.rmtree(folder / FOLDER / identity, ignore_errors=True)

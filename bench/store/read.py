@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.store import files
-from bench.store.circumstances import mixed_precisions
+from bench.store.circumstances import mixed_precisions, timed_on
 from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
 from bench.store.outcome import NOTES, WITHOUT_ARRAYS, error_text
@@ -135,6 +135,7 @@ def _read(store: Store, broken: Broken) -> Reading:
         },
         claims=tuple(_claim(found) for found in json.loads(facts.get("claims", "[]"))),
         provenance=shown,
+        timed_on=timed_on(store, broken),
     )
     told = [*json.loads(facts.get("notes", "[]")), *session.get("notes", ())]
     told += [note for note in _noted(store, damaged) if note not in told]

@@ -20,7 +20,7 @@ from leaderboard.aligned import Aligned, align, areas, part
 from leaderboard.claims.gap import Floats, Gap, Net, average, mean_of
 from leaderboard.claims.localized import FIGURES, Rival, located
 from leaderboard.curves import by_attack, by_net, limit
-from leaderboard.doubts import doubts
+from leaderboard.doubts import doubts_between
 from leaderboard.results import Claim, Results
 from leaderboard.scales import METRIC as PERTURBED
 from leaderboard.statistics.uncertainty import image_part
@@ -93,7 +93,7 @@ def _plain(results: Results, claim: Claim) -> Iterator[Gap]:
             if gap is not None:
                 infos = {results.metrics[key.measure, key.metric] for key, _ in both}
                 info = infos.pop() if ratio and len(infos) == 1 else None
-                flags = _flags(results, (key for pair in sides for key in pair))
+                flags = doubts_between(results, (key for pair in sides for key in pair))
                 yield replace(gap, info=info, flags=flags)
 
 
@@ -158,7 +158,7 @@ def _attacked(results: Results, claim: Claim) -> Iterator[Gap]:
                             for one in attacks
                             for side in ((backbone, variant), rival)
                         ]
-                        yield replace(gap, flags=_flags(results, sides))
+                        yield replace(gap, flags=doubts_between(results, sides))
 
 
 def _attack_gap(net: tuple[str, str, str], rival: Rival, attacks: Sequence[_Attack]) -> Gap | None:
@@ -237,13 +237,8 @@ def _inputs(results: Results, claim: Claim) -> Iterator[Gap]:
                 gap = _paired(net, rival, names, pairs, ratio=False, exact=False)
                 if gap is not None:
                     keys = [Key(*net, measure, PERTURBED) for measure in of]
-                    flags = _flags(results, keys)
+                    flags = doubts_between(results, keys)
                     yield replace(gap, flags=flags, chosen_from=len(named))
-
-
-def _flags(results: Results, keys: Iterable[Key]) -> tuple[str, ...]:
-    """What speaks against any of the numbers."""
-    return tuple(dict.fromkeys(name for key in keys for name in doubts(results, key)))
 
 
 def _mean(attacks: Iterable[Mapping[str, Mapping[int, float]]], name: str) -> float:

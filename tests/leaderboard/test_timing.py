@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import leaderboard
 from bench.measures import base
 from leaderboard import MetricInfo, Results, Row
 from leaderboard.board import sections
+from leaderboard.doubts import doubts_between
+from leaderboard.summary import Key
 from leaderboard.timing import BUSY, timing_notes
 
 
@@ -62,6 +65,42 @@ def test_what_was_timed_on_a_busy_machine_is_not_bold() -> None:
 def test_others_on_the_gpu_are() -> None:
     (note,) = timing_notes(made(one=QUIET | {"other_gpu_processes": 1.0}), "d")
     assert note.startswith("Busy GPU")
+
+
+ONE, TWO = "AMD EPYC, 2 cores; 24 GiB", "Intel Xeon, 4 cores; 8 GiB"
+
+
+def placed(**places: tuple[str, ...]) -> Results:
+    """Networks and what they were timed on; the last is the fastest."""
+    speeds = {net: QUIET | {"images_per_second": 10.0**n} for n, net in enumerate(places)}
+    timed_on = {("d", net, "bu"): names for net, names in places.items()}
+    return replace(made(**speeds), timed_on=timed_on)
+
+
+def test_speeds_on_different_hardware_are_told_and_not_bold() -> None:
+    results = placed(one=(ONE,), two=(TWO,), three=(ONE, TWO))
+    (note,) = timing_notes(results, "d")
+    assert note.startswith("Different hardware: images/s, latency and energy compare only between")
+    assert f"On {ONE}: one bu, three bu; on {TWO}: two bu, three bu. They are not bold" in note
+    assert timing_notes(results, "another") == []
+    (section,) = sections(results)
+    assert not any(line.cells[0].best for line in section.tables[0].lines)
+    same = placed(one=(ONE,), two=(ONE,))
+    assert timing_notes(same, "d") == []
+    (section,) = sections(same)
+    assert [line.cells[0].best for line in section.tables[0].lines] == [False, True]
+
+
+def test_verdicts_across_hardware_say_so() -> None:
+    results = placed(one=(ONE,), two=(TWO,), three=(TWO,), both=(ONE, TWO))
+
+    def found(*nets: str, metric: str = "images_per_second") -> tuple[str, ...]:
+        return doubts_between(results, [Key("d", n, "bu", "efficiency", metric) for n in nets])
+
+    assert found("one", "two") == found("both", "both") == ("timed on different hardware",)
+    assert found("one", "two", metric="latency_p95") == found("one", "two")
+    assert found("one", "two", metric="images_per_second[64]") == found("one", "two")
+    assert found("two", "three") == found("one", "two", metric="flops") == ()
 
 
 def test_smaller_batches_are() -> None:

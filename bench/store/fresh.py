@@ -1,0 +1,39 @@
+"""A run directory that is made at once: whole, or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.store.connect import make_lasting
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """Give a folder beside the place of `folder`, which must not be there or be empty, and move it
+    there when all went well; else nothing is left, not even the parents that were made for it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    made = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            yield aside
+            aside.chmod(0o755)  # temporary folders are their maker's alone
+            aside.replace(folder)
+            make_lasting(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except BaseException:
+        for parent in made:
+            # Unless another run has come into it meanwhile.
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
