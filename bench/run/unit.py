@@ -21,6 +21,7 @@ from bench.errors import BenchError
 from bench.identity import hash_now
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
+from bench.models.cudnn import exact
 from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
@@ -281,7 +282,7 @@ def _measured(
         known=known,
     )
     trusted = unfilled(is_known_code(network.backbone))
-    with seeded(cell.training.seed), trusted, warned(cell, kept.emit):
+    with exact(), seeded(cell.training.seed), trusted, warned(cell, kept.emit):
         found = measure.run(context)
     if not isinstance(found, measures.Found):
         if not isinstance(found, Mapping):
