@@ -173,3 +173,11 @@ def test_a_device_that_is_lost_takes_one_cell_with_it(
     assert errors["breaks"].startswith("CUDA error: device-side assert triggered")
     process = {row.measure: row.value for row in found(out).rows if row.metric == "process"}
     assert process["before"] != process["after"]
+
+
+@pytest.mark.slow
+def test_no_attack_corruption_or_heatmap_leaves_a_tensor_behind() -> None:
+    done = on_gpu(PRETENDED / "everything.py", plugins=ROOT)
+    assert done.returncode == 0, done.stderr
+    (last,) = done.stdout.splitlines()
+    assert int(last.removesuffix(" done")) > 80
