@@ -190,6 +190,7 @@ def _draw(
     import torch
 
     from bench.commands.explain_pictures import NothingToDrawError, figures, scene
+    from bench.models.cudnn import exact
     from bench.models.memory import is_out_of_memory
     from bench.models.settings import mode_of
     from bench.run.place import load_dataset
@@ -209,7 +210,7 @@ def _draw(
             notes.append(f"{one.training.variant}: {what}")
     name = _name(there[0])
     try:
-        with numerics(mode_of(first.recipe, device), device):
+        with numerics(mode_of(first.recipe, device), device), exact():
             networks = {one.training.variant: load(one, dataset, device) for one in there}
             found = scene(request, dataset, networks, device, notes)
     except (RuntimeError, MemoryError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bench.errors import BenchError
+from bench.models.cudnn import convolutions
 
 Found = TypeVar("Found")
 Action = Callable[[], object]
@@ -145,17 +146,16 @@ def backing_off(batch: int, attempt: Callable[[int], Found]) -> tuple[int, Found
 @contextmanager
 def fastest() -> Iterator[None]:
     """PyTorch's switches as for prediction in production, whatever the recipe trained with:
-    algorithms need not be deterministic, and cuDNN may try out which is fastest."""
+    algorithms need not be deterministic, convolutions may use TF32, which is PyTorch's default, and
+    cuDNN may try out which algorithm is fastest."""
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.benchmark = True
     try:
-        yield
+        with convolutions(tf32=True, search=True):
+            yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark
 
 
 def suffixed(figures: Mapping[str, float], name: object) -> dict[str, float]:

@@ -47,15 +47,20 @@ def main(events: int, log: int) -> None:
     while True:
         order = orders.get()
         torch.set_num_threads(threads)
-        _work(order, connection)
-        connection.send_bytes(wire.OVER.pack())
+        connection.send_bytes(_work(order, connection).pack())
 
 
-def _work(order: wire.Order, connection: Connection) -> None:
+def _work(order: wire.Order, connection: Connection) -> wire.Message:
+    """Do a unit; return how that ended."""
+    from bench.run.lost import DeviceLost
     from bench.run.unit import execute
 
     unit, place = _unpacked(order)
-    execute(unit, place, lambda event: connection.send_bytes(wire.message(event).pack()))
+    try:
+        execute(unit, place, lambda event: connection.send_bytes(wire.message(event).pack()))
+    except DeviceLost:
+        return wire.LOST
+    return wire.OVER
 
 
 def _unpacked(order: wire.Order) -> tuple[Unit, Place]:

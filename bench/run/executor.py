@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell, Limits
 from bench.run.events import CellFinished, CellPart, Event
+from bench.run.lost import DeviceLost
 from bench.run.renewed import of_same_network
 from bench.run.tuned import refused, settled
 from bench.store import parts
@@ -136,17 +138,19 @@ def run(
 ) -> None:
     """Do the cells and record each as soon as it is finished.
 
-    One worker without limits does them in this process; else they are done in others, by an
-    `engine` if one is given. There, exclusive cells (timings) wait until the others are done and
-    then run one at a time.
+    One worker without limits does them in this process, unless that loses its GPU; else they are
+    done in others, by an `engine` if one is given. There, exclusive cells (timings) wait until the
+    others are done and then run one at a time.
 
     Raises:
         BenchError: a worker cannot be started or used; what was finished is recorded.
     """
     limits = limits or Limits()
+    ended: set[str] = set()
 
     def handle(event: Event) -> None:
         if isinstance(event, CellFinished):
+            ended.add(event.cell.identity)
             _record(store, session, event.cell, event.outcome)
             if event.outcome.error is None:
                 parts.drop(store.folder, event.cell.identity)
@@ -155,8 +159,11 @@ def run(
         watch(event)
 
     if engine is None and workers == 1 and not limits:
-        _run_here(units(cells, store), store, place, handle)
-        return
+        try:
+            return _run_here(units(cells, store), store, place, handle)
+        except DeviceLost:
+            print("the GPU is lost to this process; another one goes on", file=sys.stderr)
+            cells = [cell for cell in cells if cell.identity not in ended]
     if engine is None:
         from bench.run.engine import LocalEngine
 

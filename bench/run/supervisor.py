@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.plan.cell import Limits
 from bench.run.fleet import Fleet, Stopped
 from bench.run.process import Child, ChildDied
-from bench.run.wire import OVER, Job, Message, Order, failure, failures_of
+from bench.run.wire import LOST, OVER, Job, Message, Order, failure, failures_of
 from bench.store.outcome import Failed
 from bench.suite.units import size_text, time_text
 
@@ -108,7 +108,7 @@ class _Supervision:
             child = self._fleet.take(fresh, self._limits.memory)
             used = child.used
             try:
-                self._listen(child)
+                last = self._listen(child)
             except (ChildDied, CellTimeout, CellOutOfMemory) as reason:
                 error = self._explained(reason, child)
                 self._fleet.discard(child)
@@ -120,24 +120,26 @@ class _Supervision:
                 self._fleet.discard(child)
                 raise
             else:
-                self._fleet.give_back(child)
+                (self._fleet.give_back if last == OVER else self._fleet.discard)(child)
 
-    def _listen(self, child: Child) -> None:
+    def _listen(self, child: Child) -> Message:
+        """Hear a process until it says that it is through with the unit, or of no more use."""
         order = Order(self._job.unit, tuple(self._todo), self._weights, self._place, self._moved)
         self._begin(None)
         child.send(order)
         looked = time.monotonic()
         while True:
             found = child.receive(TICK if self._limits else LOOK)
-            if found == OVER:
+            if found is not None and found in (OVER, LOST):
                 break
             if found is not None:
                 self._heard(found, child)
             if time.monotonic() - looked >= TICK:
                 self._check(child)
                 looked = time.monotonic()
-        if self._todo:
+        if self._todo and found == OVER:
             raise BenchError("a worker process left cells out")
+        return found
 
     def _heard(self, found: Message, child: Child) -> None:
         if found.kind == "started":
@@ -173,6 +175,8 @@ class _Supervision:
 
     def _lost(self, error: Failed, used: bool) -> None:
         """The cell at work has failed; unless its process died of something else."""
+        if not self._todo:
+            return  # it died when all was done
         cell = self._current or self._todo[0]
         self._deaths[cell] = self._deaths.get(cell, 0) + 1
         outside = any(name in error.message for name in _FROM_OUTSIDE)

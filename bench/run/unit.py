@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,16 +17,19 @@ import torch
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
-from bench.errors import BenchError, own_line
+from bench.errors import BenchError
 from bench.identity import hash_now
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
+from bench.models.cudnn import exact
 from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
+from bench.run.clock import CellClock
 from bench.run.device_lock import alone_on
 from bench.run.edited import edited
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
+from bench.run.lost import DeviceLost, is_lost
 from bench.run.notes import notes_on
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
@@ -69,6 +71,10 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
 
     An error in one cell is that cell's outcome; the others go on. A failed training fails the
     cells that need it.
+
+    Raises:
+        DeviceLost: a cell, which has failed, has cost this process its GPU; cells behind it are
+            not begun.
     """
     heap.keep_freed()
     try:
@@ -95,10 +101,12 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             if outcome.error is not None:
                 text = f"its training failed: {outcome.error.message}"
                 _fail_all(unit.cells, replace(outcome.error, message=text, traceback=""), emit)
+                if is_lost(device):
+                    raise DeviceLost
                 return
         for cell in unit.cells:
             emit(CellStarted(cell))
-            watch = _Watch()
+            watch, lost = CellClock(), False
             try:
                 dataset = dataset or load_dataset(cell.training, place)
                 network = network or _loaded(unit, dataset, device)
@@ -113,11 +121,14 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
                         "the measure changed the network; measures must leave it alone"
                     )
             except (Exception, SystemExit) as error:
-                outcome = watch.failed(error)
-                if network is not None and pristine is not None and pristine.restore(network):
+                outcome, lost = watch.failed(error), is_lost(device)
+                whole = None if lost else network
+                if whole is not None and pristine is not None and pristine.restore(whole):
                     known.clear()
             of = {NETWORK: pristine.fingerprint} if pristine else {}
             emit(CellFinished(cell, replace(outcome, facts={**outcome.facts, **of})))
+            if lost:
+                raise DeviceLost
 
 
 def _fail_all(cells: tuple[Cell, ...], error: Failed, emit: Emit) -> None:
@@ -128,7 +139,7 @@ def _fail_all(cells: tuple[Cell, ...], error: Failed, emit: Emit) -> None:
 def _trained(
     cell: Cell, place: Place, device: torch.device, emit: Emit
 ) -> tuple[Outcome, Network | None]:
-    training, watch = cell.training, _Watch()
+    training, watch = cell.training, CellClock()
     try:
         dataset = load_dataset(training, place)
         if training.trial:
@@ -254,7 +265,7 @@ def _measured(
     network: Network,
     dataset: Dataset,
     device: torch.device,
-    watch: _Watch,
+    watch: CellClock,
     kept: _Kept,
     known: dict[str, Any],
 ) -> Outcome:
@@ -271,7 +282,7 @@ def _measured(
         known=known,
     )
     trusted = unfilled(is_known_code(network.backbone))
-    with seeded(cell.training.seed), trusted, warned(cell, kept.emit):
+    with exact(), seeded(cell.training.seed), trusted, warned(cell, kept.emit):
         found = measure.run(context)
     if not isinstance(found, measures.Found):
         if not isinstance(found, Mapping):
@@ -297,23 +308,3 @@ def _epoch_event(cell: Cell, epoch: Epoch) -> CellProgress:
     if epoch.validation is not None:
         text += f", validation {epoch.validation:.1f} %"
     return CellProgress(cell, epoch.number / total, text)
-
-
-class _Watch:
-    """Wall and CPU time of a cell, and the outcome made from it."""
-
-    def __init__(self) -> None:
-        self.started = time.time()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def done(self, metrics: dict[str, float], infos: Any, **more: Any) -> Outcome:
-        return Outcome(*self._times(), metrics=metrics, infos=infos, **more)
-
-    def failed(self, error: BaseException) -> Outcome:
-        text = (str(error).strip().splitlines() or ["no message"])[0] + own_line(error)
-        failed = Failed(type(error).__name__, text, traceback.format_exc())
-        return Outcome(*self._times(), error=failed)
-
-    def _times(self) -> tuple[float, float, float]:
-        wall = time.perf_counter() - self._wall
-        return self.started, wall, time.process_time() - self._cpu

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bench.run.place import Place
     from bench.run.unit import Unit
 
-Kind = Literal["started", "progress", "warning", "part", "done", "failed", "ready", "over"]
+Kind = Literal["started", "progress", "warning", "part", "done", "failed", "ready", "over", "lost"]
 
 
 class Message(NamedTuple):
@@ -64,8 +64,9 @@ class Message(NamedTuple):
         return cls(kind, identity, *blobs)
 
 
-# From a child process, beside what it tells of cells.
-READY, OVER = Message("ready"), Message("over")
+# From a child process, beside what it tells of cells. LOST: it can do no more of the unit, but
+# another process can.
+READY, OVER, LOST = Message("ready"), Message("over"), Message("lost")
 
 
 @dataclass(frozen=True, slots=True)

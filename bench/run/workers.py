@@ -25,6 +25,8 @@ from bench.run.unit import build_network
 GIB = 2**30
 # A process with PyTorch by itself: resident memory, and a CUDA context with its libraries.
 PROCESS = {"cpu": 0.9 * GIB, "cuda": 0.8 * GIB}
+# Main memory of a process that works on a GPU: CUDA's libraries are large.
+BESIDE_A_GPU = 2.0 * GIB
 # Of the free memory, what is left for others; over the activations, what kernels work in.
 MARGIN, WORKSPACE = 0.9, 1.5
 # Processes take turns on a GPU: beyond some, they only wait for each other.
@@ -45,8 +47,8 @@ def choose(cells: Iterable[Cell], place: Place) -> Workers:
     """How many workers are best for what is left to do.
 
     The smallest of: trainings left, cores, and how often the largest training fits into the free
-    memory of the device, times the number of GPUs. One on each, where the memory of a network
-    cannot be told.
+    memory of the device, times the number of GPUs (and beside a GPU, its process into main memory).
+    One on each, where the memory of a network cannot be told.
     """
     trainings = {cell.training.identity: cell.training for cell in cells}
     device = torch.device(place.device)
@@ -55,6 +57,9 @@ def choose(cells: Iterable[Cell], place: Place) -> Workers:
     limits = {len(trainings): f"{len(trainings)} trainings", most: f"{most} cores"}
     if device.type == "cuda":
         limits.setdefault(len(gpus) * MOST_ON_A_GPU, f"at most {MOST_ON_A_GPU} on a GPU")
+        main = free_memory(torch.device("cpu"))
+        told = f"{BESIDE_A_GPU / GIB:.1f} GiB of main memory each, {main / GIB:.1f} GiB free"
+        limits.setdefault(max(1, int(MARGIN * main // BESIDE_A_GPU)), told)
     if min(limits) > 1:
         need = max(_needs(trainings.values(), place, device.type))
         fits = max(1, int(MARGIN * free // need))  # 1 where the need is infinite
@@ -89,13 +94,16 @@ def memory(training: Training, network: nn.Module, dataset: Dataset, kind: str) 
 
     The process itself, all images, weights four times (themselves, gradients, momentum, a copy
     while measuring), and the larger of what training keeps for its backward pass and what a
-    prediction holds at once.
+    prediction holds at once. On CUDA a captured step keeps its own beside that.
     """
     recipe = training.recipe
     side = recipe.augment.crop or int(dataset.train.images.shape[2])
     cost = arches.estimate(network, side, dataset.channels)
     images = sum(split.images.nbytes for split in (dataset.train, dataset.test))
-    kept = max(recipe.batch_size * cost.saved_bytes, PREDICTED * cost.peak_bytes)
+    trained = recipe.batch_size * cost.saved_bytes
+    kept = max(trained, PREDICTED * cost.peak_bytes)
+    if kind == "cuda":
+        kept += trained
     return PROCESS[kind] + images + 4 * 4 * cost.parameters + WORKSPACE * kept
 
 

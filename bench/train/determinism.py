@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.utils.deterministic
 
+from bench.models.cudnn import convolutions
 from bench.models.settings import Mode
 
 
@@ -17,25 +18,21 @@ from bench.models.settings import Mode
 def numerics(mode: Mode, device: torch.device) -> Iterator[None]:
     """Set PyTorch's switches for one cell and put them back afterwards.
 
-    In deterministic mode convolutions on CUDA keep the 24 bits of float32; in fast mode they may
-    use TF32, which is PyTorch's default.
+    In deterministic mode convolutions on CUDA keep the 24 bits of float32; in fast mode those of a
+    training may use TF32, which is PyTorch's default.
     """
     deterministic = mode == "deterministic"
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
     if deterministic and device.type == "cuda":
         # cuBLAS reads it at its first call in the process.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cudnn.allow_tf32 = not deterministic
     try:
-        yield
+        with convolutions(tf32=not deterministic, search=not deterministic):
+            yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark
-        torch.backends.cudnn.allow_tf32 = tf32
 
 
 @contextmanager

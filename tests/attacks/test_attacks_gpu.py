@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,24 @@ from oracle.oracle_net import trained
 
 from bench.attacks import base
 from bench.attacks.evaluate import Attacked, Trial, attack_batch
+from bench.models.cudnn import exact
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 
 NATIVE = [name for name in base.REGISTRY.entries if name != "autoattack"]
 # A gradient's sign may differ where the gradient is nearly zero, and sizes then differ a little.
 GRADIENT = [name for name in NATIVE if base.load(name).access == "gradient"]
 COUNT = 24
+
+
+@pytest.fixture(autouse=True)
+def as_measured() -> Iterator[None]:
+    """With TF32, PyTorch's default, other predictions would fall on the other side of an edge."""
+    with exact():
+        yield
 
 
 def on(device: str, name: str, **options: Any) -> Attacked:

@@ -21,6 +21,7 @@ from bench.errors import BenchError
 from bench.measures import base, efficiency, memory, sensors, timing
 from bench.measures.efficiency import Options
 from bench.measures.speed import LARGEST
+from bench.train.determinism import numerics
 
 
 def options(**given: Any) -> Options:
@@ -430,6 +431,25 @@ def test_switches_are_put_back() -> None:
         assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+class Noting(nn.Linear):
+    """Notes PyTorch's switches whenever it predicts."""
+
+    seen: ClassVar[set[tuple[bool, ...]]] = set()
+
+    def forward(self, images: Tensor) -> Tensor:
+        cudnn = torch.backends.cudnn
+        self.seen.add((cudnn.benchmark, cudnn.allow_tf32))
+        return super().forward(images)
+
+
+def test_speed_does_not_depend_on_how_the_training_computed() -> None:
+    Noting.seen.clear()
+    for mode in ("deterministic", "fast"):
+        with numerics(mode, CPU):  # type: ignore[arg-type]
+            figures(nn.Sequential(nn.Flatten(), Noting(9, 4)), side=3)
+    assert Noting.seen == {(True, True)}
 
 
 GPU = torch.device("cuda")

@@ -61,6 +61,12 @@ def dies_with_others(context):
         os._exit(5)
     return {"value": 4.0}
 
+def dies_at_the_end(context):
+    """In what a process does between its last cell and saying that it is through."""
+    from bench.models import heap
+    heap.give_back = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    return {"value": 6.0}
+
 def marks(context):
     sys.modules["crashing_measures_seen"] = os
     return {"value": 5.0}
@@ -189,6 +195,14 @@ def test_who_dies_of_something_else_is_tried_again(tiny: Tiny) -> None:
     suite = with_measures(tiny, "dies_once", "marks", "dies_with_others", "fine")
     assert main(["run", str(suite), "--workers", "2"]) == 0
     assert failed() == {}
+
+
+@pytest.mark.slow
+def test_who_dies_when_all_is_done_harms_nobody(tiny: Tiny) -> None:
+    suite = with_measures(tiny, "fine")
+    suite.write_text(suite.read_text() + "  - 'crashing_measures:dies_at_the_end'\n")
+    assert main(["run", str(suite), "--workers", "2"]) == 0
+    assert outcomes()["dies_at_the_end"] == "done"
 
 
 @pytest.mark.slow

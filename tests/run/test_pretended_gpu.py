@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bench.store.database import Store
 from bench.store.read import results
 from leaderboard.results import Results
 
+ROOT = Path(__file__).parents[2]
 PRETENDED = Path(__file__).parent / "pretended_gpu"
 SUITE = """\
 name: pretended
@@ -56,13 +58,19 @@ seeds: [0]
 recipe: {epochs: 1, batch_size: 50, bn_momentum: 0.1}
 measures: [accuracy]
 """
+CELLS = "SELECT name, error FROM cells"
 COUNTED = ("parameters", "train_parameters", "flops", "macs", "activations")
 
 
-def on_gpu(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(PRETENDED), "OMP_NUM_THREADS": "1"}
+def on_gpu(*words: str | Path, plugins: Path = PRETENDED) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(map(str, (PRETENDED, plugins)))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *map(str, words)], env=environment, capture_output=True, text=True
+        [sys.executable, *map(str, words)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -126,3 +134,50 @@ for wrong in (
     said = on_gpu("-c", code).stdout.splitlines()
     assert len(said) == 3
     assert ["same device" in line for line in said] == [True, False, True]
+
+
+LOSERS = '''
+"""A measure whose kernel breaks an assertion, which the process never gets over."""
+import os
+
+def before(context):
+    return {"process": float(os.getpid())}
+
+def breaks(context):
+    import pretended_gpu
+    pretended_gpu.lose()
+    return {"mean": float(context.network.normalize.mean.mean())}
+
+def after(context):
+    return {"mean": float(context.network.normalize.mean.mean()), "process": float(os.getpid())}
+'''
+
+
+@pytest.mark.parametrize("workers", [(), pytest.param(("--workers", "2"), marks=pytest.mark.slow)])
+def test_a_device_that_is_lost_takes_one_cell_with_it(
+    tiny: Callable[..., Path], tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    """The others are done by another process; the network is not trained again."""
+    Path("losers.py").write_text(LOSERS)
+    names = "".join(f"  - losers:{name}\n" for name in ("before", "breaks", "after"))
+    suite = tiny(("  - accuracy\n", names)).resolve()
+    out, here = tmp_path / "out", Path.cwd()
+    words = ("-m", "bench", "run", suite, "--device", "cuda", "--out", out)
+    done = on_gpu(*words, *workers, plugins=here)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    store = Store.open(out)
+    errors = {row["name"].partition("seed0/")[2]: row["error"] for row in store.rows(CELLS)}
+    store.close()
+    assert {name for name, error in errors.items() if error} == {"breaks"}
+    assert errors["breaks"].startswith("CUDA error: device-side assert triggered")
+    process = {row.measure: row.value for row in found(out).rows if row.metric == "process"}
+    assert process["before"] != process["after"]
+
+
+@pytest.mark.slow
+def test_no_attack_corruption_or_heatmap_leaves_a_tensor_behind() -> None:
+    done = on_gpu(PRETENDED / "everything.py", plugins=ROOT)
+    assert done.returncode == 0, done.stderr
+    (last,) = done.stdout.splitlines()
+    assert int(last.removesuffix(" done")) > 80

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import arches
 from bench.cli import main
 from bench.plan.cell import Cell
 from bench.plan.check import read_suite
@@ -71,10 +72,48 @@ def test_several_gpus_have_room_for_more(
     suite = tiny(("seeds: [0]", f"seeds: {list(range(99))}"))
     free = {0: gib, 2: max(0.1, gib - 1), 3: gib}
     monkeypatch.setattr(workers, "cores", lambda: 64)
-    monkeypatch.setattr(workers, "free_memory", lambda device: free[device.index] * workers.GIB)
+    monkeypatch.setattr(
+        workers, "free_memory", lambda device: free.get(device.index, 99) * workers.GIB
+    )
     cells = expand(read_suite(str(suite))).cells
     found = workers.choose(cells, Place(Path(), suite.parent, "cuda:0", gpus=(0, 2, 3)))
     assert (found.count, reason in found.reason) == (count, True), found.reason
+
+
+@pytest.mark.parametrize(
+    ("gpu", "main", "count", "reason"),
+    [
+        (100, 100, 4, "4 trainings"),
+        (2.5, 100, 2, "0.9 GiB each, 2.5 GiB free"),
+        (100, 5, 2, "2.0 GiB of main memory each, 5.0 GiB free"),
+    ],
+)
+def test_beside_a_gpu_main_memory_counts_too(
+    gpu: float,
+    main: float,
+    count: int,
+    reason: str,
+    quickstart: list[Cell],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = {"cuda": gpu * workers.GIB, "cpu": main * workers.GIB}
+    monkeypatch.setattr(workers, "cores", lambda: 64)
+    monkeypatch.setattr(workers, "free_memory", lambda device: free[device.type])
+    found = workers.choose(quickstart, Place(Path(), Path(), "cuda"))
+    assert found.count == count
+    assert reason in found.reason
+
+
+def test_a_captured_step_keeps_what_it_needs_for_itself(quickstart: list[Cell]) -> None:
+    """Validation and a last, smaller batch have theirs beside it."""
+    training = quickstart[0].training
+    training = training.settled(training.recipe.model_copy(update={"batch_size": 4096}))
+    dataset = load_dataset(training, PLACE)
+    network = build_network(training, dataset)
+    cost = arches.estimate(network, 28, dataset.channels)
+    taken = 2 * training.recipe.batch_size * cost.saved_bytes
+    estimate = workers.memory(training, network, dataset, "cuda") - workers.PROCESS["cuda"]
+    assert estimate > taken
 
 
 def test_a_network_that_cannot_be_built_runs_alone(

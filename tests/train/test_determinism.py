@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,8 +16,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from train_parts import CPU, corner_set, digest, lenet, same_weights, trained
 
+from bench.cli import main
 from bench.models.network import wrap
 from bench.models.settings import Mode
+from bench.store.database import Store
+from bench.store.read import results
 from bench.suite.recipe import Augment, Recipe
 from bench.train.determinism import numerics, seeded
 from bench.train.trainer import train
@@ -184,6 +187,44 @@ def test_numerics_puts_torchs_switches_back(
     finally:
         torch.use_deterministic_algorithms(original[0], warn_only=original[1])
         torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = original[2:]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="needs PyTorch 2.9")
+def test_numerics_knows_the_newer_switches_of_others() -> None:
+    """Where a plugin has used them, PyTorch refuses to read the older one."""
+    convolution: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    original = torch.backends.cudnn.allow_tf32
+    try:
+        convolution.fp32_precision = "ieee"
+        with numerics("fast", CPU):
+            assert torch.backends.cudnn.allow_tf32
+        assert convolution.fp32_precision == "ieee"
+    finally:
+        torch.backends.cudnn.allow_tf32 = original
+
+
+SWITCHED = """
+import torch
+
+def switches(context):
+    cudnn = torch.backends.cudnn
+    return {"tf32": float(cudnn.allow_tf32), "search": float(cudnn.benchmark)}
+"""
+
+
+@pytest.mark.parametrize("mode", ["deterministic", "fast"])
+def test_measures_compute_in_float32_by_algorithms_that_are_not_searched_for(
+    tiny: Callable[..., Path], mode: str
+) -> None:
+    """However it was trained: attacks ask for batches of hundreds of sizes."""
+    Path("switched.py").write_text(SWITCHED)
+    recipe = ("lr: 0.05}", f"lr: 0.05, mode: {mode}}}")
+    suite = tiny(recipe, ("  - accuracy\n", "  - switched:switches\n"))
+    assert main(["run", str(suite), "--quiet"]) == 0
+    store = Store.open(Path("runs/tiny"))
+    found = {row.metric: row.value for row in results(store).rows if row.measure == "switches"}
+    store.close()
+    assert found == {"tf32": 0, "search": 0}
 
 
 class Syncs(TorchDispatchMode):

@@ -20,6 +20,8 @@ from bench.train.trainer import train
 class Small(nn.Module):
     """Has memory for `limit` images at once."""
 
+    says = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
     def __init__(self, inner: nn.Module, limit: int) -> None:
         super().__init__()
         self.inner, self.limit = inner, limit
@@ -27,7 +29,7 @@ class Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if len(images) > self.limit:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+            raise self.says
         self.seen.append(len(images))
         logits: Tensor = self.inner(images)
         return logits
@@ -104,3 +106,25 @@ def test_predictions_halve_their_batches_and_miss_nothing() -> None:
     assert network.backbone.seen == [4] * 12 + [2]
     with pytest.raises(torch.cuda.OutOfMemoryError):
         predictions(wrap(Small(plain(), 0), dataset, RECIPE), images, CPU)
+
+
+# As libtorch_cuda of 2.14 has them.
+OF_CUDA = (
+    torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'"),
+    RuntimeError("FIND was unable to find an engine to execute this computation"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+)
+
+
+@pytest.mark.parametrize("error", OF_CUDA, ids=str)
+def test_a_batch_is_halved_whichever_library_lacks_the_memory(
+    error: RuntimeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Small, "says", error)
+    dataset = corner_set(50, side=8)
+    network = wrap(Small(plain(), 7), dataset, RECIPE)
+    predictions(network, dataset.train.images, CPU, batch_size=32)
+    assert max(network.backbone.seen) == 4

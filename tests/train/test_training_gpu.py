@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,7 @@ from train_parts import corner_set, lenet
 from bench.data.dataset import Dataset
 from bench.models.network import Network, wrap
 from bench.models.settings import mode_of, settle
+from bench.run.lost import is_lost
 from bench.suite.recipe import Augment, Recipe
 from bench.train.determinism import numerics, seeded
 from bench.train.graph import WARM_UP
@@ -83,6 +86,40 @@ def test_a_network_that_waits_is_not_captured_and_trains() -> None:
     assert history.facts["cuda_graph"] is False
     assert "the host waits" in history.facts["note"]
     assert history.epochs[-1].loss < history.epochs[0].loss
+
+
+class Waits(nn.Module):
+    """Somebody's layer, of known code by its name only, that lets the host wait once, in the step
+    that is captured."""
+
+    __module__ = "torch.nn.waits"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += self.training
+        if self.calls == WARM_UP + 1:
+            float(images.mean())
+        kept: Tensor = self.dropout(images)
+        return kept
+
+
+def test_a_capture_that_fails_leaves_the_process_whole() -> None:
+    dataset = corner_set(100)
+    recipe = RECIPE.model_copy(update={"mode": "fast"})
+    with numerics("fast", CUDA), seeded(0):
+        network = wrap(nn.Sequential(Waits(), lenet(dataset)), dataset, recipe)
+        history = train(network, dataset, recipe, 0, CUDA)
+    assert history.facts["cuda_graph"] is False
+    assert "its capture failed" in history.facts["note"]
+    assert history.epochs[-1].loss < history.epochs[0].loss
+    assert not is_lost(CUDA)
+    torch.cuda.empty_cache()
+    _, history = trained(recipe, dataset, CUDA)
+    assert history.facts["cuda_graph"] is True
 
 
 def test_replayed_steps_are_the_eager_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +215,27 @@ def test_the_second_device_does_its_own_work() -> None:
         network, history = trained(RECIPE, dataset, second)
     assert history.facts["cuda_graph"] is True
     assert {parameter.device for parameter in network.parameters()} == {second}
+
+
+BREAKS = """
+import torch
+from bench.run.lost import is_lost
+
+device = torch.device("cuda")
+try:
+    torch.empty(1 << 50, device=device)
+except RuntimeError:
+    print(is_lost(device))
+try:
+    torch.zeros(4, device=device)[torch.full((4,), 9, device=device)].sum().item()
+except RuntimeError:
+    print(is_lost(device))
+"""
+
+
+def test_a_broken_assertion_loses_the_device_and_want_of_memory_does_not() -> None:
+    done = subprocess.run([sys.executable, "-c", BREAKS], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr
 
 
 def test_a_batch_too_large_is_refused_with_the_memory_in_use() -> None:

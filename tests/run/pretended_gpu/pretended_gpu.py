@@ -25,11 +25,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
-# Operations that PyTorch allows between devices.
-_INDEXED = ("aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_")
+# Operations that PyTorch allows between devices: what is indexed, its indices, what is put there.
+_INDEXED = ("aten::index.Tensor", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
+# Those that take not even a number of the CPU beside tensors of the device.
+_STRICT = ("aten::cat", "aten::stack", "aten::gather", "aten::index_select")
 _plain_to, _move = torch.Tensor.to, torch.nn.Module.to
 _backwards: set[int] = set()  # backward passes with tensors of the device
 _leaving = False  # a tensor is on its way to the CPU, because Python asked for it
+_lost = False  # see `lose`
 
 
 class OnGpu(torch.Tensor):
@@ -62,6 +65,9 @@ class OnGpu(torch.Tensor):
 
     def __repr__(self) -> str:
         return f"OnGpu({self.inner!r})"
+
+    def __format__(self, format_spec: str) -> str:
+        return format(self.cpu(), format_spec)
 
     def cpu(self) -> torch.Tensor:
         return self.to(CPU)
@@ -102,12 +108,16 @@ class _Everywhere(TorchDispatchMode):
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Do an operation on the CPU; what comes out is the device's if what goes in is."""
     name, leaves = func.name(), tree_leaves((args, kwargs))
+    if _lost and any(isinstance(leaf, OnGpu) for leaf in leaves):
+        _fail()
     if name == "aten::copy_":  # between devices, into the first
         _bare(args[0]).copy_(_bare(args[1]))
         return args[0]
     given = [leaf for leaf in leaves if isinstance(leaf, OnGpu)]
     others = [x for x in leaves if isinstance(x, torch.Tensor) and not isinstance(x, OnGpu)]
-    if given and name not in _INDEXED and any(other.dim() for other in others):
+    if name in _INDEXED:
+        _check_index(name, args)
+    elif given and any(other.dim() or name in _STRICT for other in others):
         raise RuntimeError(f"Expected all tensors to be on the same device: {name}")
     named = any(isinstance(leaf, torch.device) and leaf.type == "cuda" for leaf in leaves)
     # Autograd, in C++, makes its tensors where it believes that the others are.
@@ -120,6 +130,28 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return found
     same = {id(one.inner): one for one in given}  # in-place operations return what they got
     return tree_map(lambda leaf: _dressed(leaf, same), found)
+
+
+def _check_index(name: str, args: Any) -> None:
+    """Indices may be of the CPU, or of where the indexed tensor is; values must be there, but for
+    single numbers."""
+    there, indices = isinstance(args[0], OnGpu), args[1]
+    if not there and any(isinstance(index, OnGpu) for index in indices):
+        raise RuntimeError("indices should be either on cpu or on the same device as the tensor")
+    if "put" in name and isinstance(args[2], OnGpu) is not there and args[2].dim():
+        raise RuntimeError(f"Expected all tensors to be on the same device: {name}")
+
+
+def lose() -> None:
+    """From now on, whatever this process asks of the device fails, as after an assertion in one of
+    its kernels."""
+    global _lost
+    _lost = True
+
+
+def _fail(_: Any = None) -> None:
+    if _lost:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCompile with DSA")
 
 
 def _bare(leaf: Any) -> Any:
@@ -243,7 +275,7 @@ def install() -> None:
         "max_memory_reserved": lambda _=None: facts.total_memory,
         "reset_peak_memory_stats": lambda _=None: None,
         "empty_cache": lambda: None,
-        "synchronize": lambda _=None: None,
+        "synchronize": _fail,
         "get_rng_state": lambda _=None: torch.get_rng_state(),
         "set_rng_state": lambda state, _=None: torch.set_rng_state(state),
         "manual_seed": lambda _: None,
@@ -260,6 +292,8 @@ def install() -> None:
     }
     for name, does in told.items():
         setattr(torch.cuda, name, does)
+    for name in ("manual_seed", "manual_seed_all", "get_rng_state", "set_rng_state"):
+        setattr(torch.cuda.random, name, told[name])
     torch.autocast = torch.amp.autocast = _Autocast  # type: ignore[misc]
     torch.tensor, torch.as_tensor = _lifted(torch.tensor), _lifted(torch.as_tensor)
     torch.Tensor.to, torch.nn.Module.to = _to, _moved  # type: ignore[method-assign]

@@ -1,0 +1,27 @@
+"""A GPU that this process has lost: an illegal access or a broken assertion in a kernel leaves the
+CUDA context useless, and whatever the process asks of the device from then on fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+class DeviceLost(Exception):  # noqa: N818  (an event, not a mistake)
+    """The process can do nothing more on its device; another process can."""
+
+
+def is_lost(device: torch.device) -> bool:
+    """Whether CUDA answers with an error though nothing is asked of it. It does not where memory
+    ran out."""
+    if device.type != "cuda":
+        return False
+    import torch
+
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
