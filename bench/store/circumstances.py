@@ -115,11 +115,14 @@ def _kind(hardware: str) -> str:
 
 def timed_on(store: Store, broken: Broken) -> dict[tuple[str, str, str], tuple[str, ...]]:
     """The hardware that each network (data set, backbone, variant) was timed on, as far as the
-    records of its sessions are whole; on a cluster of several kinds it may be any of these."""
+    records of its sessions are whole; on a cluster of several kinds it may be any of these.
+    Machines of the same processors have one name, for speeds compare whatever memory is beside."""
     found: dict[tuple[str, str, str], dict[str, None]] = {}
+    names: dict[str, str] = {}
     for dataset, backbone, variant, session, text in store.tuples(TIMED):
         hardware = "" if session in broken.sessions else json.loads(text).get("hardware", "")
         for name in filter(None, map(_kind, hardware.split(" | "))):
+            name = names.setdefault(re.sub("; [^;]+ GiB$", "", name), name)
             found.setdefault((dataset, backbone, variant), {})[name] = None
     return {net: tuple(names) for net, names in found.items()}
 
