@@ -177,6 +177,7 @@ def _facts(sources: Sequence[Source], found: Choice, contents: Mapping[str, str]
         facts[UNSELECTED] = json.dumps(_unselected(sources, found))
     used = {one.number: one for one in found.taken.values()}
     bare = [one for identity, one in found.taken.items() if identity in one.bare]
+    facts.pop(LEFT_OUT, None)
     if any(LEFT_OUT in one.facts for one in bare):
         facts[LEFT_OUT] = "yes"
     if used.keys() - {0}:

@@ -302,7 +302,7 @@ def test_a_copy_of_a_run_that_does_not_tell_its_weights_is_no_other(
     assert table(M, "cells") == table(A, "cells")
 
 
-def test_of_equal_weights_those_that_are_there_are_taken(tiny: Tiny) -> None:
+def test_of_equal_weights_those_that_are_there_are_taken(tiny: Tiny, capsys: Out) -> None:
     suite = tiny()
     run(suite, A)
     run(suite, B, "*/accuracy")
@@ -310,7 +310,10 @@ def test_of_equal_weights_those_that_are_there_are_taken(tiny: Tiny) -> None:
     merge(Path("a.tar.xz"), B)
     assert cells(M)[BLUR] == cells(A)[BLUR]
     assert cells(M)[TRAIN] == cells(B)[TRAIN]
-    assert len([*(M / "weights").iterdir()]) == 1
+    (weights,) = (M / "weights").iterdir()
+    weights.unlink()  # it is not as if they had never been there
+    assert main(["doctor", str(M)]) == 0
+    assert "packed without weights" not in capsys.readouterr().out
 
 
 def test_half_done_cells_are_carried_on(tiny: Tiny, capsys: Out) -> None:
