@@ -13,6 +13,7 @@ import torch
 
 from bench.cli import main
 from bench.commands import run_place
+from bench.run.fleet import Fleet
 from bench.store.database import Store
 from bench.store.read import results
 from leaderboard.results import Results
@@ -111,6 +112,21 @@ def test_all_gpus_have_one_worker_each_unless_told(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "workers: 2 (one on each of 2 GPUs)" in done.stdout
     assert machine.seen() == {"1": 1, "2": 1}
+
+
+@pytest.mark.slow
+def test_where_fewest_work_the_next_one_does() -> None:
+    fleet = Fleet(("a", "b"))
+    first, second, third = children = [fleet.take() for _ in range(3)]
+    try:
+        assert (first.gpu, second.gpu, third.gpu) == ("a", "b", "a")
+        for child in (second, first, third):
+            fleet.give_back(child)
+        assert [fleet.take() for _ in range(3)] == [third, second, first]
+    finally:
+        fleet.stop()
+        for child in children:
+            fleet.discard(child)
 
 
 def have(gpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
