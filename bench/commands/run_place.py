@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from bench.plan.plugins import plugins_of
 if TYPE_CHECKING:
     from bench.run.cluster import Cluster
     from bench.run.place import Place
+
+_NUMBER = re.compile("0|[1-9][0-9]*")  # of a device, as PyTorch reads it
 
 
 def check_flags(args: argparse.Namespace) -> None:
@@ -57,7 +60,7 @@ def resolve_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = wanted.partition(":")
-    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdigit())):
+    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not _NUMBER.fullmatch(number))):
         raise BenchError(f"--device {wanted}: use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and int(number or 0) >= (count := _cuda_devices()):
         raise BenchError(f"--device {wanted}: this machine has {count} CUDA devices")
@@ -77,7 +80,7 @@ def resolve_devices(wanted: str) -> str:
     if kind != "cuda" or (numbers != "all" and "," not in numbers):
         return resolve_device(wanted)
     several = numbers.split(",") if numbers != "all" else list(map(str, range(_cuda_devices())))
-    if len(set(several)) < len(several) or not all(map(str.isdigit, several)):
+    if len(set(several)) < len(several) or not all(map(_NUMBER.fullmatch, several)):
         raise BenchError(f"--device {wanted}: use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all")
     if len(several) < 2:
         return resolve_device(":".join(("cuda", *several)))

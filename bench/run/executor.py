@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell, Limits
 from bench.run.events import CellFinished, CellPart, Event
-from bench.run.lost import DeviceLost
+from bench.run.lost import DeviceLost, is_lost
 from bench.run.renewed import of_same_network
 from bench.run.tuned import refused, settled
 from bench.store import parts
@@ -158,12 +158,15 @@ def run(
             parts.keep(store.folder, event.cell.identity, event.name, event.arrays)
         watch(event)
 
-    if engine is None and workers == 1 and not limits:
+    # An earlier cell may have cost this process its GPU.
+    if engine is None and workers == 1 and not limits and not is_lost(place.device):
         try:
             return _run_here(units(cells, store), store, place, handle)
         except DeviceLost:
-            print("the GPU is lost to this process; another one goes on", file=sys.stderr)
             cells = [cell for cell in cells if cell.identity not in ended]
+            if not cells:
+                return
+            print("the GPU is lost to this process; another one goes on", file=sys.stderr)
     if engine is None:
         from bench.run.engine import LocalEngine
 

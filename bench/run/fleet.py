@@ -17,7 +17,7 @@ class Stopped(Exception):  # noqa: N818  (an event, not a mistake)
 
 class Fleet:
     """Hands out idle processes, or new ones; usable from several threads. Each is on one of the
-    `gpus`, as few as possible on each."""
+    `gpus`, as few as possible on each, of those that work too."""
 
     def __init__(self, gpus: Sequence[str] = ()) -> None:
         self._gpus = gpus
@@ -60,7 +60,10 @@ class Fleet:
                 raise Stopped
             if not self._idle:
                 return None
-            child = self._idle.pop()
+            working = [child.gpu for child in self._busy]
+            # The one that was at work last, where it is all the same.
+            child = min(reversed(self._idle), key=lambda one: working.count(one.gpu))
+            self._idle.remove(child)
             self._busy.add(child)
             return child
 

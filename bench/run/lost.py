@@ -13,10 +13,10 @@ class DeviceLost(Exception):  # noqa: N818  (an event, not a mistake)
     """The process can do nothing more on its device; another process can."""
 
 
-def is_lost(device: torch.device) -> bool:
+def is_lost(device: str | torch.device) -> bool:
     """Whether CUDA answers with an error though nothing is asked of it. It does not where memory
     ran out."""
-    if device.type != "cuda":
+    if not str(device).startswith("cuda"):
         return False
     import torch
 

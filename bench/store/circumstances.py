@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ def shown(
         found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
     if trainings := _trainings(store, broken.cells):
         found["training"] = trainings
-    hosts = {record["hardware"] for _, record in whole}
+    hosts = {_kind(record["hardware"]) for _, record in whole}
     if len(hosts) > 1 or MERGED in facts:
         found["machines"] = _machines([(counts.get(row["id"], 0), row, r) for row, r in whole])
     found["suite"] = facts.get("suite_text", "")
@@ -107,13 +108,21 @@ def _machines(sessions: Iterable[tuple[int, Any, Mapping[str, Any]]]) -> str:
     )
 
 
+def _kind(hardware: str) -> str:
+    """Hardware without the number of its GPUs: each cell works on one."""
+    return re.sub("^[0-9]+ x ", "", hardware)
+
+
 def timed_on(store: Store, broken: Broken) -> dict[tuple[str, str, str], tuple[str, ...]]:
     """The hardware that each network (data set, backbone, variant) was timed on, as far as the
-    records of its sessions are whole; on a cluster of several kinds it may be any of these."""
+    records of its sessions are whole; on a cluster of several kinds it may be any of these.
+    Machines of the same processors have one name, for speeds compare whatever memory is beside."""
     found: dict[tuple[str, str, str], dict[str, None]] = {}
+    names: dict[str, str] = {}
     for dataset, backbone, variant, session, text in store.tuples(TIMED):
         hardware = "" if session in broken.sessions else json.loads(text).get("hardware", "")
-        for name in filter(None, hardware.split(" | ")):
+        for name in filter(None, map(_kind, hardware.split(" | "))):
+            name = names.setdefault(re.sub("; [^;]+ GiB$", "", name), name)
             found.setdefault((dataset, backbone, variant), {})[name] = None
     return {net: tuple(names) for net, names in found.items()}
 

@@ -25,7 +25,7 @@ from bench.store.merge_source import CellRow, Source, content, sessions_with_mar
 from bench.store.rebuild import LEFT_OUT
 from bench.store.selection import FACT as UNSELECTED
 
-CONTENTS = "contents"
+CONTENTS, DEVICE = "contents", "device"
 Tuple = tuple[Any, ...]
 
 
@@ -91,17 +91,22 @@ def _require_one_suite(sources: Sequence[Source]) -> None:
             why = f"it is of suite '{mine}', that one of '{other}'"
             if any(row.name in names for row in one.cells.values()):
                 why = "its cells of the same names are of other code, options, recipes or data"
+            elif mine == other:
+                why = "its suite, of the same name, plans other cells"
             if not one.cells:
                 why = "none of its cells is finished"
             raise BenchError(
                 f"{one.label}: has no cell that is planned in {first.label} ({why}); leave it out, "
                 "or name first the run whose suite has them all"
             )
-        kinds = [run.facts.get("device", "cpu") for run in (first, one)]
+    known = [one for one in sources if DEVICE in one.facts]  # a repaired run may not tell
+    for one in known[1:]:
+        kinds = [run.facts[DEVICE] for run in (known[0], one)]
         if kinds[0] != kinds[1]:
             raise BenchError(
-                f"{one.label}: was measured on {kinds[1]}, and {first.label} on {kinds[0]}; a run "
-                "is of one kind of device: leave it out, and compare the two with `bench compare`"
+                f"{one.label}: was measured on {kinds[1]}, and {known[0].label} on {kinds[0]}; a "
+                "run is of one kind of device: leave it out, and compare the two with "
+                "`bench compare`"
             )
 
 
@@ -164,12 +169,15 @@ def _sessions(
 def _facts(sources: Sequence[Source], found: Choice, contents: Mapping[str, str]) -> dict[str, str]:
     first = sources[0]
     facts = {**first.facts, "format": str(FORMAT)}
+    for device in {one.facts[DEVICE] for one in sources if DEVICE in one.facts}:  # one at most
+        facts[DEVICE] = device
     if contents:
         facts[CONTENTS] = json.dumps(contents, sort_keys=True)
     if UNSELECTED in facts:
         facts[UNSELECTED] = json.dumps(_unselected(sources, found))
     used = {one.number: one for one in found.taken.values()}
     bare = [one for identity, one in found.taken.items() if identity in one.bare]
+    facts.pop(LEFT_OUT, None)
     if any(LEFT_OUT in one.facts for one in bare):
         facts[LEFT_OUT] = "yes"
     if used.keys() - {0}:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.store.merge_source import CellRow, Planned, Source
+from bench.store.merge_source import CellRow, Planned, Source, searches
 from bench.store.outcome import network_of
 from bench.store.tuned import RECIPE, SCORE, Tried, choose
 
@@ -49,25 +49,24 @@ class _Group:
 def choice(sources: Sequence[Source]) -> Choice:
     """What is taken of the runs for the plan of the first."""
     found = Choice()
-    searches = json.loads(sources[0].facts.get("searches", "[]"))
     groups = _groups(sources[0].planned)
-    unfit = _take_trials(searches, groups, sources, found)
+    unfit = _take_trials(searches(sources), groups, sources, found)
     for group in groups:
         _take(group, sources, unfit, found)
-    found.taken |= _unplanned(sources[0], groups, found)
+    found.taken = _unplanned(sources[0], groups, found) | found.taken
     return found
 
 
 def _unplanned(first: Source, groups: Iterable[_Group], found: Choice) -> dict[str, Source]:
-    """What the first run has of earlier plans, which a later plan may have again; not what does not
-    tell its network where that of another run is kept."""
+    """What the first run has of earlier plans, which a later plan may have again, and trials whose
+    search no run tells; not what does not tell its network where that of another run is kept."""
     others = tuple(
         f"{name}/"
         for group in groups
         if any(found.taken.get(identity, first) is not first for identity in group.cells)
         for name in group.names
     )
-    planned = {row.identity for row in first.planned}
+    planned = {identity for group in groups for identity in group.cells}
     return {
         identity: first
         for identity, row in first.cells.items()
@@ -198,6 +197,8 @@ def _take(group: _Group, sources: Sequence[Source], unfit: Collection[str], to: 
             for one in sources:
                 if identity in one.cells and not one.cells[identity].is_done:
                     to.taken.setdefault(identity, one)
+            if group.train is None:
+                to.carried[identity] = [*sources]
         to.told += _left_out(group, networks, {}, None, to)
         return
     network, owner, done = best
@@ -255,7 +256,7 @@ def _is_copy(row: CellRow, to: Choice) -> bool:
 
 
 def _take_trials(
-    searches: Iterable[Mapping[str, Any]],
+    told_searches: Iterable[Mapping[str, Any]],
     groups: Sequence[_Group],
     sources: Sequence[Source],
     to: Choice,
@@ -263,7 +264,7 @@ def _take_trials(
     """Take the trials of each search; return the trainings (run and identity) that were done with
     another recipe than these choose."""
     unfit = set()
-    for told in searches:
+    for told in told_searches:
         net = told["dataset"], told["backbone"], told["variant"]
         own = [group for group in groups if net in group.nets]
         trials = told["trials"]

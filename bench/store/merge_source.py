@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,9 +103,15 @@ def source(number: int, label: str, folder: Path) -> Source:
         f"DAMAGE  {label}: {names.get(identity, identity)}: {text}; it is left out"
         for identity, text in wrong.items()
     ]
-    for session in broken.sessions:
-        text = f"the record of session {session} was changed; it is emptied"
-        damage.append(f"DAMAGE  {label}: {NAME}: {text}")
+    cells = {i: row for i, row in cells.items() if i not in wrong}
+    kept = {row[0]: row for row in sessions if row[0] not in broken.sessions}
+    changed = dict.fromkeys(broken.sessions, "was changed")
+    gone_sessions = {row.session: "is gone" for row in cells.values()}
+    for session, what in sorted((gone_sessions | changed).items()):
+        if session not in kept:
+            text = f"the record of session {session} {what}; it is emptied"
+            damage.append(f"DAMAGE  {label}: {NAME}: {text}")
+            kept[session] = session, *EMPTY
     for identity, text in weights.items():
         if identity not in gone or LEFT_OUT not in facts:
             word = "note  " if identity in gone else "DAMAGE"
@@ -116,9 +123,9 @@ def source(number: int, label: str, folder: Path) -> Source:
         folder,
         facts,
         planned,
-        {i: row for i, row in cells.items() if i not in wrong},
+        cells,
         metrics,
-        [(row[0], *EMPTY) if row[0] in broken.sessions else row for row in sessions],
+        [kept[session] for session in sorted(kept)],
         damage,
         frozenset(weights),
     )
@@ -138,6 +145,14 @@ def content(one: Source, row: CellRow) -> bytes:
         BenchError: it is not what was recorded, having changed since it was looked at.
     """
     return files.verified(one.folder / str(row.file), str(row.sha256))
+
+
+def searches(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """The searches of the first run's plan, as that tells them or, where it was repaired and does
+    not, the next one that tells any."""
+    told = (json.loads(one.facts["searches"]) for one in sources if "searches" in one.facts)
+    planned = {row.identity for row in sources[0].planned}
+    return [one for one in next(told, ()) if planned.issuperset(one["trials"])]
 
 
 def sessions_with_marks(one: Source) -> Iterator[tuple[Tuple, Tuple]]:

@@ -64,9 +64,10 @@ class Machine:
 
     @property
     def model(self) -> str:
-        """The processors without the memory beside them: `GPU; CPU, 16 cores`."""
-        parts = [part.strip() for part in self.hardware.split(";")]
-        return "; ".join(part for part in parts if not part.endswith("GiB"))
+        """The processors without the memory beside them: `GPU; CPU, 16 cores`; of several machines
+        joined by "and"."""
+        machines = self.hardware.replace(" | ", " and ").split(" and ")
+        return " and ".join(dict.fromkeys(map(_processors, machines)))
 
     def differs(self, other: Machine) -> str:
         """What is not alike, for a sentence; empty where speeds can be compared.
@@ -84,6 +85,11 @@ class Machine:
             if one != two
         ]
         return "; ".join(found)
+
+
+def _processors(machine: str) -> str:
+    parts = [part.strip() for part in machine.split(";")]
+    return "; ".join(part for part in parts if not part.endswith("GiB"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

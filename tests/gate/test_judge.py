@@ -81,6 +81,18 @@ def test_memory_beside_the_processor_does_not_make_it_another() -> None:
     one, two = (Machine(f"CPU, 2 cores; {n} GiB", "cpu", "2.9") for n in (8, 24))
     assert not one.differs(two)
     assert "torch" in one.differs(replace(one, torch="3.0"))
+    # Of a merged run, or of a cluster as its baselines used to have it.
+    both, alike, other = (
+        Machine(text, "cpu", "2.9")
+        for text in (
+            "CPU, 2 cores; 8 GiB and GPU (8 GiB); CPU, 4 cores; 24 GiB",
+            "CPU, 2 cores; 9 GiB | GPU (8 GiB); CPU, 4 cores; 16 GiB",
+            "CPU, 2 cores; 8 GiB and GPU (9 GiB); CPU, 4 cores; 24 GiB",
+        )
+    )
+    assert both.model == "CPU, 2 cores and GPU (8 GiB); CPU, 4 cores"
+    assert not both.differs(alike)
+    assert both.differs(other)
 
 
 def test_a_busy_machine_says_nothing_of_speed(pair: tuple[Baseline, Measured]) -> None:

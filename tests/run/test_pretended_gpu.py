@@ -7,9 +7,11 @@ tensor is left behind on the CPU, and each branch for CUDA is walked through (`p
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +175,28 @@ def test_a_device_that_is_lost_takes_one_cell_with_it(
     assert errors["breaks"].startswith("CUDA error: device-side assert triggered")
     process = {row.measure: row.value for row in found(out).rows if row.metric == "process"}
     assert process["before"] != process["after"]
+
+
+def test_a_process_that_lost_its_device_does_not_touch_what_is_done_again(
+    tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A cell that was found damaged is done again after the others, when the device is lost."""
+    Path("losers.py").write_text(LOSERS)
+    suite = tiny(("  - accuracy\n", "  - losers:after\n")).resolve()
+    out, here = tmp_path / "out", Path.cwd()
+    words = ("-m", "bench", "run", suite, "--device", "cuda", "--out", out)
+    done = on_gpu(*words, plugins=here)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with closing(sqlite3.connect(out / "results.sqlite")) as db, db:
+        db.execute("UPDATE cells SET seconds = 9 WHERE name LIKE '%after'")
+    tiny(("  - accuracy\n", "  - losers:after\n  - losers:breaks\n"))
+    done = on_gpu(*words, plugins=here)
+    assert "after: what is recorded of it was changed; it is done again" in done.stderr
+    assert "another one goes on" not in done.stderr, "nothing was left to do then"
+    store = Store.open(out)
+    failed = {row["name"] for row in store.rows(CELLS) if row["error"]}
+    store.close()
+    assert [name.rpartition("/")[2] for name in failed] == ["breaks"]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import torch
 
 from bench.cli import main
 from bench.commands import run_place
+from bench.run.fleet import Fleet
 from bench.store.database import Store
 from bench.store.read import results
 from leaderboard.results import Results
@@ -113,6 +114,21 @@ def test_all_gpus_have_one_worker_each_unless_told(tmp_path: Path) -> None:
     assert machine.seen() == {"1": 1, "2": 1}
 
 
+@pytest.mark.slow
+def test_where_fewest_work_the_next_one_does() -> None:
+    fleet = Fleet(("a", "b"))
+    first, second, third = children = [fleet.take() for _ in range(3)]
+    try:
+        assert (first.gpu, second.gpu, third.gpu) == ("a", "b", "a")
+        for child in (second, first, third):
+            fleet.give_back(child)
+        assert [fleet.take() for _ in range(3)] == [third, second, first]
+    finally:
+        fleet.stop()
+        for child in children:
+            fleet.discard(child)
+
+
 def have(gpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let PyTorch find a GPU for each letter."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
@@ -128,6 +144,10 @@ def have(gpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("HTH", "cuda:all", "different GPUs (H, T), whose timings do not compare"),
         ("HTH", "cuda:0,0", "use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all"),
         ("HTH", "cuda:0,", "use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all"),
+        ("HTH", "cuda:0,00", "use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all"),
+        ("HTH", "cuda:0,²", "use auto, cpu, cuda, cuda:N, cuda:N,N or cuda:all"),
+        ("HTH", "cuda:²", "use auto, cpu, cuda or cuda:N"),
+        ("HTH", "cuda:01", "use auto, cpu, cuda or cuda:N"),
         ("HTH", "cpu:all", "use auto, cpu, cuda or cuda:N"),
         ("", "cuda:all", "this machine has 0 CUDA devices"),
         ("", "cuda:0,1", "this machine has 0 CUDA devices"),

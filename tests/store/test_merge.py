@@ -302,7 +302,7 @@ def test_a_copy_of_a_run_that_does_not_tell_its_weights_is_no_other(
     assert table(M, "cells") == table(A, "cells")
 
 
-def test_of_equal_weights_those_that_are_there_are_taken(tiny: Tiny) -> None:
+def test_of_equal_weights_those_that_are_there_are_taken(tiny: Tiny, capsys: Out) -> None:
     suite = tiny()
     run(suite, A)
     run(suite, B, "*/accuracy")
@@ -310,14 +310,16 @@ def test_of_equal_weights_those_that_are_there_are_taken(tiny: Tiny) -> None:
     merge(Path("a.tar.xz"), B)
     assert cells(M)[BLUR] == cells(A)[BLUR]
     assert cells(M)[TRAIN] == cells(B)[TRAIN]
-    assert len([*(M / "weights").iterdir()]) == 1
+    (weights,) = (M / "weights").iterdir()
+    weights.unlink()  # it is not as if they had never been there
+    assert main(["doctor", str(M)]) == 0
+    assert "packed without weights" not in capsys.readouterr().out
 
 
 def test_half_done_cells_are_carried_on(tiny: Tiny, capsys: Out) -> None:
     Path("stopping.py").write_text(STOPPING, encoding="utf-8")
     sys.modules.pop("stopping", None)
-    attack = "attacks: ['stopping:ATTACK'], batch_size: 4"
-    suite = tiny(("attacks: [{name: gaussian_blur, epsilons: 20}]", attack), TWO_SEEDS)
+    suite = tiny(("attacks: [{name: gaussian_blur, epsilons: 20}]", IN_BATCHES), TWO_SEEDS)
     run(suite, A, "*/seed1/*", code=130)
     Path("batch.txt").unlink()
     run(suite, B, "*/seed0/*")
@@ -328,6 +330,27 @@ def test_half_done_cells_are_carried_on(tiny: Tiny, capsys: Out) -> None:
     assert "/seed1/robustness/ATTACK: carries on after 1 finished part" in capsys.readouterr().out
 
 
+def test_half_done_cells_of_given_weights_are_carried_on(tiny: Tiny, capsys: Out) -> None:
+    """Where nothing of the network is finished yet, its weights are known all the same."""
+    run(tiny(), C)
+    shutil.copy(next((C / "weights").iterdir()), "given.safetensors")
+    Path("stopping.py").write_text(STOPPING, encoding="utf-8")
+    sys.modules.pop("stopping", None)
+    suite = tiny(
+        ("[tiny_nets:linear]", "[{name: tiny_nets:linear, weights: given.safetensors}]"),
+        ("  - accuracy\n", ""),
+        ("attacks: [{name: gaussian_blur, epsilons: 20}]", IN_BATCHES),
+    )
+    run(suite, A, code=130)
+    shutil.copytree(A, B)
+    capsys.readouterr()
+    merge(A, B)
+    assert "a/run: 0 cells taken, 1 half done" in capsys.readouterr().out
+    assert main(["run", str(suite), "--out", str(M)]) == 0
+    assert "/robustness/ATTACK: carries on after 1 finished part" in capsys.readouterr().out
+
+
+IN_BATCHES = "attacks: ['stopping:ATTACK'], batch_size: 4"
 STOPPING = """
 from pathlib import Path
 from bench.attacks.base import Attack
@@ -391,6 +414,27 @@ def test_trials_and_what_they_chose_come_together(tiny: Tiny, capsys: Out) -> No
     whole(M, suite, capsys)
 
 
+def test_trials_of_a_run_that_lost_its_facts_are_kept(tiny: Tiny, capsys: Out) -> None:
+    """A repaired run tells neither its searches nor its kind of device until it is run again."""
+    tuned = ("measures:", "tune:\n  values: {lr: [0.02, 0.05]}\nmeasures:")
+    suite = tiny(tuned, TWO_SEEDS)
+    run(suite, A, "*/seed0/*")
+    run(suite, B, "*/seed1/*")
+    shutil.copytree(A, C)
+    changed(A, "UPDATE facts SET value = 'x' WHERE key = 'notes'", sealed=False)
+    assert main(["doctor", str(A), "--repair"]) == 0
+    for folder in (B, C):
+        changed(folder, "UPDATE facts SET value = 'cuda' WHERE key = 'device'")
+    capsys.readouterr()
+    merge(A, A, out=Path("n/run"))
+    assert cells(Path("n/run")) == cells(A)
+    merge(A, C)
+    assert cells(M) == cells(C)
+    changed(B, "UPDATE facts SET value = 'cpu' WHERE key = 'device'")
+    assert main(["merge", *map(str, (A, C, B)), "--out", "o/run"]) == 2
+    assert "b/run: was measured on cpu, and c/run on cuda; " in capsys.readouterr().err
+
+
 # What a page says -------------------------------------------------------------------------------
 
 EFFICIENCY = ("  - accuracy\n", "  - accuracy\n  - efficiency: {seconds: 0.01, resident: false}\n")
@@ -437,6 +481,30 @@ def test_the_page_tells_machines_and_what_was_timed_where(tiny: Tiny, capsys: Ou
     assert "on one: linear bu; on two: linear bu." in (
         (C / "leaderboard.md").read_text(encoding="utf-8").lower()
     )
+
+
+@pytest.mark.parametrize(
+    ("hardware", "machines"),
+    [
+        ("2 x H (16 GiB); a processor, 4 cores; 8 GiB", 1),
+        ("H (16 GiB); a processor, 4 cores; 9 GiB", 2),
+    ],
+)
+def test_speeds_compare_on_like_processors(tiny: Tiny, hardware: str, machines: int) -> None:
+    """How many GPUs or how much memory there is beside the one that it was timed on is no matter;
+    the gate sees it so too."""
+    twin = "tiny_nets:linear, {name: tiny_nets:linear, side: 12, label: twin}"
+    suite = tiny(EFFICIENCY, ("tiny_nets:linear", twin))
+    run(suite, A, "*/linear/*")
+    run(suite, A, "*/twin/*")
+    sql = "UPDATE sessions SET provenance = json_set(provenance, '$.hardware', ?) WHERE id = ?"
+    changed(A, sql, "H (16 GiB); a processor, 4 cores; 8 GiB", 1)
+    changed(A, sql, hardware, 2)
+    assert main(["report", str(A)]) == 0
+    page = (A / "leaderboard.md").read_text(encoding="utf-8")
+    used = "" if machines == 1 else f" (the run used {machines} different machines)"
+    assert f"- Hardware: {hardware}{used}\n" in page
+    assert "ifferent hardware" not in page
 
 
 def test_what_no_machine_was_asked_for_is_told_so(tiny: Tiny, capsys: Out) -> None:
@@ -491,6 +559,21 @@ def test_what_is_damaged_is_told_and_the_rest_is_taken(tiny: Tiny, capsys: Out) 
     assert main(["doctor", str(M)]) == 0
 
 
+def test_a_session_that_is_gone_is_one_without_a_record(tiny: Tiny, capsys: Out) -> None:
+    suite = tiny(TWO_SEEDS)
+    run(suite, A, "*/seed0/*")
+    run(suite, B, "*/seed1/accuracy")
+    run(suite, B, "*/seed1/*")
+    changed(B, "DELETE FROM sessions WHERE id = 1", sealed=False)
+    capsys.readouterr()
+    merge(A, B)
+    (line,) = capsys.readouterr().err.splitlines()
+    said = "the record of session 1 is gone; it is emptied"
+    assert line == f"DAMAGE  b/run: results.sqlite: {said}"
+    assert cells(M) == cells(A) | cells(B)
+    whole(M, suite, capsys)
+
+
 def test_runs_that_are_no_parts_are_refused(tiny: Tiny, capsys: Out) -> None:
     run(tiny(), A)
     run(tiny(("name: tiny", "name: other"), ("epochs: 2", "epochs: 1")), B)
@@ -500,6 +583,10 @@ def test_runs_that_are_no_parts_are_refused(tiny: Tiny, capsys: Out) -> None:
     line = refused(capsys, A, C)
     assert "(it is of suite 'more', that one of 'tiny'); leave it out, or name first" in line
     merge(C, A, out=Path("d/run"))  # the other way round it fits
+    twin = "[{name: tiny_nets:linear, side: 12, label: twin}]"
+    run(tiny(("[tiny_nets:linear]", twin)), Path("e/run"))
+    line = refused(capsys, A, Path("e/run"))
+    assert "(its suite, of the same name, plans other cells); leave it out" in line
     shutil.copytree(A, "gpu")
     changed(Path("gpu"), "UPDATE facts SET value = 'cuda' WHERE key = 'device'")
     assert refused(capsys, A, Path("gpu")).startswith("gpu: was measured on cuda, and a/run on cpu")
