@@ -1,9 +1,10 @@
 """The process that a supervisor starts: does units one after the other and tells what happens.
 
-    python -m bench.run.child EVENTS LOG
+    python -m bench.run.child EVENTS LOG [DEVICE]
 
-Both are numbers of inherited file descriptors: a socket for orders and messages, and a file for
-what Python's fault handler writes if the process crashes or is asked where it hangs.
+The first two are numbers of inherited file descriptors: a socket for orders and messages, and a
+file for what Python's fault handler writes if the process crashes or is asked where it hangs. A
+DEVICE has to answer before anything is begun on it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 WHERE = signal.SIGUSR1
 
 
-def main(events: int, log: int) -> None:
+def main(events: int, log: int, device: str | None = None) -> None:
     """Work until the supervisor closes the socket."""
     _end_with_the_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
@@ -41,7 +42,11 @@ def main(events: int, log: int) -> None:
     import torch
 
     import bench.run.unit  # noqa: F401  (seconds, which belong to no cell)
+    from bench.run.lost import silence
 
+    if device and (said := silence(device)):
+        connection.send_bytes(wire.Message("dead", said).pack())
+        return
     threads = torch.get_num_threads()
     connection.send_bytes(wire.READY.pack())
     while True:
@@ -112,4 +117,4 @@ def _end_with_the_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

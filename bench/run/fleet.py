@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 
-from bench.errors import BenchError
-from bench.run.process import Child, ChildDied
+from bench.errors import BenchError, visible
+from bench.run.process import Child, ChildDied, DeviceSilent
 
 _STARTS = 3
 
@@ -31,13 +32,15 @@ class Fleet:
         earlier units is more than half of `memory` bytes.
 
         Raises:
-            Stopped: the fleet was stopped. BenchError: no process can be started.
+            Stopped: the fleet was stopped. BenchError: no process can be started, or no GPU
+                answers.
         """
         while not fresh and (child := self._an_idle_one()) is not None:
             if memory is None or child.memory() <= memory / 2:
                 return child
             self.discard(child)
-        for _ in range(_STARTS):
+        deaths = 0
+        while deaths < _STARTS:
             with self._lock:
                 child = Child(self._free_gpu())
                 self._busy.add(child)
@@ -47,7 +50,10 @@ class Fleet:
             try:
                 child.start_up()
                 return child
+            except DeviceSilent as silent:
+                self._leave_out(child, str(silent))
             except ChildDied:
+                deaths += 1
                 how = child.how_it_ended()
                 self.discard(child)
         if self.stopped:
@@ -70,6 +76,27 @@ class Fleet:
     def _free_gpu(self) -> str | None:
         taken = [child.gpu for child in (*self._busy, *self._idle)]
         return min(self._gpus, key=taken.count, default=None)
+
+    def _leave_out(self, child: Child, said: str) -> None:
+        """Start nothing more on a GPU that does not answer: each cell there would fail at once, and
+        one after the other all that is left.
+
+        Raises:
+            BenchError: it was the last one.
+        """
+        self.discard(child)
+        with self._lock:
+            told = child.gpu not in self._gpus
+            self._gpus = [gpu for gpu in self._gpus if gpu != child.gpu]
+            rest = len(self._gpus)
+        if not rest:
+            raise BenchError(
+                f"no GPU answers any more (the last one: {said}); what was finished is kept: run "
+                "the same command again when they do"
+            )
+        if not told:
+            text = f"note: GPU {child.gpu} does not answer and is left out ({said})"
+            print(visible(text), file=sys.stderr, flush=True)
 
     def give_back(self, child: Child) -> None:
         """Keep it for the next unit."""

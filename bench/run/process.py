@@ -30,6 +30,10 @@ class ChildDied(Exception):  # noqa: N818  (an event, not a mistake)
     """The process has ended or broken off; nothing more comes from it."""
 
 
+class DeviceSilent(Exception):  # noqa: N818
+    """Its GPU does not answer a new process; the text is what CUDA says."""
+
+
 class Child:
     """One process for units, which sees only the given GPU if there is one; `used` tells whether
     it has ended a cell.
@@ -47,7 +51,7 @@ class Child:
         # The path of this process, for plugins lie anywhere on it.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "bench.run.child", *map(str, fds)],
+            [sys.executable, "-m", "bench.run.child", *map(str, fds), *(["cuda"] if gpu else [])],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a process group, to end whatever it starts; no Ctrl-C
@@ -60,9 +64,13 @@ class Child:
         """Wait until it has imported what it needs.
 
         Raises:
-            ChildDied: it ended instead. BenchError: it takes far too long.
+            ChildDied: it ended instead. DeviceSilent: it cannot use its GPU. BenchError: it takes
+                far too long.
         """
-        if self.receive(START) != READY:
+        found = self.receive(START)
+        if found is not None and found.kind == "dead":
+            raise DeviceSilent(found.identity)
+        if found != READY:
             self.kill()
             raise BenchError(f"a worker process did not start within {START:.0f} s")
 

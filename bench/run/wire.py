@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from bench.run.place import Place
     from bench.run.unit import Unit
 
-Kind = Literal["started", "progress", "warning", "part", "done", "failed", "ready", "over", "lost"]
+Kind = Literal[
+    "started", "progress", "warning", "part", "done", "failed", "ready", "dead", "over", "lost"
+]
 
 
 class Message(NamedTuple):

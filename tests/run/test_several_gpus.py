@@ -105,6 +105,7 @@ def test_workers_spread_over_the_gpus(tmp_path: Path) -> None:
     assert (done.returncode, "nothing to do" in done.stdout) == (0, True)
 
 
+@pytest.mark.slow
 def test_all_gpus_have_one_worker_each_unless_told(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "H", "H", "H")
     # Counted among those that this process may see.
@@ -127,6 +128,26 @@ def test_where_fewest_work_the_next_one_does() -> None:
         fleet.stop()
         for child in children:
             fleet.discard(child)
+
+
+@pytest.mark.slow
+def test_a_gpu_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
+    """Else each cell there would fail at once, and so, one after the other, all that is left."""
+    machine = Machine(tmp_path, "H", "H")
+    done = machine.run("--device", "cuda:all", PRETENDED_DEAD="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "note: GPU 1 does not answer and is left out (CUDA error: dev" in done.stderr
+    assert machine.seen().keys() == {"0"}
+    assert len(machine.results().rows) >= 3
+
+
+def test_without_any_gpu_left_the_run_ends_in_a_line(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "H", "H", "H")
+    done = machine.run("--device", "cuda:1,2", PRETENDED_DEAD="1,2")
+    assert done.returncode == 2, done.stdout + done.stderr
+    *_, last = done.stderr.splitlines()
+    assert "no GPU answers any more (the last one: CUDA error: device-side" in last
+    assert "Traceback" not in done.stderr
 
 
 def have(gpus: str, monkeypatch: pytest.MonkeyPatch) -> None:

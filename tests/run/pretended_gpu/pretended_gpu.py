@@ -300,3 +300,5 @@ def install() -> None:
     # Else `network.to(device)` keeps its parameters and gives them other data, which they refuse.
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     _Everywhere().__enter__()
+    if facts.uuid.removeprefix("pretended-") in os.environ.get("PRETENDED_DEAD", "").split(","):
+        lose()
