@@ -116,11 +116,13 @@ def test_all_gpus_have_one_worker_each_unless_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_where_fewest_work_the_next_one_does() -> None:
-    fleet = Fleet(("a", "b"))
+def test_where_fewest_work_the_next_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PRETENDED))  # which the processes have, too
+    monkeypatch.setenv("PRETENDED_GPUS", "H,H")
+    fleet = Fleet(("0", "1"))
     first, second, third = children = [fleet.take() for _ in range(3)]
     try:
-        assert (first.gpu, second.gpu, third.gpu) == ("a", "b", "a")
+        assert (first.gpu, second.gpu, third.gpu) == ("0", "1", "0")
         for child in (second, first, third):
             fleet.give_back(child)
         assert [fleet.take() for _ in range(3)] == [third, second, first]
