@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Figure, Heading
 from leaderboard.kept import Kept
 from leaderboard.results import Learned, Results
-from leaderboard.text import slug
+from leaderboard.text import said, slug
+
+if TYPE_CHECKING:
+    from leaderboard.drawn import Order
 
 Nets = Mapping[tuple[str, str], Sequence[Learned]]
-# Networks in one figure: more lines than this are a tangle.
-MOST = 12
 
 
 def trainings(learned: Sequence[Learned], dataset: str) -> dict[tuple[str, str], list[Learned]]:
@@ -23,11 +25,15 @@ def trainings(learned: Sequence[Learned], dataset: str) -> dict[tuple[str, str],
     return found
 
 
-def training_blocks(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iterator[Block]:
-    """The section; nothing where nothing was trained for two epochs, or too many networks were."""
-    nets = trainings(results.learned, dataset)
-    if not 0 < len(nets) <= MOST:
+def training_blocks(
+    results: Results, dataset: str, order: Order, taken: set[str], kept: Kept
+) -> Iterator[Block]:
+    """The section; nothing where nothing was trained for two epochs."""
+    found = trainings(results.learned, dataset)
+    if not found:
         return
+    pick = order.pick(found)
+    nets = {net: found[net] for net in pick.nets}
     from leaderboard.training_figure import training_figure
 
     yield Heading(3, "Training")
@@ -35,7 +41,11 @@ def training_blocks(results: Results, dataset: str, taken: set[str], kept: Kept)
         slug(f"{dataset}-training", taken),
         kept.figure(("training curves", dataset, nets), lambda: training_figure(dataset, nets)),
         f"Training loss and validation accuracy on {dataset} by epoch",
-        "Mean training loss of each epoch (logarithmic axis), and accuracy on the part of the "
-        "training set that was held out, after it. Lines are means over seeds, bands span the "
-        "lowest to the highest seed. The network of the last epoch is the one that is measured.",
+        said(
+            pick.note,
+            "Mean training loss of each epoch (logarithmic axis), and accuracy on the part of the "
+            "training set that was held out, after it. Lines are means over seeds, bands span the "
+            "lowest to the highest seed. The network of the last epoch is the one that is "
+            "measured.",
+        ),
     )

@@ -16,6 +16,7 @@ from synthetic_results import results
 from leaderboard import Results, Row, render_markdown
 from leaderboard.board import sections
 from leaderboard.drawn import MOST, Order, order, together
+from leaderboard.results import Learned
 from leaderboard.robustness import FEWER, MANY, summaries
 
 BACKBONES = tuple(f"n{number:02d}" for number in range(15))  # two variants each: 30 networks
@@ -26,8 +27,9 @@ def board(backbones: Sequence[str] = BACKBONES, datasets: Sequence[str] = ("mini
     return results(datasets, backbones, attacks=("shifts", "spatial"), images=12)
 
 
-def with_scales_and_corruptions(found: Results) -> Results:
-    """As if every network had been attacked at two scale inputs and shown corrupted images."""
+def with_more(found: Results) -> Results:
+    """As if every network had been trained, attacked at two scale inputs and shown corrupted
+    images."""
     rows = [
         Row(row.dataset, row.backbone, row.variant, row.seed, measure, metric, 50.0, "%")
         for row in found.rows
@@ -38,7 +40,12 @@ def with_scales_and_corruptions(found: Results) -> Results:
             ("corruptions", "error[fog/1]"),
         )
     ]
-    return replace(found, rows=(*found.rows, *rows))
+    learned = tuple(
+        Learned(row.dataset, row.backbone, row.variant, row.seed, (2.0, 1.0), (50.0, 60.0))
+        for row in found.rows
+        if row.metric == "top1"
+    )
+    return replace(found, rows=(*found.rows, *rows), learned=learned)
 
 
 def best(found: Results, count: int) -> set[str]:
@@ -56,12 +63,12 @@ def named(figure: Path) -> set[str]:
 
 
 def test_of_thirty_networks_the_best_are_drawn_and_the_rest_is_counted(tmp_path: Path) -> None:
-    found = with_scales_and_corruptions(board())
+    found = with_more(board())
     page = render_markdown(found, tmp_path, svg=True).read_text(encoding="utf-8")
     said = "Of 30 networks, the 12 best by Top-1 are drawn and 18 left out"
     figures = {path.stem: named(path) for path in (tmp_path / "figures").glob("*.svg")}
     drawn = {name: nets for name, nets in figures.items() if not name.startswith("accuracy")}
-    assert set(drawn) == {"mini", "mini-scales", "mini-corruptions"}
+    assert set(drawn) == {"mini", "mini-scales", "mini-corruptions", "mini-training"}
     assert page.count(said) == len(drawn)
     wanted = best(found, 12)
     assert all(nets == wanted for nets in drawn.values())
