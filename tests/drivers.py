@@ -10,6 +10,21 @@ import sys
 import time
 from pathlib import Path
 
+# A module whose attack is broken off in its second batch, as by Ctrl-C, once.
+STOPPING = """
+from pathlib import Path
+from bench.attacks.base import Attack
+
+def run(problem):
+    if Path("batch.txt").exists() and not Path("second.txt").exists():
+        Path("second.txt").touch()
+        raise KeyboardInterrupt
+    Path("batch.txt").touch()
+    return problem.images
+
+ATTACK = Attack(run, deterministic=True)
+"""
+
 
 def driver(suite: Path, *words: str) -> subprocess.Popen[str]:
     """Start it in the suite's folder, whose modules it finds."""

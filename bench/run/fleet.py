@@ -87,8 +87,9 @@ class Fleet:
         self.discard(child)
         with self._lock:
             told = child.gpu not in self._gpus
-            self._gpus = [gpu for gpu in self._gpus if gpu != child.gpu]
-            rest = len(self._gpus)
+            # The last one stays: without any, a process would see GPUs that were not chosen.
+            rest = [gpu for gpu in self._gpus if gpu != child.gpu]
+            self._gpus = rest or self._gpus
         if not rest:
             raise BenchError(
                 f"no GPU answers any more (the last one: {said}); what was finished is kept: run "

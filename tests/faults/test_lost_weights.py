@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from corruptions import cut, file_of, flip
+from drivers import STOPPING
 
 from bench.cli import main
 
@@ -222,19 +223,6 @@ def moving(in_chans, num_classes):
     return net
 """
 MOVED = f"{NET}/train".replace("linear", "moving")
-STOPPING = """
-from pathlib import Path
-from bench.attacks.base import Attack
-
-def run(problem):
-    if Path("batch.txt").exists() and not Path("second.txt").exists():
-        Path("second.txt").touch()
-        raise KeyboardInterrupt
-    Path("batch.txt").touch()
-    return problem.images
-
-ATTACK = Attack(run, deterministic=True)
-"""
 
 
 def with_a_net_that_moves(tiny: Tiny, *changes: tuple[str, str]) -> Path:

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from drivers import STOPPING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -351,19 +352,6 @@ def test_half_done_cells_of_given_weights_are_carried_on(tiny: Tiny, capsys: Out
 
 
 IN_BATCHES = "attacks: ['stopping:ATTACK'], batch_size: 4"
-STOPPING = """
-from pathlib import Path
-from bench.attacks.base import Attack
-
-def run(problem):
-    if Path("batch.txt").exists() and not Path("second.txt").exists():
-        Path("second.txt").touch()
-        raise KeyboardInterrupt
-    Path("batch.txt").touch()
-    return problem.images
-
-ATTACK = Attack(run, deterministic=True)
-"""
 
 
 def test_done_wins_over_failed_and_failed_keeps_its_log(tiny: Tiny, capsys: Out) -> None:
