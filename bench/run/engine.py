@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bench.plan.cell import Limits
-from bench.run import wire
+from bench.run import mps, wire
 from bench.run.fleet import Fleet, Stopped
 from bench.run.gpus import names
 from bench.run.supervisor import supervise
@@ -55,14 +55,25 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Processes on this machine, each supervised by a thread; on several GPUs if there are any."""
+    """Processes on this machine, each supervised by a thread.
 
-    def __init__(self, workers: int, limits: Limits, gpus: Sequence[int] = ()) -> None:
+    Args:
+        workers: how many work at once.
+        limits: of each cell.
+        device: where they compute.
+        gpus: several of its kind, over which they spread. Where there are more workers than GPUs,
+            a service lets them compute side by side (`bench.run.mps`).
+    """
+
+    def __init__(self, workers: int, limits: Limits, device: str, gpus: Sequence[int] = ()) -> None:
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self.slots = workers
-        self._limits, self._fleet = limits, Fleet(names(gpus))
+        self._limits = limits
+        self._service, chosen = _shared(workers, device, gpus)
+        sharing = self._service.environment if self._service else None
+        self._fleet = Fleet(chosen, sharing)
         # A process on one of several GPUs sees no other.
-        self._place = {"device": "cuda"} if gpus else {}
+        self._place = {"device": "cuda"} if chosen else {}
         self._pool = ThreadPoolExecutor(workers, "supervisor")
 
     def submit(self, number: int, unit: Unit, place: Place, alone: bool) -> None:
@@ -81,11 +92,32 @@ class LocalEngine:
         )
 
     def rest(self) -> None:
-        self._fleet.keep(1)
+        if self._service is None:
+            self._fleet.keep(1)
+            return
+        self._fleet.part()
+        self._service.close()
+        self._service = None
 
     def close(self) -> None:
         self._fleet.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._service is not None:
+            self._service.close()
+
+
+def _shared(
+    workers: int, device: str, gpus: Sequence[int]
+) -> tuple[mps.Service | None, tuple[str, ...]]:
+    """A service for GPUs with more than one worker each, if it can be had; and what processes have
+    to find in `CUDA_VISIBLE_DEVICES` to see one of several GPUs, or the one of the service."""
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and workers > max(1, len(gpus)):
+        # By their UUIDs: a service counts GPUs among those that it sees.
+        chosen = mps.shareable(gpus or [int(number or 0)])
+        if service := mps.start(chosen):
+            return service, chosen
+    return None, names(gpus)
 
 
 def _over(number: int, done: Future[None]) -> Over:

@@ -170,7 +170,7 @@ def run(
     if engine is None:
         from bench.run.engine import LocalEngine
 
-        engine = LocalEngine(workers, limits, place.gpus)
+        engine = LocalEngine(workers, limits, place.device, place.gpus)
     try:
         _run_there(cells, store, place, engine, handle)
     finally:

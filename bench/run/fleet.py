@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.errors import BenchError, visible
 from bench.run.process import Child, ChildDied, DeviceSilent
@@ -18,31 +18,33 @@ class Stopped(Exception):  # noqa: N818  (an event, not a mistake)
 
 class Fleet:
     """Hands out idle processes, or new ones; usable from several threads. Each is on one of the
-    `gpus`, as few as possible on each, of those that work too."""
+    `gpus`, as few as possible on each, of those that work too; `sharing` is the environment of a
+    service through which they use it together."""
 
-    def __init__(self, gpus: Sequence[str] = ()) -> None:
-        self._gpus = gpus
+    def __init__(self, gpus: Sequence[str] = (), sharing: Mapping[str, str] | None = None) -> None:
+        self._gpus, self._sharing = gpus, sharing
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
         self._lock = threading.Lock()
         self.stopped = False
 
-    def take(self, fresh: bool = False, memory: int | None = None) -> Child:
+    def take(self, fresh: bool = False, memory: int | None = None, own: bool = False) -> Child:
         """A process that is ready; a new one if `fresh`, or if what an idle one has kept from
-        earlier units is more than half of `memory` bytes.
+        earlier units is more than half of `memory` bytes; with a GPU context of its `own`, not
+        through the service, if asked for.
 
         Raises:
             Stopped: the fleet was stopped. BenchError: no process can be started, or no GPU
                 answers.
         """
-        while not fresh and (child := self._an_idle_one()) is not None:
+        while not fresh and (child := self._an_idle_one(own)) is not None:
             if memory is None or child.memory() <= memory / 2:
                 return child
             self.discard(child)
         deaths = 0
         while deaths < _STARTS:
             with self._lock:
-                child = Child(self._free_gpu())
+                child = Child(self._free_gpu(), None if own else self._sharing)
                 self._busy.add(child)
             if self.stopped:
                 self.discard(child)
@@ -51,7 +53,10 @@ class Fleet:
                 child.start_up()
                 return child
             except DeviceSilent as silent:
-                self._leave_out(child, str(silent))
+                if child.shared:
+                    self._do_without(child, str(silent))
+                else:
+                    self._leave_out(child, str(silent))
             except ChildDied:
                 deaths += 1
                 how = child.how_it_ended()
@@ -60,15 +65,16 @@ class Fleet:
             raise Stopped
         raise BenchError(f"a worker process {how} before it could begin, {_STARTS} times")
 
-    def _an_idle_one(self) -> Child | None:
+    def _an_idle_one(self, own: bool) -> Child | None:
         with self._lock:
             if self.stopped:
                 raise Stopped
-            if not self._idle:
+            fits = [child for child in reversed(self._idle) if not (own and child.shared)]
+            if not fits:
                 return None
             working = [child.gpu for child in self._busy]
             # The one that was at work last, where it is all the same.
-            child = min(reversed(self._idle), key=lambda one: working.count(one.gpu))
+            child = min(fits, key=lambda one: working.count(one.gpu))
             self._idle.remove(child)
             self._busy.add(child)
             return child
@@ -76,6 +82,15 @@ class Fleet:
     def _free_gpu(self) -> str | None:
         taken = [child.gpu for child in (*self._busy, *self._idle)]
         return min(self._gpus, key=taken.count, default=None)
+
+    def _do_without(self, child: Child, said: str) -> None:
+        """From now on no process asks the service, through which this one got no GPU."""
+        self.discard(child)
+        with self._lock:
+            told, self._sharing = self._sharing is None, None
+        if not told:
+            text = f"note: workers take turns on the GPU, MPS does not work here ({said})"
+            print(visible(text), file=sys.stderr, flush=True)
 
     def _leave_out(self, child: Child, said: str) -> None:
         """Start nothing more on a GPU that does not answer: each cell there would fail at once, and
@@ -117,6 +132,13 @@ class Fleet:
             beyond, self._idle = self._idle[count:], self._idle[:count]
         for child in beyond:
             child.kill()
+
+    def part(self) -> None:
+        """End idle processes, and give none to a service any more: what is timed now has its GPU
+        for itself."""
+        with self._lock:
+            self._sharing = None
+        self.keep(0)
 
     def stop(self) -> None:
         """End every process at once; those who wait for one of them are told `ChildDied`."""

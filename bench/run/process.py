@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 import psutil
@@ -21,6 +22,8 @@ from bench.run.wire import READY, Message, Order
 
 # Importing PyTorch takes seconds, from a cold network disk a minute.
 START = 600.0
+# A service that does not work may keep whoever asks it waiting for ever.
+_SERVED = 120.0
 # How long a process that hangs may take to write where it is.
 _TELL = 1.0
 _LOG = 8_000
@@ -36,13 +39,15 @@ class DeviceSilent(Exception):  # noqa: N818
 
 class Child:
     """One process for units, which sees only the given GPU if there is one; `used` tells whether
-    it has ended a cell.
+    it has ended a cell. With `sharing` it asks a service for its GPU, whose environment that is:
+    it is `shared`.
 
     One thread at a time works with it; `end` alone may be called by others.
     """
 
-    def __init__(self, gpu: str | None = None) -> None:
+    def __init__(self, gpu: str | None = None, sharing: Mapping[str, str] | None = None) -> None:
         self.gpu = gpu
+        self.shared = bool(sharing)
         ours, theirs = socket.socketpair()
         self.used = False
         # Unnamed: gone with the last process that has it open.
@@ -55,7 +60,12 @@ class Child:
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a process group, to end whatever it starts; no Ctrl-C
-            env={**os.environ, "PYTHONPATH": path, **({VISIBLE: gpu} if gpu else {})},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                **({VISIBLE: gpu} if gpu else {}),
+                **(sharing or {}),
+            },
         )
         theirs.close()
         self._connection = Connection(ours.detach())
@@ -67,9 +77,11 @@ class Child:
             ChildDied: it ended instead. DeviceSilent: it cannot use its GPU. BenchError: it takes
                 far too long.
         """
-        found = self.receive(START)
+        found = self.receive(_SERVED if self.shared else START)
         if found is not None and found.kind == "dead":
             raise DeviceSilent(found.identity)
+        if found is None and self.shared:
+            raise DeviceSilent(f"no answer within {_SERVED:.0f} s")
         if found != READY:
             self.kill()
             raise BenchError(f"a worker process did not start within {START:.0f} s")

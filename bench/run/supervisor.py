@@ -86,6 +86,7 @@ class _Supervision:
         self._moved = self._written(job.files)
         self._weights: str | None = None
         self._deaths: dict[str, int] = {}
+        self._own = False  # whether the rest of the unit is done apart from all others
         self._begin(None)
 
     def _written(self, files: Mapping[str, bytes]) -> dict[str, str]:
@@ -105,7 +106,7 @@ class _Supervision:
     def run(self) -> None:
         fresh = False
         while self._todo:
-            child = self._fleet.take(fresh, self._limits.memory)
+            child = self._fleet.take(fresh, self._limits.memory, self._own)
             used = child.used
             try:
                 last = self._listen(child)
@@ -128,11 +129,21 @@ class _Supervision:
         self._begin(None)
         child.send(order)
         looked = time.monotonic()
+        failed: list[Message] = []
         while True:
             found = child.receive(TICK if self._limits else LOOK)
-            if found is not None and found in (OVER, LOST):
-                break
-            if found is not None:
+            if found == LOST and child.shared:
+                # A kernel that breaks takes the GPU from all that share it, and nobody says whose
+                # it was: what failed here just now is done again, apart from the others.
+                self._own = True
+                return found
+            if found is not None and found.kind == "failed" and child.shared:
+                failed.append(found)
+            elif found is not None:
+                while failed:
+                    self._heard(failed.pop(0), child)
+                if found in (OVER, LOST):
+                    break
                 self._heard(found, child)
             if time.monotonic() - looked >= TICK:
                 self._check(child)

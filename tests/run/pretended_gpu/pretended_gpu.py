@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
+UUID = "GPU-pretended-"
 # Operations that PyTorch allows between devices: what is indexed, its indices, what is put there.
 _INDEXED = ("aten::index.Tensor", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
 # Those that take not even a number of the CPU beside tensors of the device.
@@ -232,8 +233,8 @@ def _gpus() -> list[tuple[str, str]]:
     names, or one."""
     there = os.environ.get("PRETENDED_GPUS", "a pretended GPU").split(",")
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    numbers = map(int, seen.split(",")) if seen else range(len(there))
-    return [(there[number], f"pretended-{number}") for number in numbers]
+    names = [name.removeprefix(UUID) for name in seen.split(",")] if seen else range(len(there))
+    return [(there[int(name)], f"pretended-{name}") for name in names]
 
 
 def install() -> None:
@@ -301,4 +302,7 @@ def install() -> None:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     _Everywhere().__enter__()
     if facts.uuid.removeprefix("pretended-") in os.environ.get("PRETENDED_DEAD", "").split(","):
+        lose()
+    # A service that gives nobody a GPU.
+    if "PRETENDED_DEAD_SERVICE" in os.environ and "CUDA_MPS_PIPE_DIRECTORY" in os.environ:
         lose()

@@ -1,0 +1,278 @@
+"""Workers that share a GPU through NVIDIA's Multi-Process Service (a pretended one).
+
+What a real service does is in the tests marked `gpu`; here a script in its place writes down what
+is asked of it, and processes see what they would.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.run import mps
+from bench.store.database import Store
+from bench.store.read import results
+from leaderboard.results import Results
+
+PRETENDED = Path(__file__).parent / "pretended_gpu"
+SUITE = """\
+name: shared
+datasets: [{name: fashion-mnist-mini, train_samples: 200, test_samples: 50}]
+backbones: [{name: "nets:net"}]
+variants: [bu]
+seeds: [0, 1]
+recipe: {epochs: 1, batch_size: 100, mode: deterministic, precision: fp32}
+measures: [accuracy, "probes:timed"]
+"""
+# A backbone that tells what its process sees, and waits for the other worker.
+NETS = """\
+import os
+import time
+from pathlib import Path
+
+import torch
+
+SERVED = "CUDA_MPS_PIPE_DIRECTORY" in os.environ
+CHILD = os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith("GPU-")
+
+
+def tell(what):
+    served = "served" if SERVED else "own"
+    path = Path(__file__).parent / "seen" / f"{what} {served} {os.getpid()}"
+    path.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+
+
+class Net(torch.nn.Sequential):
+    def forward(self, x):
+        BREAK
+        return super().forward(x)
+
+
+def net(channels, classes):
+    tell("built")
+    if SERVED and CHILD:
+        until = time.monotonic() + 60
+        seen = Path(__file__).parent / "seen"
+        while len(list(seen.glob("built served *"))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+    WAIT
+    return Net(torch.nn.Flatten(), torch.nn.Linear(channels * 784, classes))
+"""
+PROBES = """\
+from bench.measures.base import Measure
+from nets import tell
+
+
+def look(context):
+    tell("timed")
+    return {"one": 1.0}
+
+
+timed = Measure("timed", run=look, exclusive=True)
+"""
+CONTROL = """\
+#!/bin/sh
+echo "$1 $CUDA_VISIBLE_DEVICES" >> "$SERVICE_LOG"
+if [ "$1" = "-f" ]; then
+    FAILS
+    echo $$ > "$CUDA_MPS_PIPE_DIRECTORY/pid"
+    touch "$CUDA_MPS_PIPE_DIRECTORY/control"
+    echo "$CUDA_MPS_PIPE_DIRECTORY" > "$SERVICE_LOG.folder"
+    exec sleep 600
+fi
+read -r word
+echo "told $word" >> "$SERVICE_LOG"
+kill "$(cat "$CUDA_MPS_PIPE_DIRECTORY/pid")"
+"""
+
+
+class Machine:
+    """One with a pretended GPU and a service that has `control` in its place."""
+
+    def __init__(self, folder: Path, control: str = CONTROL, breaks: str = "", wait: str = ""):
+        self.folder, self.log = folder, folder / "service.log"
+        programs = folder / "programs"
+        programs.mkdir()
+        if control:
+            file = programs / "nvidia-cuda-mps-control"
+            file.write_text(control.replace("    FAILS\n", ""))
+            file.chmod(0o755)
+        self.environment = os.environ | {
+            "PYTHONPATH": f"{PRETENDED}{os.pathsep}{folder}",
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "SERVICE_LOG": str(self.log),
+            "OMP_NUM_THREADS": "1",
+        }
+        for name in ("CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "BENCH_MPS"):
+            self.environment.pop(name, None)
+        (folder / "shared.yaml").write_text(SUITE)
+        (folder / "nets.py").write_text(
+            NETS.replace("BREAK", breaks or "pass").replace("WAIT", wait or "pass")
+        )
+        (folder / "probes.py").write_text(PROBES)
+        (folder / "seen").mkdir()
+
+    def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "bench", "run", "shared.yaml", "--out", "out"]
+        return subprocess.Popen(
+            [*command, "--device", "cuda", "--workers", "2", *words],
+            cwd=self.folder,
+            env=self.environment | more,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, **more: str) -> tuple[int, str]:
+        process = self.start(**more)
+        text, _ = process.communicate()
+        return process.returncode, text
+
+    def seen(self, what: str) -> dict[str, str]:
+        """How a GPU was used where something was done, and what was visible of the GPUs."""
+        paths = (self.folder / "seen").glob(f"{what} *")
+        return {path.name.split()[1]: path.read_text() for path in paths}
+
+    def asked(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def results(self) -> Results:
+        store = Store.open(self.folder / "out")
+        try:
+            return results(store)
+        finally:
+            store.close()
+
+
+def accuracies(found: Results) -> int:
+    return sum(row.metric == "top1" for row in found.rows)
+
+
+def test_workers_share_a_gpu_and_timings_have_it_alone(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    code, text = machine.run()
+    assert code == 0, text
+    assert accuracies(machine.results()) == 2
+    # The driver looks at networks, too, and not through the service.
+    assert machine.seen("built")["served"] == "GPU-pretended-0"
+    assert machine.seen("timed") == {"own": "GPU-pretended-0"}
+    started, told = machine.asked()[0], machine.asked()[-1]
+    assert started == "-f GPU-pretended-0"
+    assert told == "told quit -t 5"
+    assert not Path(machine.log.with_name("service.log.folder").read_text().strip()).exists()
+
+
+@pytest.mark.parametrize(
+    ("control", "more", "asked"),
+    [
+        ("", {}, []),
+        (CONTROL, {"BENCH_MPS": "0"}, []),
+        (CONTROL.replace("FAILS", "exit 1"), {}, ["-f GPU-pretended-0"]),
+    ],
+    ids=["none", "not wanted", "does not start"],
+)
+@pytest.mark.slow
+def test_without_a_service_workers_take_turns(
+    control: str, more: dict[str, str], asked: list[str], tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path, control)
+    code, text = machine.run(**more)
+    assert code == 0, text
+    assert accuracies(machine.results()) == 2
+    assert machine.seen("built").keys() == {"own"}
+    assert machine.asked()[:1] == asked
+
+
+@pytest.mark.slow
+def test_a_service_of_the_user_is_left_to_them(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    code, text = machine.run(CUDA_MPS_PIPE_DIRECTORY=str(tmp_path / "theirs"))
+    assert code == 0, text
+    assert machine.asked() == []
+
+
+@pytest.mark.slow
+def test_a_service_that_gives_no_gpu_is_done_without(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    code, text = machine.run(PRETENDED_DEAD_SERVICE="1")
+    assert code == 0, text
+    assert text.count("note: workers take turns on the GPU, MPS does not work here (CUDA er") == 1
+    assert accuracies(machine.results()) == 2
+    assert machine.seen("built").keys() == {"own"}
+
+
+BREAKS = """\
+if CHILD and WHERE and x.is_cuda:
+            import pretended_gpu
+
+            pretended_gpu.lose()"""
+
+
+def test_what_another_process_broke_is_done_again_apart(tmp_path: Path) -> None:
+    """A broken kernel takes the GPU from all who share it: none of them is to blame for sure."""
+    machine = Machine(tmp_path, breaks=BREAKS.replace("WHERE", "SERVED"))
+    code, text = machine.run()
+    assert code == 0, text
+    assert accuracies(machine.results()) == 2
+    assert machine.seen("built").keys() == {"served", "own"}
+
+
+@pytest.mark.slow
+def test_what_breaks_by_itself_fails(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, breaks=BREAKS.replace("WHERE", "True"))
+    code, text = machine.run()
+    assert code == 1, text
+    failures = machine.results().failures
+    assert failures
+    assert all("CUDA error: device-side assert triggered" in one.error for one in failures)
+
+
+@pytest.mark.slow
+def test_the_service_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, wait="time.sleep(600 if SERVED else 0)")
+    process = machine.start()
+    until = time.monotonic() + 60
+    while not list((tmp_path / "seen").glob("built served *")) and time.monotonic() < until:
+        time.sleep(0.1)
+    folder = Path(machine.log.with_name("service.log.folder").read_text().strip())
+    daemon = int((folder / "pid").read_text())
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert machine.asked()[-1] == "told quit -t 5"
+    assert not folder.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(daemon, 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(shutil.which(mps.CONTROL) is None, reason=f"needs {mps.CONTROL}")
+def test_a_real_service_gives_its_gpu_to_two_processes() -> None:
+    service = mps.start(gpus := mps.shareable([0]))
+    assert service is not None
+    code = "import torch; print(int(torch.ones(9, device='cuda').sum()), flush=True); input()"
+    environment = {**os.environ, **service.environment, "CUDA_VISIBLE_DEVICES": gpus[0]}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    try:
+        both = [
+            subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes)  # type: ignore[call-overload]
+            for _ in range(2)
+        ]
+        assert [process.stdout.readline().strip() for process in both] == ["9", "9"]
+        for process in both:
+            process.communicate("\n", timeout=60)
+        assert [process.returncode for process in both] == [0, 0]
+    finally:
+        service.close()
+    assert not Path(service.environment[mps.PIPES]).exists()
