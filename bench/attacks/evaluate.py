@@ -20,7 +20,9 @@ from bench.attacks.base import Attack
 from bench.attacks.isolation import untouched
 from bench.attacks.problem import Problem, Protocol
 from bench.attacks.source import KeyedSource
-from bench.models.predict import in_pieces
+from bench.models.graph import Inputs
+from bench.models.predict import Logits, in_pieces
+from bench.models.replay import Replays
 
 # By norm, its order.
 NORMS = {"Linf": math.inf, "L2": 2.0, "L1": 1.0, "L0": 0.0}
@@ -102,9 +104,10 @@ def attack_batch(
     )
     norm = trial.attack.norm_with(trial.options)
     earlier: list[Tensor] = []
+    replays = Replays(network, count, images.device)
     for repeat in range(trial.repeats):
         for strength in trial.attack.strengths(trial.options):
-            found, spent = _run(network, trial, repeat, strength, images, labels, samples)
+            found, spent = _run(network, trial, repeat, strength, images, labels, samples, replays)
             result.evaluations += spent
             held = _merge(network, result, repeat, found, images, labels)
             if strength is not None:
@@ -149,6 +152,7 @@ def _run(
     images: Tensor,
     labels: Tensor,
     samples: Sequence[int],
+    replays: Replays,
 ) -> tuple[Tensor, NDArray[np.float64]]:
     """One repeat: what the attack returned, and predictions spent on each image."""
     attack, device = trial.attack, images.device
@@ -157,10 +161,11 @@ def _run(
     problem = Problem(
         images,
         labels,
-        logits=in_pieces(network),
+        logits=_asked(network, replays),
         source=source,
         protocol=trial.protocol,
         model=network,
+        replays=replays,
         repeat=repeat,
         seed=seed,
     )
@@ -172,6 +177,21 @@ def _run(
             f"attack '{trial.name}' returned images {tuple(found.shape)} for {tuple(images.shape)}"
         )
     return found, problem.evaluations
+
+
+def _asked(network: nn.Module, replays: Replays) -> Logits:
+    """The network as searches ask it; where gradients are wanted, as it is."""
+    pieces = in_pieces(network)
+
+    def predict(images: Tensor, _: Inputs) -> Tensor:
+        return pieces(images)
+
+    def logits(images: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return pieces(images)
+        return replays(predict, "logits", images)
+
+    return logits
 
 
 def seed_of(seed: int, attack: str, repeat: int, sample: int) -> int:

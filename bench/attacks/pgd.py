@@ -18,6 +18,7 @@ from bench.attacks.library_options import Option, parser
 from bench.attacks.norm_balls import BALLS
 from bench.attacks.problem import Problem
 from bench.errors import BenchError
+from bench.models.predict import Logits
 
 # All steps together, in epsilons: more than enough to cross the ball from a random start.
 REACH = 2.5
@@ -82,10 +83,17 @@ def run(
 def _ascent(problem: Problem, now: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient of each image's own loss, n x C x H x W, and bool n: which are misclassified."""
     labels = problem.labels.index_select(0, index)
+    if problem.replays is not None and now.is_cuda:
+        return problem.replays(
+            lambda images, more: _gradient(problem.logits, images, more["labels"]),
+            "ascent",
+            now,
+            labels=labels,
+        )
     size = max(LEAST, PIXELS // math.prod(now.shape[2:]))
     count = 1 if now.is_cuda else -(-len(index) // size)
     parts = [
-        _gradient(problem, some, truth)
+        _gradient(problem.logits, some, truth)
         for some, truth in zip(now.chunk(count), labels.chunk(count), strict=True)
     ]
     if len(parts) == 1:
@@ -94,10 +102,10 @@ def _ascent(problem: Problem, now: Tensor, index: Tensor) -> tuple[Tensor, Tenso
     return torch.cat(gradients), torch.cat(wrong)
 
 
-def _gradient(problem: Problem, now: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _gradient(ask: Logits, now: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         leaf = now.detach().requires_grad_()
-        logits = problem.logits(leaf)
+        logits = ask(leaf)
         # Summed, not averaged: in a large batch a mean's small gradients come to nothing.
         loss = F.cross_entropy(logits, labels, reduction="sum")
     wrong = logits.detach().argmax(1) != labels

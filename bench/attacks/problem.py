@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks.source import Source
+from bench.models.replay import Replays
 
 Protocol = Literal["min-l2", "paper"]
 
@@ -27,6 +28,7 @@ class Problem:
         protocol: the distance by which a candidate is kept in place of an earlier one: ``min-l2``
             L2, ``paper`` L-infinity (the paper's script; facts of the paper, section 6a).
         model: the network as a module, for attacks that need gradients or a library's wrapper.
+        replays: of what is asked of it, on CUDA.
         repeat: number of the repeat, from 0.
         seed: a number made from seed, attack, repeat and first sample, for attacks that draw from
             generators of their own.
@@ -46,6 +48,7 @@ class Problem:
     source: Source
     protocol: Protocol = "min-l2"
     model: nn.Module | None = None
+    replays: Replays | None = None
     repeat: int = 0
     seed: int = 0
     ask_ahead: bool = True

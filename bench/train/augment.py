@@ -8,7 +8,7 @@ takes new ones at every replay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,9 @@ def on_device(draws: Draws, device: torch.device) -> Draws:
     return {name: drawn.to(device, non_blocking=True) for name, drawn in draws.items()}
 
 
-def apply(images: Tensor, settings: Augment, draws: Draws, axes: Tensor | None = None) -> Tensor:
+def apply(
+    images: Tensor, settings: Augment, draws: Mapping[str, Tensor], axes: Tensor | None = None
+) -> Tensor:
     """Augment images by numbers drawn for them.
 
     Args:
@@ -91,7 +93,7 @@ def _shifted(images: Tensor, offset: Tensor) -> Tensor:
     return moved
 
 
-def _cropped(images: Tensor, size: int, padding: int, draws: Draws) -> Tensor:
+def _cropped(images: Tensor, size: int, padding: int, draws: Mapping[str, Tensor]) -> Tensor:
     """Cut a square of `size` at the drawn place from every image, zero-padded first."""
     if padding:
         images = F.pad(images, [padding] * 4)

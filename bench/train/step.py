@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from bench.data.dataset import Split
 from bench.errors import BenchError
+from bench.models.graph import GraphedStep, Inputs
 from bench.models.memory import is_out_of_memory, release
 from bench.models.network import Network
 from bench.models.settings import Settings, autocast
 from bench.suite.recipe import Recipe
 from bench.train.augment import Draws, apply, colour_axes, draw, on_device
-from bench.train.graph import GraphedStep
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -55,7 +55,7 @@ class Step:
         self.optimizer = optimizer(network, recipe, device, self.lr)
         half = settings.precision == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
-        self.graphed: GraphedStep | None = None
+        self.graphed: GraphedStep[Tensor] | None = None
         eager = why_eager(settings, device)
         self.note = eager or ""
         if eager is None:
@@ -102,7 +102,7 @@ class Step:
             self._divide(len(index), error)
         return None
 
-    def _update(self, index: Tensor, draws: Draws) -> Tensor:
+    def _update(self, index: Tensor, draws: Inputs) -> Tensor:
         """All that the device does in a step."""
         recipe, network = self.recipe, self.network
         self.optimizer.zero_grad(set_to_none=True)

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from train_parts import corner_set, lenet
 
 from bench.data.dataset import Dataset
+from bench.models.graph import WARM_UP
 from bench.models.network import Network, wrap
 from bench.models.settings import mode_of, settle
 from bench.run.lost import is_lost
 from bench.suite.recipe import Augment, Recipe
 from bench.train.determinism import numerics, seeded
-from bench.train.graph import WARM_UP
 from bench.train.schedule import learning_rate
 from bench.train.step import Step, TrainingMemoryError
 from bench.train.trainer import History, train

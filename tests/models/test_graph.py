@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.models.graph import WARM_UP, GraphedStep
 from bench.train.augment import Draws
-from bench.train.graph import WARM_UP, GraphedStep
 
 DEVICE = torch.device("cpu")
 

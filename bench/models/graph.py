@@ -1,4 +1,5 @@
-"""A step captured once as a CUDA graph: small networks are bound by launches, a replay is one.
+"""A computation captured once as a CUDA graph: small networks are bound by launches, a replay is
+one.
 
 Random numbers stay right under replay: augmentation's are drawn outside and copied in, dropout's
 come from the device's generator, whose offset each replay moves on.
@@ -7,21 +8,24 @@ come from the device's generator, whose offset each replay moves on.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from bench.models.memory import is_out_of_memory
-from bench.train.augment import Draws
 
 # Real steps before the capture: lazy set-up (cuDNN's choices, momentum, filters) is then done.
 WARM_UP = 3
 
-Update = Callable[[Tensor, Draws], Tensor]
+# What comes out: a tensor, or two.
+R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
+Inputs = Mapping[str, Tensor]
+Update = Callable[[Tensor, Inputs], R]
 
 
-class GraphedStep:
+class GraphedStep(Generic[R]):
     """Does steps of one batch size: some eagerly, then by replaying a graph of `update`.
 
     `note` says why it stays eager, if it does: the host waits within a step, or the capture
@@ -38,39 +42,42 @@ class GraphedStep:
         self._steps = 0
         self._side = torch.cuda.Stream(device)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._index: Tensor
-        self._draws: Draws
-        self._loss: Tensor
+        self._batch: Tensor
+        self._more: Inputs
+        self._found: R
 
     @property
     def captured(self) -> bool:
         """Whether steps are replayed by now."""
         return self._graph is not None
 
-    def __call__(self, update: Update, index: Tensor, draws: Draws) -> Tensor:
-        """Train on one batch; return the loss, still on the device.
+    def __call__(self, update: Update[R], batch: Tensor, more: Inputs) -> R:
+        """Do one batch; return what comes out, still on the device.
 
         Args:
-            update: takes the numbers of the images and the draws, both on the device, trains, and
-                returns the loss; the same at every call.
-            index: numbers of the images, on the device.
-            draws: on the device, of the same names and shapes for each batch of a size.
+            update: takes the batch and the rest, both on the device; the same at every call.
+            batch: on the device, one row for each image (its number, or itself).
+            more: on the device, of the same names and shapes for each batch of a size.
         """
-        if self.note or len(index) != self._batch_size:
-            return update(index, draws)
+        if self.note or len(batch) != self._batch_size:
+            return update(batch, more)
         if self._steps < WARM_UP:
             self._steps += 1
-            return self._aside(update, index, draws, watched=self._steps == WARM_UP)
-        if self._graph is None and not self._capture(update, index, draws):
-            return update(index, draws)
+            return self._aside(update, batch, more, watched=self._steps == WARM_UP)
+        if self._graph is None and not self._capture(update, batch, more):
+            return update(batch, more)
         assert self._graph is not None  # noqa: S101
-        self._index.copy_(index)
-        for name, static in self._draws.items():
-            static.copy_(draws[name])
+        self._batch.copy_(batch)
+        for name, static in self._more.items():
+            static.copy_(more[name])
         self._graph.replay()
-        return self._loss.clone()
+        # The next replay overwrites them.
+        if isinstance(self._found, Tensor):
+            return self._found.clone()
+        first, second = self._found
+        return first.clone(), second.clone()
 
-    def _aside(self, update: Update, index: Tensor, draws: Draws, watched: bool) -> Tensor:
+    def _aside(self, update: Update[R], batch: Tensor, more: Inputs, watched: bool) -> R:
         """A step on the side stream, as captures need; note it if the host waits meanwhile."""
         mode = torch.cuda.get_sync_debug_mode()
         self._side.wait_stream(torch.cuda.current_stream(self._device))
@@ -79,23 +86,23 @@ class GraphedStep:
                 warnings.simplefilter("always")
                 torch.cuda.set_sync_debug_mode("warn")
             try:
-                loss = update(index, draws)
+                found = update(batch, more)
             finally:
                 torch.cuda.set_sync_debug_mode(mode)
         torch.cuda.current_stream(self._device).wait_stream(self._side)
         if any("called a synchronizing" in str(warning.message) for warning in caught or ()):
             self.note = "no CUDA graph: the host waits for the device within a step"
-        return loss
+        return found
 
-    def _capture(self, update: Update, index: Tensor, draws: Draws) -> bool:
+    def _capture(self, update: Update[R], batch: Tensor, more: Inputs) -> bool:
         """Record a step, which does not run it; return whether that worked."""
         before = torch.cuda.current_stream(self._device)
-        self._index = index.clone()
-        self._draws = {name: drawn.clone() for name, drawn in draws.items()}
+        self._batch = batch.clone()
+        self._more = {name: given.clone() for name, given in more.items()}
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._side):
-                self._loss = update(self._index, self._draws)
+                self._found = update(self._batch, self._more)
         except Exception as error:  # a model may do anything that cannot be recorded
             torch.cuda.set_stream(before)  # a capture that fails does not put it back
             what = "memory" if is_out_of_memory(error) else str(error).partition("\n")[0]
