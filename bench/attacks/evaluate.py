@@ -78,7 +78,12 @@ class Attacked:
 
 
 def attack_batch(
-    network: nn.Module, trial: Trial, images: Tensor, labels: Tensor, samples: Sequence[int]
+    network: nn.Module,
+    trial: Trial,
+    images: Tensor,
+    labels: Tensor,
+    samples: Sequence[int],
+    replays: Replays | None = None,
 ) -> Attacked:
     """Attack images that the network classifies correctly.
 
@@ -88,6 +93,7 @@ def attack_batch(
         images: float32 n x C x H x W in [0, 1], on the device to work on.
         labels: int64 n on that device.
         samples: number of each image in the test set; random numbers follow it.
+        replays: of the same network, from the batches before.
     """
     count = len(images)
     result = Attacked(
@@ -104,7 +110,7 @@ def attack_batch(
     )
     norm = trial.attack.norm_with(trial.options)
     earlier: list[Tensor] = []
-    replays = Replays(network, count, images.device)
+    replays = replays or Replays(network, count, images.device)
     for repeat in range(trial.repeats):
         for strength in trial.attack.strengths(trial.options):
             found, spent = _run(network, trial, repeat, strength, images, labels, samples, replays)

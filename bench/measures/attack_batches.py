@@ -15,6 +15,7 @@ from bench.measures import scales
 from bench.measures.base import Context
 from bench.measures.batches import Arrays, in_batches
 from bench.models.predict import as_input
+from bench.models.replay import Replays
 
 # Of an approximate search, so many images are attacked by the exact one too.
 CHECKED = 32
@@ -55,19 +56,25 @@ def attack_all(
         raise BenchError(
             f"attack '{trial.name}' takes images of {wanted} channels, not {images.shape[1]}"
         )
+    replays = Replays(context.network, min(batch_size, len(images)), context.device)
     return in_batches(
         context,
         samples,
         batch_size,
-        lambda rows: _batch(context, trial, images[rows], labels[rows], samples[rows]),
+        lambda rows: _batch(context, trial, images[rows], labels[rows], samples[rows], replays),
     )
 
 
 def _batch(
-    context: Context, trial: Trial, images: Tensor, labels: Tensor, samples: NDArray[np.int64]
+    context: Context,
+    trial: Trial,
+    images: Tensor,
+    labels: Tensor,
+    samples: NDArray[np.int64],
+    replays: Replays,
 ) -> Arrays:
     clean, truth = as_input(images, context.device), labels.to(context.device)
-    done = attack_batch(context.network, trial, clean, truth, samples.tolist())
+    done = attack_batch(context.network, trial, clean, truth, samples.tolist(), replays)
     by_scale = scales.correct(context.network, clean, done.images, truth)
     strengths = trial.attack.strengths(trial.options)
     robust = [done.robust[s] for s in strengths if s is not None]
