@@ -1,6 +1,6 @@
 """What is promised of a GPU: PGD against torchattacks, and four seeds beside each other.
 
-    python -m pytest tests/benchmarks/test_gpu_speed.py -m "gpu and benchmark" -s
+    python -m pytest tests/benchmarks/test_gpu_speed.py -m benchmark -s
 
 Minutes on a data-centre GPU. Wall time: what a GPU does is in nobody's CPU time. Each test prints
 its ratio with the GPU's name, and how busy the driver says that it was (extra `gpu`).
@@ -39,7 +39,6 @@ from bench.train.trainer import train
 pytest.importorskip("pytest_benchmark")
 pytestmark = [
     pytest.mark.benchmark,
-    pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 CUDA = torch.device("cuda")
