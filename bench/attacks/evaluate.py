@@ -20,6 +20,7 @@ from bench.attacks.base import Attack
 from bench.attacks.isolation import untouched
 from bench.attacks.problem import Problem, Protocol
 from bench.attacks.source import KeyedSource
+from bench.errors import BenchError
 from bench.models.predict import in_pieces
 
 # By norm, its order.
@@ -86,6 +87,10 @@ def attack_batch(
         images: float32 n x C x H x W in [0, 1], on the device to work on.
         labels: int64 n on that device.
         samples: number of each image in the test set; random numbers follow it.
+
+    Raises:
+        BenchError: the attack writes into the images of its problem, or returns something else than
+            images of that shape.
     """
     count = len(images)
     result = Attacked(
@@ -155,8 +160,8 @@ def _run(
     seed = seed_of(trial.seed, trial.name, repeat, samples[0])
     source = KeyedSource(trial.seed, trial.name, repeat, samples, device)
     problem = Problem(
-        images,
-        labels,
+        images.clone(),  # the attack's own: what it writes into them changes nothing here
+        labels.clone(),
         logits=in_pieces(network),
         source=source,
         protocol=trial.protocol,
@@ -166,12 +171,24 @@ def _run(
     )
     with untouched(network, seed, device), torch.set_grad_enabled(attack.access == "gradient"):
         found = attack.run(problem, **attack.arguments(trial.options, strength))
-    found = found.detach().to(images).clamp(0, 1)
-    if found.shape != images.shape:
-        raise ValueError(
-            f"attack '{trial.name}' returned images {tuple(found.shape)} for {tuple(images.shape)}"
+    # The distances of all that was offered would be those from what it made of the images.
+    if not (torch.equal(problem.images, images) and torch.equal(problem.labels, labels)):
+        raise BenchError(
+            f"attack '{trial.name}' writes into problem.images or problem.labels; let it work on "
+            "problem.images.clone()"
         )
-    return found, problem.evaluations
+    _check_returned(found, images, trial.name)
+    return found.detach().to(images).clamp(0, 1), problem.evaluations
+
+
+def _check_returned(found: object, images: Tensor, name: str) -> None:
+    if not isinstance(found, Tensor):
+        what = f"returned {type(found).__name__}, not a tensor of images (such as problem.best)"
+    elif found.shape != images.shape:
+        what = f"returned images {tuple(found.shape)} for {tuple(images.shape)}"
+    else:
+        return
+    raise BenchError(f"attack '{name}' {what}")
 
 
 def seed_of(seed: int, attack: str, repeat: int, sample: int) -> int:

@@ -108,6 +108,34 @@ def breaks(problem: Problem) -> Tensor:
     return problem.images * float("nan")
 
 
+def writes_into_images(problem: Problem) -> Tensor:
+    """First pixel to white, in the clean images themselves."""
+    problem.images[:, 0, 0, 0] = 1.0
+    problem.offer(problem.images, problem.rows)
+    return problem.best
+
+
+def writes_into_labels(problem: Problem) -> Tensor:
+    """Calls everything nothing, so that all that it tries fools."""
+    problem.labels.fill_(2)
+    return to_white(problem)
+
+
+def forgets_to_return(problem: Problem) -> None:
+    """Offers, and returns nothing."""
+    problem.offer(problem.images * 0.5, problem.rows)
+
+
+def returns_numpy(problem: Problem) -> Any:
+    """The images, but not as a tensor."""
+    return problem.images.numpy()
+
+
+def drops_one(problem: Problem) -> Tensor:
+    """An image too few."""
+    return problem.images[1:]
+
+
 def _needs_gradients(problem: Problem) -> Tensor:
     """Fails if gradients are recorded during the attack."""
     assert not torch.is_grad_enabled()

@@ -113,6 +113,26 @@ def test_nan_is_no_perturbation() -> None:
     assert found.arrays["l2"].tolist() == [math.inf, math.inf, 0, math.inf, math.inf, 0]
 
 
+@pytest.mark.parametrize("name", ["writes_into_images", "writes_into_labels"])
+def test_an_attack_that_writes_into_its_problem_is_refused(name: str) -> None:
+    """Distances from images that it has changed would be 0: the network would look robust."""
+    with pytest.raises(BenchError, match=f"{name}' writes into problem.images or problem.labels"):
+        attacked(PIXELS, Bright(), f"measure_parts:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("forgets_to_return", "returned NoneType, not a tensor of images"),
+        ("returns_numpy", "returned ndarray, not a tensor of images"),
+        ("drops_one", r"returned images \(3, 1, 4, 4\) for \(4, 1, 4, 4\)"),
+    ],
+)
+def test_what_an_attack_returns_must_be_images(name: str, said: str) -> None:
+    with pytest.raises(BenchError, match=f"attack 'measure_parts:{name}' {said}"):
+        attacked(PIXELS, Bright(), f"measure_parts:{name}")
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 256])
 def test_the_batch_size_shows_nowhere(batch_size: int) -> None:
     attack = {"name": "additive_gaussian", "epsilons": 40}
