@@ -21,7 +21,7 @@ from bench.attacks.isolation import untouched
 from bench.attacks.problem import Problem, Protocol
 from bench.attacks.source import KeyedSource
 from bench.errors import BenchError
-from bench.models.predict import in_pieces
+from bench.models.predict import PIECE, classes, in_pieces
 
 # By norm, its order.
 NORMS = {"Linf": math.inf, "L2": 2.0, "L1": 1.0, "L0": 0.0}
@@ -229,8 +229,10 @@ def fooled_again(network: nn.Module, candidates: Tensor, labels: Tensor) -> Tens
     count = len(candidates)
     if count == 1:
         candidates = candidates.expand(2, -1, -1, -1)
-    size = count // 2 + 1 if count > 1 else 2
-    parts = [network(candidates[i : i + size]).argmax(1) for i in range(0, len(candidates), size)]
+    # Half and one more; but two are asked about one by one, and an odd number just above a piece
+    # would be cut as `in_pieces` cuts it.
+    size = {1: 2, 2: 1}.get(count, count // 2 + 1 + (PIECE < count < 2 * PIECE))
+    parts = [classes(network(candidates[i : i + size])) for i in range(0, len(candidates), size)]
     return torch.cat(parts)[:count] != labels
 
 

@@ -17,6 +17,7 @@ from bench.attacks.library_options import Option, parser
 from bench.attacks.norm_balls import BALLS
 from bench.attacks.problem import Problem
 from bench.errors import BenchError
+from bench.models.predict import classes
 
 # All steps together, in epsilons: more than enough to cross the ball from a random start.
 REACH = 2.5
@@ -97,7 +98,7 @@ def _gradient(problem: Problem, now: Tensor, labels: Tensor) -> tuple[Tensor, Te
     with torch.enable_grad():
         leaf = now.detach().requires_grad_()
         logits = problem.logits(leaf)
-    wrong = logits.detach().argmax(1) != labels
+    wrong = classes(logits.detach()) != labels
     if not logits.requires_grad:
         return torch.zeros_like(now), wrong
     (gradient,) = torch.autograd.grad(logits, leaf, _slope(logits.detach(), labels))

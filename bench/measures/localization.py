@@ -150,7 +150,7 @@ def _batch(
     import torch
 
     from bench.explain import boxes, cam, localize, pointing
-    from bench.models.predict import as_input
+    from bench.models.predict import as_input, classes
 
     found = cam.heatmaps(
         context.network,
@@ -161,7 +161,7 @@ def _batch(
     )
     (heat,), (undefined,) = found.maps.values(), found.undefined.values()
     thresholds = localize.grid(_STEPS)
-    correct = found.logits.argmax(1).cpu() == images.labels[rows]
+    correct = classes(found.logits).cpu() == images.labels[rows]
     own = images.boxes[rows]
     shows = torch.tensor([len(box) > 0 for box in own])
     masks = None if images.masks is None else images.masks[rows].to(heat.device)

@@ -49,6 +49,15 @@ class Moody(Bright):
         return logits[:, [1, 0, 2]] if len(images) in self.sizes else logits
 
 
+class Overflowing(Bright):
+    """NaN where the first pixel is 0 or 1."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        broken = (logits[:, 1] == 0) | (logits[:, 1] == 1)
+        return logits.masked_fill(broken[:, None], torch.nan)
+
+
 def context(
     dataset: Dataset, backbone: nn.Module, options: Any = None, seed: int = 0, **more: Any
 ) -> Context:
@@ -81,6 +90,11 @@ def moved(problem: Problem, first: Any) -> Tensor:
 def to_white(problem: Problem) -> Tensor:
     """First pixel to 1: fools those that are dark."""
     return moved(problem, 1.0)
+
+
+def to_black(problem: Problem) -> Tensor:
+    """First pixel to 0: fools those that are bright."""
+    return moved(problem, 0.0)
 
 
 def to_random(problem: Problem) -> Tensor:
