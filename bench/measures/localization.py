@@ -165,6 +165,8 @@ def _batch(
     own = images.boxes[rows]
     shows = torch.tensor([len(box) > 0 for box in own])
     masks = None if images.masks is None else images.masks[rows].to(heat.device)
+    if masks is not None:  # of a set that gives both, a mask may be empty where a box is not
+        shows &= masks.flatten(1).any(1).cpu()
     target = {"boxes": own} if masks is None else {"masks": masks}
     arrays = {
         "correct": correct.numpy(),
