@@ -99,10 +99,11 @@ def _gradient(problem: Problem, now: Tensor, labels: Tensor) -> tuple[Tensor, Te
         leaf = now.detach().requires_grad_()
         logits = problem.logits(leaf)
     wrong = classes(logits.detach()) != labels
-    if not logits.requires_grad:
-        return torch.zeros_like(now), wrong
-    (gradient,) = torch.autograd.grad(logits, leaf, _slope(logits.detach(), labels))
-    return gradient, wrong
+    gradient: Tensor | None = None
+    if logits.requires_grad:
+        slope = _slope(logits.detach(), labels)
+        (gradient,) = torch.autograd.grad(logits, leaf, slope, allow_unused=True)
+    return torch.zeros_like(now) if gradient is None else gradient, wrong
 
 
 def _slope(logits: Tensor, labels: Tensor) -> Tensor:

@@ -38,11 +38,12 @@ def symptoms(
         with torch.enable_grad():
             leaf = clean.clone().requires_grad_()
             logits = network(leaf)
+            slope: Tensor | None = None
             if logits.requires_grad:
                 loss = nn.functional.cross_entropy(logits, truth, reduction="sum")
-                (gradient,) = torch.autograd.grad(loss, leaf)
-            else:
-                gradient = torch.zeros_like(leaf)
+                # A head that learns from detached features has a gradient, but not of the image.
+                (slope,) = torch.autograd.grad(loss, leaf, allow_unused=True)
+            gradient = torch.zeros_like(leaf) if slope is None else slope
     return {
         "randomised": 100.0 * float((~same).any(1).float().mean()),
         "probabilities": float(_are_probabilities(once)),

@@ -118,7 +118,9 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
                 if pristine.restore(network):
                     known.clear()
                     raise BenchError(
-                        "the measure changed the network; measures must leave it alone"
+                        "the network was changed while it was measured: by the measure, or by "
+                        "itself as it predicts (such as batch normalization that stays in training "
+                        "mode); neither may"
                     )
             except (Exception, SystemExit) as error:
                 outcome, lost = watch.failed(error), is_lost(device)

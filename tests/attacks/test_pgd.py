@@ -206,6 +206,12 @@ def test_without_a_gradient_nothing_moves() -> None:
     assert torch.equal(found, images(3))
 
 
+def test_a_gradient_that_does_not_reach_the_image_is_none() -> None:
+    weight = torch.ones(64, 2, requires_grad=True)  # no parameter, so nobody freezes it
+    task = problem(images(3), lambda batch: batch.detach().flatten(1) @ weight, name="pgd")
+    assert torch.equal(base.load("pgd").run(task, epsilon=0.2, random_start=False), images(3))
+
+
 class Confident(nn.Module):
     """Two classes by a linear function, with logits of any size: which images are of which class,
     and where the border lies, does not depend on the size."""

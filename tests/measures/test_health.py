@@ -45,6 +45,13 @@ class Detached(Wrapped):
         return self.net(images).detach()
 
 
+class DetachedFeatures(Wrapped):
+    """A head that learns, on features that do not."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images.detach() * 2)
+
+
 class Exploding(Wrapped):
     def forward(self, images: Tensor) -> Tensor:
         return self.net(torch.sqrt(images * 0))
@@ -78,6 +85,7 @@ def test_a_healthy_network_shows_nothing() -> None:
         (Softmax, "probabilities", 1.0),
         (Rounded, "zero_gradient", 100.0),
         (Detached, "zero_gradient", 100.0),
+        (DetachedFeatures, "zero_gradient", 100.0),
         (Exploding, "zero_gradient", 100.0),
         (Purified, "gradient_in_forward", 1.0),
         (Backwards, "gradient_in_forward", 1.0),

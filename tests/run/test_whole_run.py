@@ -451,7 +451,7 @@ def with_measure(tiny: Tiny, measure: str) -> str:
 @pytest.mark.parametrize(
     ("measure", "said"),
     [
-        ("spoiling", "the measure changed the network"),
+        ("spoiling", "the network was changed while it was measured"),
         ("nothing", "returned NoneType, not a mapping"),
         ("leaving", "SystemExit: 7 (tiny_measures.py:"),
         ("wrong", "NameError: name 'undefined_name' is not defined (tiny_measures.py:"),
