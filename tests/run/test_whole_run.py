@@ -280,6 +280,19 @@ def test_own_weights_are_measured_without_training(tiny: Tiny) -> None:
             assert tidy(Path("runs/tiny"))[key] == value
 
 
+def test_one_file_for_several_seeds_is_no_sample_of_trainings(tiny: Tiny) -> None:
+    main(["run", str(tiny())])
+    shutil.copy(next(Path("runs/tiny/weights").iterdir()), "own.safetensors")
+    net = "[{name: 'tiny_nets:linear', weights: own.safetensors}]"
+    changes = ("name: tiny\n", "name: own\n"), ("[tiny_nets:linear]", net)
+    page = Path("runs/own/leaderboard.md")
+    assert main(["run", str(tiny(*changes))]) == 0
+    assert "the same weights" not in page.read_text(encoding="utf-8")
+    assert main(["run", str(tiny(*changes, ("seeds: [0]", "seeds: [0, 1]")))]) == 0
+    said = "blobs/linear/bu: seeds 0, 1 have the same weights: their spread is not that of"
+    assert said in " ".join(page.read_text(encoding="utf-8").split())
+
+
 NORMED = """
 import torch
 from torch import nn
