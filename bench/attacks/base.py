@@ -86,7 +86,8 @@ class Attack:
         choices: the words an option may have.
         norm: which distance it looks at by its own account: "L2", "Linf", "L0", "L1", or "" for
             none.
-        access: what it needs of the network: its decisions, its scores, or gradients.
+        access: what it needs of the network: its decisions, its scores, or gradients, which are
+            recorded for "gradient" alone.
         channels: numbers of image channels it takes; empty for any.
         strength: the argument of `run` that takes one of the option `epsilons`, where an attack
             has a fixed strength; it is then run once for each and gives a curve like others. What

@@ -20,8 +20,9 @@ from bench.attacks.base import Attack
 from bench.attacks.isolation import untouched
 from bench.attacks.problem import Problem, Protocol
 from bench.attacks.source import KeyedSource
+from bench.errors import BenchError
 from bench.models.graph import Inputs
-from bench.models.predict import Logits, in_pieces
+from bench.models.predict import PIECE, Logits, classes, in_pieces
 from bench.models.replay import Replays
 
 # By norm, its order.
@@ -94,6 +95,10 @@ def attack_batch(
         labels: int64 n on that device.
         samples: number of each image in the test set; random numbers follow it.
         replays: of the same network, from the batches before.
+
+    Raises:
+        BenchError: the attack writes into the images of its problem, or returns something else than
+            images of that shape.
     """
     count = len(images)
     result = Attacked(
@@ -165,8 +170,8 @@ def _run(
     seed = seed_of(trial.seed, trial.name, repeat, samples[0])
     source = KeyedSource(trial.seed, trial.name, repeat, samples, device)
     problem = Problem(
-        images,
-        labels,
+        images.clone(),  # the attack's own: what it writes into them changes nothing here
+        labels.clone(),
         logits=_asked(network, replays),
         source=source,
         protocol=trial.protocol,
@@ -177,12 +182,24 @@ def _run(
     )
     with untouched(network, seed, device), torch.set_grad_enabled(attack.access == "gradient"):
         found = attack.run(problem, **attack.arguments(trial.options, strength))
-    found = found.detach().to(images).clamp(0, 1)
-    if found.shape != images.shape:
-        raise ValueError(
-            f"attack '{trial.name}' returned images {tuple(found.shape)} for {tuple(images.shape)}"
+    # The distances of all that was offered would be those from what it made of the images.
+    if not (torch.equal(problem.images, images) and torch.equal(problem.labels, labels)):
+        raise BenchError(
+            f"attack '{trial.name}' writes into problem.images or problem.labels; let it work on "
+            "problem.images.clone()"
         )
-    return found, problem.evaluations
+    _check_returned(found, images, trial.name)
+    return found.detach().to(images).clamp(0, 1), problem.evaluations
+
+
+def _check_returned(found: object, images: Tensor, name: str) -> None:
+    if not isinstance(found, Tensor):
+        what = f"returned {type(found).__name__}, not a tensor of images (such as problem.best)"
+    elif found.shape != images.shape:
+        what = f"returned images {tuple(found.shape)} for {tuple(images.shape)}"
+    else:
+        return
+    raise BenchError(f"attack '{name}' {what}")
 
 
 def _asked(network: nn.Module, replays: Replays) -> Logits:
@@ -238,8 +255,10 @@ def fooled_again(network: nn.Module, candidates: Tensor, labels: Tensor) -> Tens
     count = len(candidates)
     if count == 1:
         candidates = candidates.expand(2, -1, -1, -1)
-    size = count // 2 + 1 if count > 1 else 2
-    parts = [network(candidates[i : i + size]).argmax(1) for i in range(0, len(candidates), size)]
+    # Half and one more; but two are asked about one by one, and an odd number just above a piece
+    # would be cut as `in_pieces` cuts it.
+    size = {1: 2, 2: 1}.get(count, count // 2 + 1 + (PIECE < count < 2 * PIECE))
+    parts = [classes(network(candidates[i : i + size])) for i in range(0, len(candidates), size)]
     return torch.cat(parts)[:count] != labels
 
 

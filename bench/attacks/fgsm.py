@@ -30,6 +30,7 @@ _parse = parser({"norm": Option("Linf", "word", choices=tuple(BALLS))}, BUILT_IN
 ATTACK = Attack(
     run,
     deterministic=True,
+    version=2,
     typical=BUILT_IN["fgsm"].evaluations,
     defaults=_parse({}),
     norm="Linf",

@@ -18,6 +18,7 @@ from bench.attacks.capabilities import Capability
 from bench.attacks.isolation import prepared, untouched
 from bench.attacks.problem import Problem
 from bench.errors import BenchError
+from bench.models.predict import classes
 
 # By so much images may be outside [0, 1] through rounding.
 ROUNDING = 1e-4
@@ -50,7 +51,7 @@ class Target:
     @torch.no_grad()
     def fooled(self, images: Tensor) -> Tensor:
         """bool n: which of the images, in the order of the target's, are misclassified."""
-        wrong: Tensor = self.model(images).argmax(1) != self.labels
+        wrong: Tensor = classes(self.model(images)) != self.labels
         return wrong
 
 
@@ -93,7 +94,7 @@ def attack(problem: Problem, perturb: Perturb, what: Capability, *, one_by_one: 
         for group in problem.rows.split(1 if one_by_one else len(images)):
             with torch.no_grad():
                 logits = model(images[group])
-            right = logits.argmax(1) == problem.labels[group]
+            right = classes(logits) == problem.labels[group]
             active = group[right]
             rows[0] = 0
             if len(active):

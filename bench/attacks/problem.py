@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks.source import Source
+from bench.models.predict import classes
 from bench.models.replay import Replays
 
 Protocol = Literal["min-l2", "paper"]
@@ -81,7 +82,7 @@ class Problem:
         if len(index) == 0:
             return torch.zeros(0, dtype=torch.bool, device=index.device)
         self.evaluations[index.cpu().numpy()] += 1
-        wrong: Tensor = self.logits(candidates).argmax(1) != self.labels[index]
+        wrong: Tensor = classes(self.logits(candidates)) != self.labels[index]
         return wrong
 
     def offer(self, candidates: Tensor, index: Tensor) -> Tensor:
@@ -140,12 +141,12 @@ class Problem:
         truth = self.labels[index].repeat(len(candidates) // len(index))
         wrong: Tensor
         if worth is None or bool(worth.all()):
-            wrong = self.logits(candidates).argmax(1) != truth
+            wrong = classes(self.logits(candidates)) != truth
             return wrong
         wrong = torch.zeros_like(worth)
         chosen = worth.nonzero()[:, 0]
         if len(chosen):
-            wrong[chosen] = self.logits(candidates[chosen]).argmax(1) != truth[chosen]
+            wrong[chosen] = classes(self.logits(candidates[chosen])) != truth[chosen]
         return wrong
 
     def _keep(self, candidates: Tensor, index: Tensor) -> None:

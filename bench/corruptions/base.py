@@ -109,9 +109,12 @@ def _load(name: str) -> Callable[..., Tensor]:
     return found  # type: ignore[no-any-return]
 
 
-def _check(shape: tuple[int, ...], severity: int, samples: int) -> None:
-    if severity not in SEVERITIES:
-        raise BenchError(f"severity {severity} is not one of 1 to 5")
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Make sure that images of this shape can be corrupted.
+
+    Raises:
+        BenchError: they are not N x C x H x W, of 1 or 3 channels and at least 28 x 28 pixels.
+    """
     if len(shape) != 4 or shape[1] not in CHANNELS:
         raise BenchError(f"corruptions take images N x C x H x W of 1 or 3 channels, not {shape}")
     if min(shape[2:]) < SMALLEST_SIDE:
@@ -119,5 +122,11 @@ def _check(shape: tuple[int, ...], severity: int, samples: int) -> None:
         raise BenchError(
             f"corruptions take images of at least {side} pixels, not {shape[2]} x {shape[3]}"
         )
+
+
+def _check(shape: tuple[int, ...], severity: int, samples: int) -> None:
+    if severity not in SEVERITIES:
+        raise BenchError(f"severity {severity} is not one of 1 to 5")
+    check_shape(shape)
     if samples != shape[0]:
         raise BenchError(f"{samples} sample numbers for {shape[0]} images")

@@ -229,6 +229,10 @@ def _check_objects(split: Split, part: str, where: str) -> None:
             )
         if not bool((boxes[:, :2] < boxes[:, 2:]).all()):
             raise DataError(f"{where}: a box of {part} image {number} has no area")
+        if not bool(
+            ((boxes[:, 2:] > 0).all(1) & (boxes[:, 0] < width) & (boxes[:, 1] < height)).all()
+        ):
+            raise DataError(f"{where}: a box of {part} image {number} lies outside of the image")
     if split.boxes is not None and len(split.boxes) != count:
         raise DataError(
             f"{where}: the {part} split has {count} images but boxes of {len(split.boxes)}"

@@ -33,7 +33,7 @@ def hits(
         heatmaps: N x H x W.
         masks: bool N x H x W, where the object is; or
         boxes: for each image K x 4 (x0, y0, x1, y1 in pixels, half-open): a pixel is in a box when
-            its centre is.
+            its centre is; in a box so narrow that it holds no centre, the pixel at its middle is.
         tolerance: a point that is no farther than so many pixels from the object (Euclidean,
             between pixel centres) hits too.
 
@@ -60,7 +60,7 @@ def hits(
 
 
 def _inside(boxes: Sequence[Tensor] | None, values: Tensor) -> Tensor:
-    """bool N x H x W: pixels whose centre lies in any of the image's boxes."""
+    """bool N x H x W: pixels that are in any of the image's boxes."""
     boxes = boxes or []
     if len(boxes) != len(values):
         raise BenchError(f"{len(boxes)} lists of boxes for {len(values)} heatmaps")
@@ -74,10 +74,18 @@ def _inside(boxes: Sequence[Tensor] | None, values: Tensor) -> Tensor:
     sizes = torch.tensor([len(some) for some in boxes], device=values.device)
     owner = torch.arange(len(boxes), device=values.device).repeat_interleave(sizes)
     x0, y0, x1, y1 = every[:, :, None].unbind(1)
-    rows, columns = (y >= y0) & (y < y1), (x >= x0) & (x < x1)
+    rows, columns = _between(y, y0, y1), _between(x, x0, x1)
     painted = (rows[:, :, None] & columns[:, None]).to(torch.uint8)
     counted = inside.to(torch.int64).index_add_(0, owner, painted.to(torch.int64))
     return counted > 0
+
+
+def _between(centres: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """bool K x L: pixels of a line, of the given centres, that are in low .. high (K x 1 each)."""
+    found = (centres >= low) & (centres < high)
+    first, last = (end.clamp(0, len(centres)) for end in (low, high))
+    middle = centres.floor() == ((first + last) / 2).floor()
+    return found | (middle & (first < last) & ~found.any(1, keepdim=True))
 
 
 def _grown(target: Tensor, radius: int) -> Tensor:

@@ -8,6 +8,7 @@ remembered: batches are always the same, and random numbers are forked off.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,22 +23,32 @@ T = TypeVar("T")
 
 
 def predictions(context: Context, index: NDArray[np.int64] | None = None) -> Tensor:
-    """Predicted classes, int64 n on the CPU, of the clean test images `index` (all by default).
+    """Predicted classes, int64 n on the CPU, of the clean test images `index` (all by default);
+    `NO_CLASS`, with a warning, where the network gives NaN.
 
     The caller's own: it may be changed.
     """
     import torch
 
+    from bench.models.predict import NO_CLASS
     from bench.models.predict import predictions as predict
 
     images, which = context.dataset.test.images, "all"
     if index is not None and not _is_everything(index, len(images)):
         images, which = images[torch.from_numpy(index)], name_of(index)
-    found = once(
-        context,
-        f"predictions of {which}",
-        lambda: predict(context.network, images, context.device),
-    )
+
+    def find() -> Tensor:
+        classes = predict(context.network, images, context.device)
+        missing = int((classes == NO_CLASS).sum())
+        if missing:
+            warnings.warn(
+                f"the network gives NaN for {missing} of {len(classes)} test images of "
+                f"{context.dataset.name}: they count as misclassified",
+                stacklevel=2,
+            )
+        return classes
+
+    found = once(context, f"predictions of {which}", find)
     return found.clone()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from bench.corruptions.base import NAMES, SEVERITIES, check_name
+from bench.corruptions.base import NAMES, SEVERITIES, check_name, check_shape
 from bench.data.subset import balanced_subset
 from bench.errors import BenchError, UnknownNameError
 from bench.measures.base import Context, Found, Item, Measure
@@ -24,6 +24,8 @@ from leaderboard.results import MetricInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.data.dataset import Dataset
 
 
 def _known(name: str) -> str:
@@ -102,6 +104,15 @@ def note(options: Options) -> str:
         f"{options.corruption_seed}), with the authors' constants for the nearest image size (32, "
         f"64 or 224 pixels){drawn}. Figures compare within this harness only."
     )
+
+
+def refusal(options: Options, dataset: Dataset) -> str:
+    """Why the test images cannot be corrupted."""
+    try:
+        check_shape(tuple(dataset.test.images.shape))
+    except BenchError as error:
+        return f"{dataset.name}: {error}"
+    return ""
 
 
 def run(context: Context) -> Found:
@@ -221,4 +232,5 @@ MEASURE = Measure(
     metrics=METRICS,
     forwards=forwards,
     note=note,
+    refusal=refusal,
 )

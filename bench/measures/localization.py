@@ -150,7 +150,7 @@ def _batch(
     import torch
 
     from bench.explain import boxes, cam, localize, pointing
-    from bench.models.predict import as_input
+    from bench.models.predict import as_input, classes
 
     found = cam.heatmaps(
         context.network,
@@ -161,10 +161,12 @@ def _batch(
     )
     (heat,), (undefined,) = found.maps.values(), found.undefined.values()
     thresholds = localize.grid(_STEPS)
-    correct = found.logits.argmax(1).cpu() == images.labels[rows]
+    correct = classes(found.logits).cpu() == images.labels[rows]
     own = images.boxes[rows]
     shows = torch.tensor([len(box) > 0 for box in own])
     masks = None if images.masks is None else images.masks[rows].to(heat.device)
+    if masks is not None:  # of a set that gives both, a mask may be empty where a box is not
+        shows &= masks.flatten(1).any(1).cpu()
     target = {"boxes": own} if masks is None else {"masks": masks}
     arrays = {
         "correct": correct.numpy(),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.models.network import Network
+from bench.models.predict import classes
 
 
 def names(network: Network) -> list[str]:
@@ -53,5 +54,5 @@ def correct(
     for chosen in _chosen(scales):
         inputs = {name: changed if name in chosen else plain for name in scales}
         logits: Tensor = backbone.forward_scales(inputs)  # type: ignore[operator]
-        columns.append(logits.argmax(1) == labels)
+        columns.append(classes(logits) == labels)
     return torch.stack(columns, 1).cpu().numpy()

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 
-_PARALLEL = "module."
+# What DataParallel and torch.compile put before every name.
+_WRAPPERS = ("module.", "_orig_mod.")
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -63,22 +64,32 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load tensors into a module exactly; the `module.` that DataParallel puts before every name
-    is taken off.
+    """Load tensors into a module exactly, in its precision; what DataParallel and torch.compile put
+    before every name is taken off.
 
     Raises:
-        BenchError: missing, superfluous or misshapen entries, all named (at most five each).
+        BenchError: missing, superfluous or misshapen entries, or whole or complex numbers in place
+            of real ones (quantized weights are nothing without their scales); all named (at most
+            five each).
     """
     own = module.state_dict()
-    if tensors.keys() != own.keys() and all(name.startswith(_PARALLEL) for name in tensors):
-        tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
+    tensors = _unwrapped(tensors, own)
+    both = sorted(own.keys() & tensors.keys())
     problems = []
     for title, names in (
         ("missing", sorted(own.keys() - tensors.keys())),
         ("not of this network", sorted(tensors.keys() - own.keys())),
         (
             "of another shape",
-            [n for n in sorted(own.keys() & tensors.keys()) if own[n].shape != tensors[n].shape],
+            [n for n in both if own[n].shape != tensors[n].shape],
+        ),
+        (
+            "not of real numbers",
+            [
+                name
+                for name in both
+                if own[name].is_floating_point() and not tensors[name].is_floating_point()
+            ],
         ),
     ):
         if names:
@@ -87,3 +98,17 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
     if problems:
         raise BenchError(f"{where}: does not fit the network; {'; '.join(problems)}")
     module.load_state_dict(dict(tensors))
+
+
+def fits(module: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors have the names that :func:`load_into` wants for the module."""
+    own = module.state_dict()
+    return _unwrapped(tensors, own).keys() == own.keys()
+
+
+def _unwrapped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    for _ in _WRAPPERS:  # one may be in the other, in any order
+        for prefix in _WRAPPERS:
+            if tensors.keys() != own.keys() and all(name.startswith(prefix) for name in tensors):
+                tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors

@@ -5,7 +5,7 @@ Where a suite searches recipes (`tune:`), the trials of a network come before it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -74,7 +74,7 @@ def expand(checked: CheckedSuite) -> Plan:
                 )
             )
     require_limits(cells, [dataset.label for dataset in checked.suite.datasets])
-    notes = tuple(dict.fromkeys(_notes(checked.suite)))
+    notes = tuple(dict.fromkeys((*_notes(checked.suite), *_same_weights(cells))))
     limits = Limits(checked.suite.timeout, checked.suite.memory)
     claims = checked.claims, checked.unfit
     suite, found = checked.suite.name, (*claims, tuple(searches.values()))
@@ -96,6 +96,20 @@ def _parts(suite: Suite) -> Iterator[Part]:
         for item in measure.items(measure.options.model_validate(ref.options)):
             owner = identity.reference_key(entry, {})
             yield ref, measure, item, identity.digest(owner, measure.version, dict(item.key))
+
+
+def _same_weights(cells: Iterable[Cell]) -> Iterator[str]:
+    """Where seeds are one network: the page counts them, and shows a spread of next to nothing."""
+    seeds: dict[tuple[str, str], dict[int, None]] = {}
+    for training in (cell.training for cell in cells):
+        if training.weights_sha256 is not None:
+            seeds.setdefault((training.pair, training.weights_sha256), {})[training.seed] = None
+    for (pair, _), same in seeds.items():
+        if len(same) > 1:
+            yield (
+                f"{pair}: seeds {', '.join(map(str, same))} have the same weights: their spread "
+                "is not that of trainings (give a file for each seed, or `seeds` of its own)."
+            )
 
 
 def _notes(suite: Suite) -> Iterator[str]:

@@ -118,7 +118,9 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
                 if pristine.restore(network):
                     known.clear()
                     raise BenchError(
-                        "the measure changed the network; measures must leave it alone"
+                        "the network was changed while it was measured: by the measure, or by "
+                        "itself as it predicts (such as batch normalization that stays in training "
+                        "mode); neither may"
                     )
             except (Exception, SystemExit) as error:
                 outcome, lost = watch.failed(error), is_lost(device)
@@ -197,8 +199,10 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
     network = build_network(training, dataset)
     _require_unchanged(training, file)
     tensors = weights.read(file)
-    # Files of a run hold the normalisation too; files of others hold the backbone alone.
-    target = network if "normalize.mean" in tensors else network.backbone
+    # Files of a run hold the normalisation too; files of others hold the backbone alone, which may
+    # have one of its own.
+    whole = "normalize.mean" in tensors and not weights.fits(network.backbone, tensors)
+    target = network if whole else network.backbone
     weights.load_into(target, tensors, str(file))
     check_logits(network, dataset)
     # As a training leaves it: measures must not tell the two apart.

@@ -14,6 +14,7 @@ from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.models.memory import in_batches_that_fit
 from bench.models.network import Network
+from bench.models.predict import classes
 from bench.models.settings import autocast, settle
 from bench.suite.recipe import Recipe
 from bench.train.determinism import reproducible_threads, unfilled
@@ -157,7 +158,7 @@ def _score(step: Step, index: Tensor, size: int = 500) -> float | None:
         inputs = inputs.contiguous(memory_format=step.settings.memory_format)
         with autocast(step.settings, step.device):
             logits: Tensor = network.backbone(inputs)
-        return (logits.argmax(1) == step.labels[part]).sum()
+        return (classes(logits) == step.labels[part]).sum()
 
     found = torch.stack(in_batches_that_fit(len(index), size, correct))
     return 100.0 * float(found.sum()) / len(index)

@@ -206,6 +206,39 @@ def test_without_a_gradient_nothing_moves() -> None:
     assert torch.equal(found, images(3))
 
 
+def test_a_gradient_that_does_not_reach_the_image_is_none() -> None:
+    weight = torch.ones(64, 2, requires_grad=True)  # no parameter, so nobody freezes it
+    task = problem(images(3), lambda batch: batch.detach().flatten(1) @ weight, name="pgd")
+    assert torch.equal(base.load("pgd").run(task, epsilon=0.2, random_start=False), images(3))
+
+
+class Confident(nn.Module):
+    """Two classes by a linear function, with logits of any size: which images are of which class,
+    and where the border lies, does not depend on the size."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        weight = torch.linspace(-1, 1, CLEAN[0].numel()).sin() + 0.1
+        self.weight = nn.Parameter(factor * torch.stack([weight, -weight], 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return (batch.flatten(1) - 0.3) @ self.weight
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("name", ["pgd", "fgsm"])
+def test_confidence_is_no_defence(name: str, norm: str) -> None:
+    """Where the probability of the class rounds to 1, the cross-entropy has no gradient left."""
+    modest, sure = Confident(1.0), Confident(4096.0)
+    labels = modest(CLEAN).argmax(1)
+    assert float(sure(CLEAN).detach().diff(dim=1).abs().min()) > 150
+    expected, task = run(EPSILONS[norm] * 4, modest, CLEAN, labels, name, norm=norm)
+    assert 0 < int(task.distance.isfinite().sum()) < len(CLEAN)
+    found, again = run(EPSILONS[norm] * 4, sure, CLEAN, labels, name, norm=norm)
+    assert torch.equal(again.distance.isfinite(), task.distance.isfinite())
+    torch.testing.assert_close(found, expected)
+
+
 def test_one_step_reaches_the_border() -> None:
     found, task = run(8 / 255, name="fgsm")
     expected = by_hand(8 / 255, 8 / 255, 1)

@@ -103,6 +103,8 @@ def test_objects_are_resized_with_their_images() -> None:
         ({"masks": torch.zeros(6, 3, 3, dtype=torch.bool)}, "masks are bool of shape (6, 3, 3)"),
         ({"masks": torch.zeros(6, 8, 8)}, "masks are float32"),
         ({"boxes": (torch.zeros(1, 4),)}, "a box of test image 0 has no area"),
+        ({"boxes": (torch.tensor([[99, 0, 120, 4]]),)}, "image 0 lies outside of the image"),
+        ({"boxes": (torch.tensor([[0, -9, 2, 0]]),)}, "image 0 lies outside of the image"),
         ({"boxes": (torch.tensor([[0, 0, 1, 1]]),)}, "has 4 images but boxes of 1"),
         ({"boxes": tuple(torch.zeros(4) for _ in range(4))}, "of image 0 have shape (4,)"),
     ],

@@ -55,6 +55,29 @@ def spot(*places: tuple[int, int], side: int = 8) -> Tensor:
     return heat
 
 
+@pytest.mark.parametrize(
+    ("box", "pixel"),
+    [
+        ((3.6, 3.6, 4.3, 4.3), (3, 3)),
+        ((5.1, 2.0, 5.2, 4.0), (3, 5)),
+        ((-4.0, 2.7, 0.3, 3.2), (2, 0)),
+        ((7.8, 7.8, 9.0, 9.0), (7, 7)),
+    ],
+)
+def test_a_box_between_pixel_centres_is_hit_at_its_middle(
+    box: tuple[float, ...], pixel: tuple[int, int]
+) -> None:
+    """An object of 5 of 500 pixels, for an image of 32: there is something to point at."""
+    boxes = [torch.tensor([box], dtype=torch.float64)]
+    assert hits(spot(pixel), boxes=boxes).item() == 1
+    y, x = pixel
+    others = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
+    for other in others:
+        if min(other) >= 0 and max(other) < 8:
+            expected = 1 if box[1] == 2.0 and other == (2, 5) else 0
+            assert hits(spot(other), boxes=boxes).item() == expected
+
+
 def square(side: int = 8) -> Tensor:
     mask = torch.zeros(1, side, side, dtype=torch.bool)
     mask[0, 2:4, 2:4] = True

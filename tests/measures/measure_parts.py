@@ -49,6 +49,15 @@ class Moody(Bright):
         return logits[:, [1, 0, 2]] if len(images) in self.sizes else logits
 
 
+class Overflowing(Bright):
+    """NaN where the first pixel is 0 or 1."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        broken = (logits[:, 1] == 0) | (logits[:, 1] == 1)
+        return logits.masked_fill(broken[:, None], torch.nan)
+
+
 def context(
     dataset: Dataset, backbone: nn.Module, options: Any = None, seed: int = 0, **more: Any
 ) -> Context:
@@ -83,6 +92,11 @@ def to_white(problem: Problem) -> Tensor:
     return moved(problem, 1.0)
 
 
+def to_black(problem: Problem) -> Tensor:
+    """First pixel to 0: fools those that are bright."""
+    return moved(problem, 0.0)
+
+
 def to_random(problem: Problem) -> Tensor:
     """First pixel to a random value: fools those whose source says so."""
     return moved(problem, problem.source.uniform(problem.rows, 0, ()))
@@ -106,6 +120,34 @@ def oversteps(problem: Problem) -> Tensor:
 def breaks(problem: Problem) -> Tensor:
     """NaN, as of a division by zero."""
     return problem.images * float("nan")
+
+
+def writes_into_images(problem: Problem) -> Tensor:
+    """First pixel to white, in the clean images themselves."""
+    problem.images[:, 0, 0, 0] = 1.0
+    problem.offer(problem.images, problem.rows)
+    return problem.best
+
+
+def writes_into_labels(problem: Problem) -> Tensor:
+    """Calls everything nothing, so that all that it tries fools."""
+    problem.labels.fill_(2)
+    return to_white(problem)
+
+
+def forgets_to_return(problem: Problem) -> None:
+    """Offers, and returns nothing."""
+    problem.offer(problem.images * 0.5, problem.rows)
+
+
+def returns_numpy(problem: Problem) -> Any:
+    """The images, but not as a tensor."""
+    return problem.images.numpy()
+
+
+def drops_one(problem: Problem) -> Tensor:
+    """An image too few."""
+    return problem.images[1:]
 
 
 def _needs_gradients(problem: Problem) -> Tensor:

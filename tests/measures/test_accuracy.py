@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from measure_parts import CLASSES, Bright, context, first_pixels
+from measure_parts import CLASSES, Bright, Overflowing, context, first_pixels
 
 from bench.errors import BenchError
 from bench.measures import base
@@ -40,6 +40,16 @@ def test_by_counting(cells: list[tuple[int, int]]) -> None:
             assert found.metrics[f"top1[{name}]"] == pytest.approx(expected)
         else:
             assert f"top1[{name}]" not in found.metrics, "not NaN in a table"
+
+
+def test_nan_is_no_class_and_is_told() -> None:
+    """As the largest of all to `argmax` it would be the first class, of which all were right."""
+    dataset = first_pixels([0, 10, 255, 200], [0, 0, 1, 1])
+    with pytest.warns(UserWarning, match="gives NaN for 2 of 4 test images of pixels"):
+        found = base.load("accuracy").run(context(dataset, Overflowing()))
+    assert isinstance(found, base.Found)
+    assert found.arrays["prediction"].tolist() == [-1, 0, -1, 1]
+    assert found.metrics == {"top1": 50.0, "top1[dark]": 50.0, "top1[bright]": 50.0}
 
 
 def test_more_images_than_a_batch() -> None:

@@ -191,6 +191,18 @@ def test_what_cannot_be_measured() -> None:
         measured(textures(4, channels=2))
 
 
+@pytest.mark.parametrize(
+    ("channels", "side", "said"),
+    [(1, 8, "at least 28 x 28 pixels, not 8 x 8"), (2, 32, "1 or 3 channels"), (3, 28, "")],
+)
+def test_images_that_corruptions_do_not_take_are_told_before_training(
+    channels: int, side: int, said: str
+) -> None:
+    found = corruptions.MEASURE.refusal(Options(), textures(4, channels, side))
+    assert found.startswith("textures: ") == bool(said)
+    assert said in found
+
+
 def test_the_identity_has_what_changes_the_result_and_nothing_else() -> None:
     def key(**given: Any) -> Mapping[str, Any]:
         (item,) = corruptions.items(Options.model_validate(given))

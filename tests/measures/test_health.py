@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -45,6 +47,13 @@ class Detached(Wrapped):
         return self.net(images).detach()
 
 
+class DetachedFeatures(Wrapped):
+    """A head that learns, on features that do not."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images.detach() * 2)
+
+
 class Exploding(Wrapped):
     def forward(self, images: Tensor) -> Tensor:
         return self.net(torch.sqrt(images * 0))
@@ -78,6 +87,7 @@ def test_a_healthy_network_shows_nothing() -> None:
         (Softmax, "probabilities", 1.0),
         (Rounded, "zero_gradient", 100.0),
         (Detached, "zero_gradient", 100.0),
+        (DetachedFeatures, "zero_gradient", 100.0),
         (Exploding, "zero_gradient", 100.0),
         (Purified, "gradient_in_forward", 1.0),
         (Backwards, "gradient_in_forward", 1.0),
@@ -85,6 +95,41 @@ def test_a_healthy_network_shows_nothing() -> None:
 )
 def test_a_sign_fires_and_no_other(network: type[Wrapped], sign: str, value: float) -> None:
     assert symptoms(network().eval(), IMAGES, LABELS, CPU) == {**HEALTHY, sign: value}
+
+
+class DarkOnly(Wrapped):
+    """No gradient for bright images."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        bright = images.mean((1, 2, 3), keepdim=True) > 0.5
+        return self.net(torch.where(bright, images.round(), images))
+
+
+def test_images_of_the_whole_set_are_looked_at() -> None:
+    """Of a set that is sorted by class, the first ones would all be of one."""
+    images = torch.cat(
+        [IMAGES[:1].expand(90, -1, -1, -1) // 2, 255 - IMAGES[:1].expand(30, -1, -1, -1) // 2]
+    )
+    found = symptoms(DarkOnly().eval(), images, torch.arange(120) // 90, CPU)
+    assert found["zero_gradient"] == 25
+
+
+class OfTheBatch(Wrapped):
+    """Answers by how an image differs from the others of its batch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images - images.mean(0))
+
+
+def test_answers_that_depend_on_the_batch_are_told() -> None:
+    with pytest.warns(
+        UserWarning, match=r"depend on the batch: \d+ of 20 images get another class"
+    ):
+        assert symptoms(OfTheBatch().eval(), IMAGES, LABELS, CPU) == HEALTHY
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        symptoms(plain(), IMAGES, LABELS, CPU)
+        symptoms(Random().eval(), IMAGES, LABELS, CPU)  # that is a sign of its own
 
 
 def test_the_network_and_the_generators_are_left_alone() -> None:

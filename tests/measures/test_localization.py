@@ -68,6 +68,22 @@ def test_figures_are_those_of_the_heatmaps() -> None:
     assert found.arrays["best_iou"].shape == (12, 101)
 
 
+def test_tiny_boxes_and_empty_masks_do_not_spoil_the_rest() -> None:
+    plain = squares()
+    boxes = tuple(torch.tensor([[4.0 * k, 2, 4 * k + 4, 6]]) for k in plain.test.labels.tolist())
+    boxes = (torch.tensor([[1.6, 3.6, 2.3, 4.3]]), *boxes[1:])
+    test = replace(plain.test, boxes=boxes)
+    found = measured(replace(plain, test=test, foreground=None), Looking(), method="hires-cam")
+    assert found.metrics["images"] == 12
+    assert found.metrics["pointing"] == pytest.approx(100 * (11 + 1 / 16) / 12)
+    masks = plain.test.images[:, 0] > 51
+    masks[3] = False
+    test = replace(test, masks=masks)
+    found = measured(replace(plain, test=test, foreground=None), Looking(), method="hires-cam")
+    assert found.metrics["images"] == 11
+    assert found.metrics["pointing"] == 100
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 12])
 def test_batches_change_nothing(batch_size: int) -> None:
     dataset = squares()

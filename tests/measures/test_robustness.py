@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from measure_parts import Bright, Moody, attacked, context, first_pixels, tasks
+from measure_parts import Bright, Moody, Overflowing, attacked, context, first_pixels, tasks
 from torch import nn
 
 import arches
@@ -87,6 +87,18 @@ def test_what_does_not_fool_again_is_lost_and_counted() -> None:
     assert moody.metrics["success_rate"] == 0
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(2, (2,)), (65, (33, 32)), (127, (64, 63))])
+def test_the_check_is_in_batches_of_other_sizes(count: int, sizes: tuple[int, ...]) -> None:
+    """Else a network whose answers depend on the batch would look easier to fool than it is."""
+    # Misclassified ones, so that clean images are not asked about in these sizes.
+    wrong = 1 if count == 2 else 5
+    dataset = first_pixels([0] * (count + wrong), [0] * count + [1] * wrong)
+    found = attacked(dataset, Moody(*sizes), "measure_parts:claims", repeats=1)
+    assert found.metrics["clean_top1"] == pytest.approx(100 * count / (count + wrong))
+    assert found.metrics["lost_on_recheck"] == count
+    assert found.metrics["success_rate"] == 0
+
+
 def test_claims_are_checked() -> None:
     found = attacked(PIXELS, Bright(), "measure_parts:claims", repeats=1)
     assert np.isfinite(found.arrays["l2"]).tolist() == [False, False, True, False, False, True]
@@ -111,6 +123,39 @@ def test_candidates_outside_the_bounds_are_cut_before_they_count() -> None:
 def test_nan_is_no_perturbation() -> None:
     found = attacked(PIXELS, Bright(), "measure_parts:breaks")
     assert found.arrays["l2"].tolist() == [math.inf, math.inf, 0, math.inf, math.inf, 0]
+
+
+def test_nan_logits_are_wrong_answers() -> None:
+    """Clean or perturbed, of whatever class; white gives NaN, and so fools all."""
+    dataset = first_pixels([0, 51, 255, 204], [0, 0, 1, 1])
+    with pytest.warns(UserWarning, match="gives NaN for 2 of 4"):
+        found = attacked(dataset, Overflowing(), "measure_parts:to_white", repeats=1)
+    assert found.arrays["prediction"].tolist() == [-1, 0, -1, 1]
+    assert found.arrays["l2"].tolist() == pytest.approx([0, 0.8, 0, 0.2])
+    assert found.metrics["clean_top1"] == 50
+    black = attacked(dataset, Overflowing(), "measure_parts:to_black", repeats=1)
+    assert black.arrays["l2"].tolist() == pytest.approx([0, 0.2, 0, 0.8])
+    assert black.metrics["randomised"] == 0, "it is NaN every time"
+
+
+@pytest.mark.parametrize("name", ["writes_into_images", "writes_into_labels"])
+def test_an_attack_that_writes_into_its_problem_is_refused(name: str) -> None:
+    """Distances from images that it has changed would be 0: the network would look robust."""
+    with pytest.raises(BenchError, match=f"{name}' writes into problem.images or problem.labels"):
+        attacked(PIXELS, Bright(), f"measure_parts:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("forgets_to_return", "returned NoneType, not a tensor of images"),
+        ("returns_numpy", "returned ndarray, not a tensor of images"),
+        ("drops_one", r"returned images \(3, 1, 4, 4\) for \(4, 1, 4, 4\)"),
+    ],
+)
+def test_what_an_attack_returns_must_be_images(name: str, said: str) -> None:
+    with pytest.raises(BenchError, match=f"attack 'measure_parts:{name}' {said}"):
+        attacked(PIXELS, Bright(), f"measure_parts:{name}")
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 256])

@@ -96,6 +96,21 @@ def test_the_prefix_of_data_parallel_is_taken_off(tmp_path: Path) -> None:
     assert same(source, target)
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_the_prefix_of_a_compiled_network_is_taken_off(prefix: str) -> None:
+    source, target = small(), small()
+    state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    weights.load_into(target, state, "compiled.pt")
+    assert same(source, target)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
+def test_numbers_of_another_kind_are_refused(kind: torch.dtype) -> None:
+    """Quantized weights, taken as they are, would be another network's."""
+    given = {**small().state_dict(), "3.weight": torch.ones(3, 8).to(kind)}
+    assert refusal(small(), given).endswith("; not of real numbers: 3.weight")
+
+
 def test_a_network_that_itself_has_a_part_named_module() -> None:
     class Holder(nn.Module):
         def __init__(self) -> None:

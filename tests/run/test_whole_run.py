@@ -280,6 +280,62 @@ def test_own_weights_are_measured_without_training(tiny: Tiny) -> None:
             assert tidy(Path("runs/tiny"))[key] == value
 
 
+def test_one_file_for_several_seeds_is_no_sample_of_trainings(tiny: Tiny) -> None:
+    main(["run", str(tiny())])
+    shutil.copy(next(Path("runs/tiny/weights").iterdir()), "own.safetensors")
+    net = "[{name: 'tiny_nets:linear', weights: own.safetensors}]"
+    changes = ("name: tiny\n", "name: own\n"), ("[tiny_nets:linear]", net)
+    page = Path("runs/own/leaderboard.md")
+    assert main(["run", str(tiny(*changes))]) == 0
+    assert "the same weights" not in page.read_text(encoding="utf-8")
+    assert main(["run", str(tiny(*changes, ("seeds: [0]", "seeds: [0, 1]")))]) == 0
+    said = "blobs/linear/bu: seeds 0, 1 have the same weights: their spread is not that of"
+    assert said in " ".join(page.read_text(encoding="utf-8").split())
+
+
+NORMED = """
+import torch
+from torch import nn
+from tiny_nets import linear
+
+class Normalize(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, 1, 1))
+        self.register_buffer("std", torch.zeros(1, 1, 1))
+
+    def forward(self, x):
+        return (x - self.mean) / self.std
+
+class Net(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.normalize = Normalize()
+        self.backbone = linear(in_chans, num_classes)
+
+    def forward(self, x):
+        return self.backbone(self.normalize(x))
+"""
+
+
+PLAIN = ("recipe: {", "recipe: {mean: none, std: none, ")
+
+
+def test_own_weights_with_a_normalisation_of_their_own(tiny: Tiny) -> None:
+    """As robust networks are often published; a run's own files have such names too."""
+    from safetensors.torch import load_file, save_file
+
+    main(["run", str(tiny())])
+    state = load_file(next(Path("runs/tiny/weights").iterdir()))
+    save_file(state, "own.safetensors")  # `normalize.mean`, `normalize.std`, `backbone...`
+    Path("normed_nets.py").write_text(NORMED, encoding="utf-8")
+    net = "[{name: 'normed_nets:Net', label: linear, weights: own.safetensors}]"
+    own = tiny(("name: tiny\n", "name: own\n"), ("[tiny_nets:linear]", net), PLAIN)
+    assert main(["run", str(own)]) == 0
+    for key, value in tidy(Path("runs/own")).items():
+        assert tidy(Path("runs/tiny"))[key] == value
+
+
 REPLACING = """
 import shutil
 from pathlib import Path
@@ -451,7 +507,7 @@ def with_measure(tiny: Tiny, measure: str) -> str:
 @pytest.mark.parametrize(
     ("measure", "said"),
     [
-        ("spoiling", "the measure changed the network"),
+        ("spoiling", "the network was changed while it was measured"),
         ("nothing", "returned NoneType, not a mapping"),
         ("leaving", "SystemExit: 7 (tiny_measures.py:"),
         ("wrong", "NameError: name 'undefined_name' is not defined (tiny_measures.py:"),
