@@ -246,9 +246,14 @@ def _explain(parser: argparse.ArgumentParser) -> None:
 
 def _describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", metavar="BACKBONE[@VARIANT]")
-    parser.add_argument("--image-size", type=int, default=32, metavar="N", help="default: 32")
-    parser.add_argument("--in-chans", type=int, default=3, metavar="N", help="default: 3")
-    parser.add_argument("--num-classes", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument(
+        "--suite",
+        metavar="SUITE",
+        help="BACKBONE is a label of this suite, with its options and its first data set's images",
+    )
+    parser.add_argument("--image-size", type=int, metavar="N", help="default: 32")
+    parser.add_argument("--in-chans", type=int, metavar="N", help="default: 3")
+    parser.add_argument("--num-classes", type=int, metavar="N", help="default: 10")
     parser.add_argument(
         "--option",
         action="append",

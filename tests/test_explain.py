@@ -210,7 +210,7 @@ def test_the_method_is_the_measures_unless_another_is_asked_for(explain, folder)
 
 
 REFUSED_NOW = {
-    "the only attack": "measures: [localization, robustness: {attacks: [{name: fgsm, epsilons: 8}]}]",
+    "the only attack": "measures: [robustness: {attacks: [{name: fgsm, epsilons: 8}]}]",
     "one of the attacks": """measures:
   - localization
   - robustness: {attacks: [{name: "torchattacks:FGSM", epsilons: 8}, shifts]}
