@@ -46,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
     gone = missing_data(left, plan.base, args.data or catalog.default_root())
     for note in (*plan.unfit, *gone):
         print(visible(f"note: {note}"))
+    taken = _taken_over(left, folder)
+    left = [cell for cell in left if cell.identity not in taken]
     if left:
         from bench.plan import cost
 
@@ -78,6 +80,20 @@ def _standing(folder: Path, chosen: Iterable[Cell]) -> tuple[dict[str, str], lis
         store.close()
     usable = {key: status for key, status in recorded.items() if key not in again}
     return {**usable, **dict.fromkeys(again, AGAIN)}, executor.without_result(chosen, usable)
+
+
+def _taken_over(left: list[Cell], folder: Path) -> set[str]:
+    """Identities of the trainings that a run takes over from runs beside it; prints how many."""
+    from bench.commands.run_place import resolve_device
+
+    if not left:
+        return set()
+    found = executor.borrowed(left, folder, resolve_device("auto"))
+    if found:
+        names = ", ".join(dict.fromkeys(str(folder.parent / f.name) for f in found.values()))
+        some = f"{len(found)} of the trainings" if len(found) > 1 else "1 of the trainings"
+        print(visible(f"{some} will be taken over from {names}"))
+    return set(found)
 
 
 def missing_data(cells: Iterable[Cell], base: Path, root: Path) -> list[str]:

@@ -172,7 +172,9 @@ def run_cells(
         left = executor.borrow_trainings(left, store, session, place)
     if not args.quiet:
         if len(left) < wanted:
-            print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
+            count = wanted - len(left)
+            some = f"{count} identical training{'s' if count > 1 else ''}"
+            print(f"{some} taken over from runs beside this one")
         if reason:
             print(f"workers: {workers} ({reason})")
         tell([*notes, *changed], executor.carried_on(left, store.folder))

@@ -34,11 +34,12 @@ def shown(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Headings to text, from the last session whose record is whole, and that record."""
     rows = store.rows("SELECT * FROM sessions ORDER BY id")
+    count = len(rows) + len(broken.lost_sessions)
     # A repaired run has sessions without a record.
     whole = [(row, _record(row)) for row in rows if row["id"] not in broken.sessions]
     whole = [(row, record) for row, record in whole if record]
     if not whole:
-        return {"sessions": f"{len(rows)} (their records are damaged)"}, {}
+        return {"sessions": f"{count} (their records are damaged)"}, {}
     # Another suite of the same name may have been run there since, and be put back by this one.
     suite = facts.get("suite_text")
     own = [(row, record) for row, record in whole if record.get("suite_text") == suite]
@@ -49,9 +50,9 @@ def shown(
     found["versions"] += _other_versions(records, last, sum(counts.values()))
     if commits := _commits(records):
         found["commits"] = commits
-    found["sessions"] = str(len(rows))
-    if len(whole) < len(rows):
-        found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
+    found["sessions"] = str(count)
+    if len(whole) < count:
+        found["sessions"] += f" (the records of {count - len(whole)} are damaged)"
     if trainings := _trainings(store, broken.cells):
         found["training"] = trainings
     hosts = {_kind(record["hardware"]) for _, record in whole}

@@ -249,7 +249,9 @@ class Store:
         """Open a session: one invocation of `run` with its circumstances."""
         with self.transaction():
             cursor = self._db.execute(
-                "INSERT INTO sessions (started, provenance) VALUES (?, ?)",
+                # Not the number of one whose record is lost: its cells are not of this session.
+                "INSERT INTO sessions (id, started, provenance) SELECT 1 + coalesce(max(id), 0), "
+                "?, ? FROM (SELECT id FROM sessions UNION ALL SELECT session FROM cells)",
                 (time.time(), json.dumps(provenance, sort_keys=True)),
             )
             session = int(cursor.lastrowid or 0)
@@ -263,11 +265,11 @@ class Store:
             seals.seal_session(self._db, session)
 
     def empty_session(self, session: int) -> None:
-        """Take back the circumstances of a session (their record was found damaged)."""
+        """Take back the circumstances of a session (their record was found damaged or
+        gone)."""
         with self.transaction():
             self._db.execute(
-                "UPDATE sessions SET started = 0, ended = NULL, provenance = '{}' WHERE id = ?",
-                (session,),
+                "INSERT OR REPLACE INTO sessions VALUES (?, 0, NULL, '{}')", (session,)
             )
             seals.seal_session(self._db, session)
 

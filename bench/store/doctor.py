@@ -230,6 +230,11 @@ def _rows(store: Store) -> Iterator[Finding]:
     for session in broken.sessions:
         text = f"{path}: the record of session {session} was changed"
         yield Finding(text, "it is emptied", partial(store.empty_session, session))
+    for session in broken.lost_sessions:
+        text = f"{path}: the record of session {session} is gone"
+        without = "how its cells were measured is not known any more; their results count"
+        fix = partial(store.empty_session, session)
+        yield Finding(text, "an empty one takes its place", fix, without=without)
     for identity, wrong in broken.cells.items():
         text = f"{path}: {names.get(identity, identity)}: {wrong}"
         yield Finding(text, AGAIN, partial(store.forget, identity), without=AGAIN)

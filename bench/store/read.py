@@ -84,9 +84,9 @@ def read(store: Store) -> Reading:
     """
     try:
         with _no_collection(), store.snapshot():
-            if not store.rows("SELECT id FROM sessions LIMIT 1"):
-                raise BenchError(f"{store.folder}: nothing was run there yet")
             broken = store.broken()
+            if not broken.lost_sessions and not store.rows("SELECT id FROM sessions LIMIT 1"):
+                raise BenchError(f"{store.folder}: nothing was run there yet")
             if broken.tables:
                 raise BenchError(
                     f"{store.folder / NAME}: the table {' and the table '.join(broken.tables)} "

@@ -29,12 +29,13 @@ GONE = "its record is gone"
 @dataclass(frozen=True, slots=True)
 class Broken:
     """What does not fit its seal: identities of cells with what is wrong, names of tables, numbers
-    of sessions. `metrics` are those of all cells by identity, as they were looked at: a hundred
+    of sessions, `lost_sessions` those whose record is gone. `metrics` are those of all cells by identity, as they were looked at: a hundred
     thousand rows need not be read again."""
 
     cells: dict[str, str] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
     sessions: list[int] = field(default_factory=list)
+    lost_sessions: list[int] = field(default_factory=list)
     metrics: Metrics = field(default_factory=dict)
 
 
@@ -82,7 +83,8 @@ def seal_all(db: sqlite3.Connection) -> None:
 def broken(db: sqlite3.Connection) -> Broken:
     """Everything that does not fit its seal."""
     metrics = metrics_of(db)
-    return Broken(_broken_cells(db, metrics), broken_tables(db), _broken_sessions(db), metrics)
+    cells, sessions = _broken_cells(db, metrics), _broken_sessions(db)
+    return Broken(cells, broken_tables(db), *sessions, metrics)
 
 
 def _broken_cells(db: sqlite3.Connection, metrics: Metrics) -> dict[str, str]:
@@ -111,11 +113,15 @@ def broken_tables(db: sqlite3.Connection) -> list[str]:
     return [table for table in TABLES if sealed.get(table) != _table(db, table)]
 
 
-def _broken_sessions(db: sqlite3.Connection) -> list[int]:
-    """The numbers of sessions that do not fit their seal."""
+def _broken_sessions(db: sqlite3.Connection) -> tuple[list[int], list[int]]:
+    """The numbers of sessions that do not fit their seal, and of those whose record is gone: their
+    seal or their cells are there."""
     sealed = _sealed(db, "session")
     rows = _tuples(db, "SELECT * FROM sessions ORDER BY id")
-    return [row[0] for row in rows if sealed.get(str(row[0])) != digest(row)]
+    changed = [row[0] for row in rows if sealed.get(str(row[0])) != digest(row)]
+    known = {int(key) for key in sealed if key.isdecimal()}
+    known |= {number for (number,) in _tuples(db, "SELECT DISTINCT session FROM cells")}
+    return changed, sorted(known - {row[0] for row in rows})
 
 
 def digest(*parts: object) -> str:
