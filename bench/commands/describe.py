@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
             content, text = found.as_dict(), stages.write(found, name)
         else:
             described = _description(args, name, variant, options)
-            described = dataclasses.replace(described, name=given.label if args.suite else name)
+            described = dataclasses.replace(described, name=given.label)
             content, text = described.as_dict(), described.text()
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -59,7 +59,7 @@ def _asked(args: argparse.Namespace) -> tuple[BackboneRef, str]:
     name, _, variant = args.backbone.partition("@")
     sizes = {"image_size": 32, "in_chans": 3, "num_classes": 10}
     if args.suite is None:
-        found = BackboneRef(name=name)
+        found = BackboneRef(name=name, label=name)
     else:
         found, dataset = _labelled(args.suite, name)
         if dataset is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, visible
 from bench.store.database import KEPT, Store
 from bench.store.read import results
 from leaderboard.results import Results
@@ -43,4 +44,7 @@ def main(args: argparse.Namespace) -> int:
         print(render[args.format](found, out) or out)
     except OSError as error:
         raise BenchError(f"--out {out}: cannot be written: {error}") from None
+    if args.format not in ("md", "html"):  # these say so themselves, and rows of CSV cannot
+        for note in found.damaged:
+            print(visible(f"note: {note}"), file=sys.stderr)
     return 0

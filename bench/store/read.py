@@ -140,8 +140,8 @@ def _read(store: Store, broken: Broken) -> Reading:
     told = [*json.loads(facts.get("notes", "[]")), *session.get("notes", ())]
     told += [note for note in _noted(store, damaged) if note not in told]
     told += mixed_precisions(store, damaged)
-    notes = (*told, *damaged.notes)
-    return Reading(replace(found, notes=notes), dict(damaged.found), damaged.sound)
+    found = replace(found, notes=(*told, *damaged.notes), damaged=tuple(damaged.notes))
+    return Reading(found, dict(damaged.found), damaged.sound)
 
 
 class _Damaged:

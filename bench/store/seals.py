@@ -29,8 +29,8 @@ GONE = "its record is gone"
 @dataclass(frozen=True, slots=True)
 class Broken:
     """What does not fit its seal: identities of cells with what is wrong, names of tables, numbers
-    of sessions, `lost_sessions` those whose record is gone. `metrics` are those of all cells by identity, as they were looked at: a hundred
-    thousand rows need not be read again."""
+    of sessions; `lost_sessions` are those whose record is gone. `metrics` are those of all cells by
+    identity, as they were looked at: a hundred thousand rows need not be read again."""
 
     cells: dict[str, str] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
