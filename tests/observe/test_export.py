@@ -37,7 +37,7 @@ def test_tensorboard(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     found.Reload()
     capsys.readouterr()
     with sqlite3.connect(RUN / "results.sqlite") as db:
-        db.execute("UPDATE metrics SET value = 1 WHERE metric = 'loss'")
+        db.execute("UPDATE metrics SET value = 1 WHERE metric = 'train_loss'")
     assert main(["export", str(RUN), "--to", "tensorboard", "--out", "elsewhere"]) == 0
     assert capsys.readouterr().err.startswith("note: 1 damaged cell left out; ")
     curve = [(event.step, event.value) for event in found.Scalars("train/loss")]

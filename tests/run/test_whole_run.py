@@ -571,6 +571,14 @@ def test_that_note_comes_for_own_backbones_and_stays(
     assert main(["run", suite]) == 0
     assert f"note: {said}" not in capsys.readouterr().out
     assert page.read_text(encoding="utf-8").count(said) == 1
+    # Nor does a network that was renamed have a note under the name it had.
+    renamed = both.replace("'tiny_nets:normalised'", "{name: 'tiny_nets:normalised', label: new}")
+    assert (
+        main(["run", str(tiny(("[tiny_nets:linear]", renamed), ("epochs: 2", "epochs: 1")))]) == 0
+    )
+    text = page.read_text(encoding="utf-8")
+    assert text.count("averages with momentum") == 1
+    assert f"- {said.replace('normalised', 'new')}" in text
 
 
 def test_a_crop_larger_than_the_images_stops_the_run(
