@@ -164,3 +164,16 @@ def taken(folder: Path, database: str) -> FileLock:
 def _strangers(folder: Path) -> Iterator[str]:
     """What is in the folder that no run directory has before its database."""
     return (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+
+
+def require_not_newer(folder: Path, found: str | None, known: int) -> None:
+    """Say so if a run's format is of a later version than the last `known` one.
+
+    Raises:
+        BenchError: it is; a format that is no number is left to the caller.
+    """
+    if found is not None and found.isdecimal() and len(found) < 9 and int(found) > known:
+        raise BenchError(
+            f"{folder}: written by a newer version of topdown-bench (format {found}; this one "
+            f"knows {known}); use that version, nothing of the run was changed"
+        )

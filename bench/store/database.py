@@ -20,6 +20,7 @@ from bench.store.connect import (
     connect,
     connect_to_read,
     make_lasting,
+    require_not_newer,
     taken,
     understood,
 )
@@ -100,10 +101,9 @@ class Store:
     def _check_format(self) -> None:
         found = self.facts().get("format")
         if found not in (str(FORMAT), str(UNSEALED)):
-            raise BenchError(
-                f"{self.folder}: its {NAME} is damaged or written by another version "
-                f"(format {found!r}); `python -m bench doctor {self.folder}` tells more"
-            )
+            require_not_newer(self.folder, found, FORMAT)
+            text = f"{self.folder}: its {NAME} is damaged (format {found!r})"
+            raise BenchError(f"{text}; `python -m bench doctor {self.folder}` tells more")
 
     @property
     def sealed(self) -> bool:

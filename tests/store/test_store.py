@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.cli import main
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import Store
@@ -192,9 +193,26 @@ def test_strangers_and_other_formats_are_refused(tmp_path: Path) -> None:
     made = Store.create_or_open(tmp_path / "run")
     made.set_facts({"format": "9\n9"})
     made.close()
-    with pytest.raises(BenchError, match="another version") as raised:
+    with pytest.raises(BenchError, match="damaged") as raised:
         Store.open(tmp_path / "run")
     assert "\n" not in str(raised.value)
+
+
+def test_a_run_of_a_newer_version_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    made = Store.create_or_open(run)
+    made.set_facts({"format": "3"})
+    made.close()
+    before = (run / "results.sqlite").read_bytes()
+    for words in (["report"], ["doctor"], ["doctor", "--repair"]):
+        assert main([*words, str(run)]) == 2
+        assert capsys.readouterr().err == (
+            f"{run}: written by a newer version of topdown-bench (format 3; this one knows 2); use "
+            "that version, nothing of the run was changed\n"
+        )
+    assert (run / "results.sqlite").read_bytes() == before
 
 
 def test_unwritable_place_is_one_line(tmp_path: Path) -> None:
