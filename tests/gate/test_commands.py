@@ -206,7 +206,12 @@ def test_seeds_that_a_baseline_lacks_are_no_part_of_the_means(
         (
             "attacks: [{name: gaussian_blur, epsilons: 20}]",
             "attacks: [{name: gaussian_blur, epsilons: 20}, shifts]",
-            "measures.robustness.attacks has {'name': 'shifts', 'label': 'shifts', 'options': {}}",
+            "measures.robustness.attacks has shifts in the run only",
+        ),
+        (
+            "attacks: [{name: gaussian_blur, epsilons: 20}]",
+            "attacks: [{name: gaussian_blur, epsilons: 20}, {name: shifts, max_shift: 2}]",
+            "measures.robustness.attacks has {name: shifts, max_shift: 2} in the run only",
         ),
     ],
 )
