@@ -13,7 +13,7 @@ from bench.plan.cell import Cell
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.plan.tuning import budget
-from bench.run import executor
+from bench.run import executor, redo
 from bench.store.database import NAME, Store
 
 AGAIN = "again"  # of a cell with a result that the next run does once more
@@ -33,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
     for cell in chosen:
         print(f"{statuses.get(cell.identity, 'to do'):<6}  {cell.name}")
     counts = Counter(statuses.get(cell.identity) for cell in chosen)
-    again = f" ({counts[AGAIN]} of them again: their files are lost or damaged)"
+    again = f" ({counts[AGAIN]} of them again: their results are lost or damaged)"
     print(
         f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed, "
         f"{len(left)} to do{again if counts[AGAIN] else ''}; results in {folder}"
@@ -75,7 +75,7 @@ def _standing(folder: Path, chosen: Iterable[Cell]) -> tuple[dict[str, str], lis
     store = Store.open(folder)
     try:
         recorded = store.statuses()
-        again = executor.to_do_again(chosen, store)
+        again = executor.to_do_again(chosen, store, damaged=redo.damaged(store))
     finally:
         store.close()
     usable = {key: status for key, status in recorded.items() if key not in again}

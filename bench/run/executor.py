@@ -43,13 +43,18 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     return without_result(cells, store.statuses(), retry_failed)
 
 
-def to_do_again(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> set[str]:
+def to_do_again(
+    cells: Iterable[Cell],
+    store: Store,
+    retry_failed: bool = False,
+    damaged: Iterable[str] = (),
+) -> set[str]:
     """Identities of recorded cells that cannot be used; nothing is changed.
 
-    They are cells whose arrays are gone, trainings whose weights are needed but missing or damaged,
-    and trials whose record is damaged before it has chosen anything.
+    They are cells whose arrays are gone or that are known as `damaged`, trainings whose weights are
+    needed but missing or damaged, and trials whose record is damaged before it has chosen anything.
     """
-    again = store.lost()
+    again = {*store.lost(), *damaged}
     statuses = {key: status for key, status in store.statuses().items() if key not in again}
     over = _over(retry_failed)
     cells = list(cells)
