@@ -172,9 +172,7 @@ def run_cells(
         left = executor.borrow_trainings(left, store, session, place)
     if not args.quiet:
         if len(left) < wanted:
-            count = wanted - len(left)
-            some = f"{count} identical training{'s' if count > 1 else ''}"
-            print(f"{some} taken over from runs beside this one")
+            print(f"{_counted(wanted - len(left))} taken over from runs beside this one")
         if reason:
             print(f"workers: {workers} ({reason})")
         tell([*notes, *changed], executor.carried_on(left, store.folder))
@@ -193,6 +191,10 @@ def run_cells(
     with shown, log:
         executor.run(left, store, session, place, workers, watch, plan.limits, engine)
     store.end(session)
+
+
+def _counted(trainings: int) -> str:
+    return f"{trainings} identical training{'s' if trainings > 1 else ''}"
 
 
 def tell(notes: Iterable[str], carried_on: Mapping[str, int]) -> None:
