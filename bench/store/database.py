@@ -251,7 +251,8 @@ class Store:
             cursor = self._db.execute(
                 # Not the number of one whose record is lost: its cells are not of this session.
                 "INSERT INTO sessions (id, started, provenance) SELECT 1 + coalesce(max(id), 0), "
-                "?, ? FROM (SELECT id FROM sessions UNION ALL SELECT session FROM cells)",
+                "?, ? FROM (SELECT id FROM sessions UNION ALL SELECT session FROM cells) "
+                "WHERE id < 1000000000",  # a damaged number may be anything
                 (time.time(), json.dumps(provenance, sort_keys=True)),
             )
             session = int(cursor.lastrowid or 0)

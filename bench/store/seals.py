@@ -9,8 +9,9 @@ no longer fits its seal. Seals are against damage, not against forgery.
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +84,8 @@ def seal_all(db: sqlite3.Connection) -> None:
 def broken(db: sqlite3.Connection) -> Broken:
     """Everything that does not fit its seal."""
     metrics = metrics_of(db)
-    cells, sessions = _broken_cells(db, metrics), _broken_sessions(db)
-    return Broken(cells, broken_tables(db), *sessions, metrics)
+    cells = _broken_cells(db, metrics)
+    return Broken(cells, broken_tables(db), *_broken_sessions(db, cells), metrics)
 
 
 def _broken_cells(db: sqlite3.Connection, metrics: Metrics) -> dict[str, str]:
@@ -113,14 +114,16 @@ def broken_tables(db: sqlite3.Connection) -> list[str]:
     return [table for table in TABLES if sealed.get(table) != _table(db, table)]
 
 
-def _broken_sessions(db: sqlite3.Connection) -> tuple[list[int], list[int]]:
+def _broken_sessions(db: sqlite3.Connection, cells: Container[str]) -> tuple[list[int], list[int]]:
     """The numbers of sessions that do not fit their seal, and of those whose record is gone: their
-    seal or their cells are there."""
+    seal is there, or one of their cells, but for the broken `cells`."""
     sealed = _sealed(db, "session")
     rows = _tuples(db, "SELECT * FROM sessions ORDER BY id")
     changed = [row[0] for row in rows if sealed.get(str(row[0])) != digest(row)]
-    known = {int(key) for key in sealed if key.isdecimal()}
-    known |= {number for (number,) in _tuples(db, "SELECT DISTINCT session FROM cells")}
+    # Damaged, a key may be anything.
+    known = {int(key) for key in sealed if re.fullmatch("[1-9][0-9]{0,8}", str(key))}
+    named = _tuples(db, "SELECT identity, session FROM cells")
+    known |= {session for identity, session in named if identity not in cells}
     return changed, sorted(known - {row[0] for row in rows})
 
 

@@ -215,6 +215,20 @@ def test_a_run_of_a_newer_version_says_what_to_do(
     assert (run / "results.sqlite").read_bytes() == before
 
 
+@pytest.mark.parametrize("number", ["'x'", "x'ff'", "9223372036854775807", "7"])
+def test_a_session_never_has_the_number_of_one_that_is_gone(tmp_path: Path, number: str) -> None:
+    """Its cells would seem to be measured in it; damaged, a number may be anything."""
+    store = Store.create_or_open(tmp_path / "run")
+    store.record(store.begin(PROVENANCE), "id1", PLANNED[0][1], outcome(metrics={"top1": 1.0}))
+    store.close()
+    with sqlite3.connect(tmp_path / "run" / "results.sqlite") as database:
+        database.execute(f"UPDATE cells SET session = {number}")
+    database.close()
+    store = Store.create_or_open(tmp_path / "run")
+    assert store.begin(PROVENANCE) == (8 if number == "7" else 2)
+    store.close()
+
+
 def test_unwritable_place_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(BenchError, match="cannot be used as a run directory"):
