@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(args, "data", None):
         # Also for own data sets named in the suite, and for worker processes.
         os.environ["BENCH_DATA"] = str(args.data)
+    _write_what_can_be_written()
+    code = None
     try:
         with terminable():
             code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
@@ -60,10 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # `bench list ... | head`: nobody reads any more, and Python flushes once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if code is None and args.verb == "run":
+            text = "interrupted, for nobody reads the output any more (--quiet prints none)"
+            print(f"{text}; run the same command again to go on", file=sys.stderr)
+            return 128 + signal.SIGPIPE
+        return code or 0
     except KeyboardInterrupt as end:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 143 if isinstance(end, Terminated) else 130
+
+
+def _write_what_can_be_written() -> None:
+    """A terminal of another encoding than UTF-8 shows `?` for what it has not, as ✓ or ↑, and a
+    path is printed as it is, text or not: neither is a reason to fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "replace")
 
 
 @contextmanager
@@ -246,9 +261,14 @@ def _explain(parser: argparse.ArgumentParser) -> None:
 
 def _describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backbone", metavar="BACKBONE[@VARIANT]")
-    parser.add_argument("--image-size", type=int, default=32, metavar="N", help="default: 32")
-    parser.add_argument("--in-chans", type=int, default=3, metavar="N", help="default: 3")
-    parser.add_argument("--num-classes", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument(
+        "--suite",
+        metavar="SUITE",
+        help="BACKBONE is a label of this suite, with its options and its first data set's images",
+    )
+    parser.add_argument("--image-size", type=int, metavar="N", help="default: 32")
+    parser.add_argument("--in-chans", type=int, metavar="N", help="default: 3")
+    parser.add_argument("--num-classes", type=int, metavar="N", help="default: 10")
     parser.add_argument(
         "--option",
         action="append",

@@ -50,6 +50,23 @@ class Order:
             "be told apart. The tables have them all.",
         )
 
+    def pick_backbones(self, backbones: Iterable[str]) -> tuple[tuple[str, ...], str]:
+        """Of a figure with a row for each backbone those whose best network is best, in the order
+        in which they are given, and a sentence on the others ("" if none)."""
+        given = list(dict.fromkeys(backbones))
+        rest = len(given) - MOST
+        if rest <= 0:
+            return tuple(given), ""
+        ranked = [*dict.fromkeys(backbone for backbone, _ in self.nets)]
+        place = {backbone: number for number, backbone in enumerate(ranked)}
+        best = sorted(given, key=lambda backbone: place.get(backbone, len(place)))[:MOST]
+        which = f"{MOST} with the best networks by {self.title}" if self.title else f"first {MOST}"
+        return (
+            tuple(backbone for backbone in given if backbone in best),
+            f"Of {len(given)} backbones, the {which} are drawn and {rest} left out; a CSV file of "
+            "bench report has them all.",
+        )
+
 
 def order(results: Results, section: Section) -> Order:
     """A data set's networks by the mean of the column that the overview ranks by."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Figure, Heading
 from leaderboard.kept import Kept
 from leaderboard.results import Results
 from leaderboard.summary import by_seed
-from leaderboard.text import slug
+from leaderboard.text import said, slug
+
+if TYPE_CHECKING:
+    from leaderboard.drawn import Order
 
 _METRIC = re.compile(r"kept_bytes\[depth (\d+)\]")
-# Backbones in one figure, a row of panels each.
-MOST = 12
 
 Profile = dict[str, dict[str, list[float]]]
 
@@ -33,11 +35,15 @@ def profiles(results: Results, dataset: str) -> Profile:
     }  # fmt: skip
 
 
-def memory_blocks(results: Results, dataset: str, taken: set[str], kept: Kept) -> Iterator[Block]:
-    """The section; nothing where it was not measured, or of too many backbones."""
-    found = profiles(results, dataset)
-    if not 0 < len(found) <= MOST:
+def memory_blocks(
+    results: Results, dataset: str, order: Order, taken: set[str], kept: Kept
+) -> Iterator[Block]:
+    """The section; nothing where it was not measured."""
+    every = profiles(results, dataset)
+    if not every:
         return
+    backbones, note = order.pick_backbones(every)
+    found = {backbone: every[backbone] for backbone in backbones}
     from leaderboard.bars import memory_figure
 
     yield Heading(3, "Memory by depth")
@@ -45,7 +51,11 @@ def memory_blocks(results: Results, dataset: str, taken: set[str], kept: Kept) -
         slug(f"{dataset}-memory-by-depth", taken),
         kept.figure(("memory by depth", dataset, found), lambda: memory_figure(dataset, found)),
         f"Memory that training keeps at each depth, on {dataset}",
-        "What a training step keeps for its backward pass at each depth of a network, per image, "
-        "counted in single precision (section 5 of the paper). A bottom-up network is heavy at its "
-        "beginning, a top-down one at its end. Depths are as bench describe counts them.",
+        said(
+            note,
+            "What a training step keeps for its backward pass at each depth of a network, per "
+            "image, counted in single precision (section 5 of the paper). A bottom-up network is "
+            "heavy at its beginning, a top-down one at its end. Depths are as bench describe "
+            "counts them.",
+        ),
     )

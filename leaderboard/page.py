@@ -138,7 +138,7 @@ def _section(
     yield from localization_blocks(results, dataset, taken, kept)
     yield from faithfulness_blocks(results, dataset, taken, kept)
     yield from training_blocks(results, dataset, order, taken, kept)
-    yield from memory_blocks(results, dataset, taken, kept)
+    yield from memory_blocks(results, dataset, order, taken, kept)
 
 
 def _grid(table: Table, raised: Sequence[Flag]) -> Grid:

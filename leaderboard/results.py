@@ -292,8 +292,9 @@ class Results:
     `missing` are cells planned and not tried; trials are in `searches` alone, whatever came of
     them. `nets` is the order (data set, backbone, variant) of the boards' lines; others come last,
     in the order of `rows`. `attacks` maps an attack's label to what is known of it. `claims` are
-    judged on the page. `provenance` maps a heading ("command", "date") to text, `timed_on` a
-    network (data set, backbone, variant) to the hardware that its speeds were measured on.
+    judged on the page; `damaged` are those of the `notes` that tell what could not be read.
+    `provenance` maps a heading ("command", "date") to text, `timed_on` a network (data set,
+    backbone, variant) to the hardware that its speeds were measured on.
     """
 
     title: str
@@ -311,4 +312,5 @@ class Results:
     claims: tuple[Claim, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     timed_on: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)

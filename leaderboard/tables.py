@@ -32,7 +32,8 @@ def _csv(rows: Iterable[Row], path: Path) -> Path:
 
 
 def render_json(results: Results, path: Path) -> Path:
-    """Write rows, metrics, failures, missing cells, searches and provenance as strict JSON.
+    """Write rows, metrics, failures, missing and damaged cells, searches and provenance as strict
+    JSON.
 
     JSON has no infinity: an infinite value is the string "inf", which `float` reads in most
     languages. There are no NaNs.
@@ -52,6 +53,7 @@ def render_json(results: Results, path: Path) -> Path:
         "searches": [asdict(search) for search in results.searches],
         "attacks": {label: asdict(info) for label, info in results.attacks.items()},
         "notes": list(results.notes),
+        "damaged": list(results.damaged),
         "provenance": dict(results.provenance),
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -220,17 +222,103 @@ def test_plan_estimates_the_cost(
     assert second.startswith("  fashion-mnist-mini/lenet_fc/bu: ")
 
 
-@pytest.mark.parametrize("words", ["list backbones", "plan quickstart --no-cost"])
-def test_a_reader_that_goes_away_is_no_error(words: str) -> None:
+def unread(*words: str, folder: Path = ROOT, buffered: bool = True) -> tuple[int, str]:
+    """Exit code and errors of `python -m bench ... | true`."""
     reading, writing = os.pipe()
     os.close(reading)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *words.split()],
-        cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+        [sys.executable, "-m", "bench", *words],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(ROOT), **({} if buffered else UNBUFFERED)},
         stdout=writing,
         stderr=subprocess.PIPE,
+        text=True,
         check=False,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (0, b"")
+    return done.returncode, done.stderr
+
+
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
+
+@pytest.mark.parametrize("words", ["list backbones", "plan quickstart --no-cost"])
+def test_a_reader_that_goes_away_is_no_error(words: str) -> None:
+    assert unread(*words.split()) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published run of the quickstart."""
+    folder = tmp_path_factory.mktemp("quickstart") / "run"
+    archive = ROOT / "leaderboard/published/quickstart/run.tar.xz"
+    assert main(["unpack", str(archive), "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_verdict_that_nobody_reads_is_the_exit_code_all_the_same(
+    quickstart: Path, tmp_path: Path, buffered: bool
+) -> None:
+    """With `set -o pipefail`, `bench check ... | head` is not to pass."""
+    run = shutil.copytree(quickstart, tmp_path / "run")
+    with sqlite3.connect(run / "results.sqlite") as database:
+        database.execute("DELETE FROM cells WHERE name LIKE '%/accuracy'")
+    database.close()
+    baseline = ("--baseline", str(ROOT / "leaderboard/baselines/quickstart.json"))
+    assert unread("check", str(run), *baseline, buffered=buffered) == (4, "")
+    assert unread("doctor", str(run), buffered=buffered) == (1, "")
+    csv = ("--format", "csv", "--out", str(tmp_path / "numbers.csv"))
+    code, errors = unread("report", str(run), *csv, buffered=buffered)
+    assert (code, "cannot be written" in errors) == (0, False)
+    assert unread("doctor", str(run), "--repair", buffered=buffered)[0] == 0
+    assert main(["doctor", str(run)]) == 0
+
+
+def test_a_run_that_nobody_reads_says_that_it_is_not_finished(tmp_path: Path) -> None:
+    code, errors = unread("run", "quickstart", "--only", "*/bu/seed0/*", folder=tmp_path)
+    assert code == 141
+    assert errors.splitlines()[-1] == (
+        "interrupted, for nobody reads the output any more (--quiet prints none); run the same "
+        "command again to go on"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1", "cp1252"])
+def test_a_terminal_without_unicode_shows_what_it_can(quickstart: Path, encoding: str) -> None:
+    baseline = ("--baseline", str(ROOT / "leaderboard/baselines/quickstart.json"))
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "check", str(quickstart), *baseline],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode in (0, 3), done.stderr
+    assert b"? pass" in done.stdout
+    assert done.stderr == b""
+
+
+def test_a_path_that_is_no_text_is_printed_as_it_is(quickstart: Path, tmp_path: Path) -> None:
+    out = os.fsencode(tmp_path) + b"/caf\xe9.csv"
+    words = [b"report", os.fsencode(quickstart), b"--format", b"csv", b"--out", out]
+    done = subprocess.run(
+        [os.fsencode(sys.executable), b"-m", b"bench", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},  # as most locales have it
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, out + b"\n", b"")
+
+
+def test_a_report_that_cannot_be_written_says_where_and_what_to_do(
+    quickstart: Path, tmp_path: Path, capsys: Out
+) -> None:
+    run = shutil.copytree(quickstart, tmp_path / "run")
+    (run / "figures").write_text("in the way", encoding="utf-8")
+    assert main(["report", str(run)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"{run}: cannot be written: ")
+    assert error.endswith("/figures'; --out names another place")

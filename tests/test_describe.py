@@ -95,6 +95,42 @@ def test_a_module_of_ones_own_against_its_bottom_up_network(capsys: Out) -> None
     assert "effective field" in text
 
 
+def test_a_label_of_a_suite_is_its_backbone_with_its_options_and_images(
+    capsys: Out, folder: Path
+) -> None:
+    text = """
+name: labelled
+seeds: [0]
+datasets: [fashion-mnist-mini, {name: cifar10, label: other}]
+backbones:
+  - {name: lenet_fc, label: net_01, merge: add}
+  - {name: "describe_nets:net", label: mine, width: 4, datasets: [other]}
+variants: [bu, td]
+recipe: {epochs: 1}
+measures: [accuracy]
+"""
+    (folder / "labelled.yaml").write_text(text, encoding="utf-8")
+    suite = ("--suite", "labelled.yaml", "--no-fields")
+    found = as_json(capsys, "net_01@td", *suite)
+    size = ("--image-size", "28", "--in-chans", "1", "--no-fields")
+    plain = as_json(capsys, "lenet_fc@td", *size, "--option", "merge=add")
+    assert found == {**plain, "name": "net_01"}
+    assert said(capsys, "net_01@td", *suite).startswith("net_01@td")
+    assert as_json(capsys, "net_01@td", *suite, "--option", "merge=concat") != found
+    assert as_json(capsys, "net_01@td", *suite, "--image-size", "32") != found
+    other = as_json(capsys, "mine@td", *suite)
+    wide = as_json(capsys, TD, "--option", "width=4", "--no-fields")
+    assert other == {**wide, "name": "mine"}
+    for word, reason in (("net_02", "did you mean 'net_01'?"), ("lenet", "known: mine")):
+        assert main(["describe", word, *suite]) == 2
+        assert f"--suite labelled.yaml: has no backbone '{word}'; {reason}" in (
+            capsys.readouterr().err
+        )
+    assert main(["describe", "net_01@td"]) == 2
+    assert "'net_01'; " in (error := capsys.readouterr().err)
+    assert error.endswith(" (for a label of a suite add --suite SUITE)\n")
+
+
 def test_options_are_those_of_a_suite(capsys: Out) -> None:
     wide = as_json(capsys, TD, "--option", "width=4", "--option", "finest=1", "--no-fields")
     assert wide["scales"] == [1, 2, 4]

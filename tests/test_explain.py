@@ -209,6 +209,36 @@ def test_the_method_is_the_measures_unless_another_is_asked_for(explain, folder)
     assert paper == drawn("layered", "--method", "paper") != own
 
 
+REFUSED_NOW = {
+    "the only attack": "measures: [robustness: {attacks: [{name: fgsm, epsilons: 8}]}]",
+    "one of the attacks": """measures:
+  - localization
+  - robustness: {attacks: [{name: "torchattacks:FGSM", epsilons: 8}, shifts]}
+""",
+    "the only measure": "measures: [gone_by_now]",
+    "a claim": """measures: [accuracy]
+claims: [{claim: td is better, numbers: gone/by/now, nets: "*/td", against: "*/bu"}]
+""",
+    "a threshold": "measures: [accuracy]\ngate: {gone/by/now: {dleta: 1}}",
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED_NOW.values(), ids=REFUSED_NOW)
+def test_a_recorded_run_is_drawn_though_what_it_measured_is_refused_now(  # type: ignore[no-untyped-def]
+    explain, folder: Path, copied: Path, refused: str, capsys
+) -> None:
+    text = OTHER.replace("measures: [accuracy]\n", refused)
+    (folder / "refused.yaml").write_text(text, encoding="utf-8")
+    assert main(["plan", "refused.yaml"]) == 2  # as a suite to run
+    with sqlite3.connect(copied / "results.sqlite") as database:
+        database.execute("UPDATE facts SET value = ? WHERE key = 'suite_text'", (text,))
+        seals.seal_table(database, "facts")
+    database.close()
+    words = ("--only", "*/plain", "--images", "3", "--layers", "last", "--out", "pics")
+    code, files, _, errors = explain("copy", *words)
+    assert (code, len(files), errors) == (0, 2, [])
+
+
 def test_data_beside_the_suite_are_found_from_anywhere(  # type: ignore[no-untyped-def]
     explain, folder, tmp_path: Path, monkeypatch
 ) -> None:

@@ -27,9 +27,10 @@ def main(args: argparse.Namespace) -> int:
         raise BenchError(f"{args.run}: nothing was measured there that could be a baseline")
     if run.gaps and not args.partial:
         (net, measure), reason = next(iter(run.gaps.items()))
+        counted = f"{len(run.gaps)} cells are" if len(run.gaps) > 1 else "1 cell is"
         cell = f"{'/'.join(net[:3])}/seed{net.seed}/{measure}"
         raise BenchError(
-            f"{args.run}: {len(run.gaps)} cells are failed, missing or damaged ({cell}: {reason}); "
+            f"{args.run}: {counted} failed, missing or damaged ({cell}: {reason}); "
             "finish the run first, or take what is there with --partial"
         )
     others = [read_run(path) for path in args.noise_from]

@@ -93,7 +93,8 @@ def _tell(judgement: Judgement, title: str, args: argparse.Namespace) -> int:
     from leaderboard.files import write_atomic
     from leaderboard.gate.report import as_json, as_junit, as_markdown, as_text
 
-    print(as_text(judgement, title))
+    with suppress(BrokenPipeError):  # who stops reading does not pass
+        print(as_text(judgement, title), flush=True)
     writers = ((args.json, as_json), (args.junit, as_junit), (args.markdown, as_markdown))
     for path, write in writers:
         if path is not None:

@@ -23,7 +23,8 @@ def main(args: argparse.Namespace) -> int:
         print(text, end="")
         return 0
     try:
-        print(write_atomic(args.out, text))
+        written = write_atomic(args.out, text)
     except OSError as error:
         raise BenchError(f"--out {args.out}: cannot be written: {error.strerror}") from None
+    print(written)
     return 0

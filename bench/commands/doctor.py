@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +25,12 @@ def main(args: argparse.Namespace) -> int:
     try:
         for one in _all(args.run, args.repair):
             found.append(one)
-            print(_line(one))
+            with suppress(BrokenPipeError):  # who stops reading wants the rest mended, too
+                print(_line(one))
     except OSError as error:
         raise BenchError(f"{args.run}: cannot be mended: {error}") from None
-    print(_summary(args.run, found, args.repair))
+    with suppress(BrokenPipeError):
+        print(_summary(args.run, found, args.repair))
     return 1 if any(one.is_damage for one in found) else 0
 
 

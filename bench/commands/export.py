@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -16,6 +17,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         found = export.curves(store)
         name = store.facts().get("suite", args.run.name)
+        damaged = len(store.broken().cells)
     finally:
         store.close()
     if not found:
@@ -31,5 +33,9 @@ def main(args: argparse.Namespace) -> int:
             look = f"mlflow ui --backend-store-uri {out}"
     except OSError as error:
         raise BenchError(f"{args.out or args.run}: cannot be written: {error}") from None
+    if damaged:
+        cells = f"{damaged} damaged cell{'s' if damaged > 1 else ''}"
+        text = f"note: {cells} left out; `python -m bench doctor {args.run}` names what is damaged"
+        print(text, file=sys.stderr)
     print(f"{len(found)} networks exported to {out}; look with: {look}")
     return 0

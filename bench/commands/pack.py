@@ -19,5 +19,10 @@ def main(args: argparse.Namespace) -> int:
     except OSError as error:
         raise BenchError(f"--out {out}: cannot be written: {error}") from None
     for path in made:
-        print(f"{path}  ({path.stat().st_size / 2**20:.2f} MiB)")
+        print(f"{path}  ({_size(path.stat().st_size)})")
     return 0
+
+
+def _size(count: int) -> str:
+    """Bytes in the unit in which they are not 0.00."""
+    return f"{count / 2**20:.2f} MiB" if count >= 2**20 / 10 else f"{count / 2**10:.1f} KiB"

@@ -13,7 +13,7 @@ from bench.plan.cell import Cell
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.plan.tuning import budget
-from bench.run import executor
+from bench.run import executor, redo
 from bench.store.database import NAME, Store
 
 AGAIN = "again"  # of a cell with a result that the next run does once more
@@ -33,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
     for cell in chosen:
         print(f"{statuses.get(cell.identity, 'to do'):<6}  {cell.name}")
     counts = Counter(statuses.get(cell.identity) for cell in chosen)
-    again = f" ({counts[AGAIN]} of them again: their files are lost or damaged)"
+    again = f" ({counts[AGAIN]} of them again: their results are lost or damaged)"
     print(
         f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed, "
         f"{len(left)} to do{again if counts[AGAIN] else ''}; results in {folder}"
@@ -46,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
     gone = missing_data(left, plan.base, args.data or catalog.default_root())
     for note in (*plan.unfit, *gone):
         print(visible(f"note: {note}"))
+    taken = _taken_over(left, folder)
+    left = [cell for cell in left if cell.identity not in taken]
     if left:
         from bench.plan import cost
 
@@ -73,11 +75,25 @@ def _standing(folder: Path, chosen: Iterable[Cell]) -> tuple[dict[str, str], lis
     store = Store.open(folder)
     try:
         recorded = store.statuses()
-        again = executor.to_do_again(chosen, store)
+        again = executor.to_do_again(chosen, store, damaged=redo.damaged(store))
     finally:
         store.close()
     usable = {key: status for key, status in recorded.items() if key not in again}
     return {**usable, **dict.fromkeys(again, AGAIN)}, executor.without_result(chosen, usable)
+
+
+def _taken_over(left: list[Cell], folder: Path) -> set[str]:
+    """Identities of the trainings that a run takes over from runs beside it; prints how many."""
+    from bench.commands.run_place import resolve_device
+
+    if not left:
+        return set()
+    found = executor.borrowed(left, folder, resolve_device("auto"))
+    if found:
+        names = ", ".join(dict.fromkeys(str(folder.parent / f.name) for f in found.values()))
+        some = f"{len(found)} of the trainings" if len(found) > 1 else "1 of the trainings"
+        print(visible(f"{some} will be taken over from {names}"))
+    return set(found)
 
 
 def missing_data(cells: Iterable[Cell], base: Path, root: Path) -> list[str]:

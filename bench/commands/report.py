@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, visible
 from bench.store.database import KEPT, Store
 from bench.store.read import results
 from leaderboard.results import Results
@@ -40,7 +41,13 @@ def main(args: argparse.Namespace) -> int:
         "html": partial(leaderboard.render_html, kept=kept),
     }
     try:
-        print(render[args.format](found, out) or out)
+        written = render[args.format](found, out) or out
     except OSError as error:
-        raise BenchError(f"--out {out}: cannot be written: {error}") from None
+        where = f"--out {out}" if args.out else f"{out}"
+        hint = "" if args.out else "; --out names another place"
+        raise BenchError(f"{where}: cannot be written: {error}{hint}") from None
+    print(written)
+    if args.format not in ("md", "html"):  # these say so themselves, and rows of CSV cannot
+        for note in found.damaged:
+            print(visible(f"note: {note}"), file=sys.stderr)
     return 0

@@ -172,7 +172,7 @@ def run_cells(
         left = executor.borrow_trainings(left, store, session, place)
     if not args.quiet:
         if len(left) < wanted:
-            print(f"{wanted - len(left)} identical trainings taken over from runs beside this one")
+            print(f"{_counted(wanted - len(left))} taken over from runs beside this one")
         if reason:
             print(f"workers: {workers} ({reason})")
         tell([*notes, *changed], executor.carried_on(left, store.folder))
@@ -191,6 +191,10 @@ def run_cells(
     with shown, log:
         executor.run(left, store, session, place, workers, watch, plan.limits, engine)
     store.end(session)
+
+
+def _counted(trainings: int) -> str:
+    return f"{trainings} identical training{'s' if trainings > 1 else ''}"
 
 
 def tell(notes: Iterable[str], carried_on: Mapping[str, int]) -> None:

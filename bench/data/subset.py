@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bench.data.dataset import Dataset, Split
 
 SEED = 0
+# What `test_images` adds where it is not known that every data set has as many test images.
+OR_FEWER = ", or all where there are fewer"
 
 
 def count(value: object) -> str | None:
@@ -76,6 +78,11 @@ def _part(split: Split, samples: int | None) -> Split:
     if split.labels is None:
         return split.rows(torch.arange(samples))
     return split.rows(torch.from_numpy(balanced_subset(split.labels.numpy(), samples, SEED)))
+
+
+def test_images(samples: int) -> str:
+    """The test images that a `balanced_subset` takes, in words; 0: all of them."""
+    return f"{samples:,} class-balanced test images{OR_FEWER}" if samples else "all test images"
 
 
 def balanced_subset(labels: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.int64]:

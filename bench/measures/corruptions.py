@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bench.corruptions.base import NAMES, SEVERITIES, check_name, check_shape
-from bench.data.subset import balanced_subset
+from bench.data.subset import balanced_subset, test_images
 from bench.errors import BenchError, UnknownNameError
 from bench.measures.base import Context, Found, Item, Measure
 from bench.suite.recipe import Whole
@@ -89,9 +89,6 @@ def items(options: Options) -> list[Item]:
 
 def note(options: Options) -> str:
     """How it was measured, in a sentence."""
-    which = (
-        f"{options.samples} class-balanced test images" if options.samples else "all test images"
-    )
     severities = ", ".join(map(str, options.severities))
     drawn = (
         "; the frost is drawn, not photographed as in the original"
@@ -100,7 +97,7 @@ def note(options: Options) -> str:
     )
     return (
         f"Corruptions: {len(options.corruptions)} of the 15 of Hendrycks and Dietterich (2019) at "
-        f"severities {severities}, the same {which} for every network (seed "
+        f"severities {severities}, for every network the same {test_images(options.samples)} (seed "
         f"{options.corruption_seed}), with the authors' constants for the nearest image size (32, "
         f"64 or 224 pixels){drawn}. Figures compare within this harness only."
     )

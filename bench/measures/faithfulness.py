@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.data.subset import balanced_subset
+from bench.data.subset import balanced_subset, test_images
 from bench.measures.base import Context, Found, Measure
 from bench.measures.heatmap_options import HeatmapOptions, LayerTask, layer_items, no_map, said
 from bench.suite.recipe import Whole
@@ -40,11 +40,11 @@ Task = LayerTask[Options]
 
 def note(options: Options) -> str:
     """How it was measured, in a sentence."""
-    which = f"{options.samples} class-balanced" if options.samples else "all"
     return (
-        f"Faithfulness: {said(options)} of {which} test images; pixels are replaced "
-        f"({options.deletion}) and inserted (into {options.insertion}) in {options.steps} steps, "
-        "the most salient first; area under the probability of the class predicted at first."
+        f"Faithfulness: {said(options)} of {test_images(options.samples)}; pixels are "
+        f"replaced ({options.deletion}) and inserted (into {options.insertion}) in "
+        f"{options.steps} steps, the most salient first; area under the probability of the class "
+        "predicted at first."
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from bench.data import objects
-from bench.data.subset import balanced_subset
+from bench.data.subset import balanced_subset, test_images
 from bench.errors import BenchError
 from bench.measures.base import Context, Found, Measure
 from bench.measures.heatmap_options import HeatmapOptions, LayerTask, layer_items, no_map, said
@@ -67,11 +67,11 @@ class _Images:
 
 def note(options: Options) -> str:
     """How it was measured, in a sentence."""
-    which = f"{options.samples} class-balanced" if options.samples else "all"
     rule = "" if options.foreground is None else f" (pixels above {options.foreground:g})"
     return (
-        f"Localization: {said(options)} against the objects{rule} of {which} test images, those "
-        f"that are classified correctly; a pixel is predicted above {options.threshold:g}."
+        f"Localization: {said(options)} against the objects{rule} of "
+        f"{test_images(options.samples)}; of these those that are classified "
+        f"correctly; a pixel is predicted above {options.threshold:g}."
     )
 
 

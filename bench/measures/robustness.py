@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.attacks import base as attacks
-from bench.data.subset import balanced_subset
+from bench.data.subset import balanced_subset, test_images
 from bench.errors import BenchError, did_you_mean
 from bench.measures.base import Context, Found, Item, Measure
 from bench.suite.recipe import Number, Whole
@@ -103,15 +103,10 @@ def items(options: Options) -> list[Item]:
 
 def note(options: Options) -> str:
     """How it was measured, in a sentence."""
-    which = (
-        f"up to {options.samples} class-balanced test images"
-        if options.samples
-        else "all test images"
-    )
     return (
         f"Robustness, protocol {options.protocol}: {PROTOCOLS[options.protocol]}; the best of "
-        f"{options.repeats} repeats by L2 (1 for deterministic attacks) on {which}; every "
-        "adversarial is predicted again in another batch."
+        f"{options.repeats} repeats by L2 (1 for deterministic attacks) on "
+        f"{test_images(options.samples)}; every adversarial is predicted again in another batch."
     )
 
 

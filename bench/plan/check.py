@@ -76,7 +76,16 @@ def read_text(text: str, where: str, base: Path) -> CheckedSuite:
     Raises:
         SuiteError: with all mistakes.
     """
-    return _checked(*validated(Tree(where, text)), base)
+    return read_tree(Tree(where, text), base)
+
+
+def read_tree(tree: Tree, base: Path) -> CheckedSuite:
+    """As `read_text`, of a suite that is parsed already.
+
+    Raises:
+        SuiteError: with all mistakes.
+    """
+    return _checked(*validated(tree), base)
 
 
 def _checked(tree: Tree, suite: Suite | None, problems: list[Problem], base: Path) -> CheckedSuite:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import identity
+from bench.data import catalog
 from bench.data.sources import REGISTRY as DATASETS
 from bench.data.sources import OwnData, find
+from bench.data.subset import OR_FEWER
 from bench.errors import BenchError
 from bench.measures import base as measures
 from bench.models import stages
@@ -74,7 +76,7 @@ def expand(checked: CheckedSuite) -> Plan:
                 )
             )
     require_limits(cells, [dataset.label for dataset in checked.suite.datasets])
-    notes = tuple(dict.fromkeys((*_notes(checked.suite), *_same_weights(cells))))
+    notes = tuple(dict.fromkeys((*_notes(checked), *_same_weights(cells))))
     limits = Limits(checked.suite.timeout, checked.suite.memory)
     claims = checked.claims, checked.unfit
     suite, found = checked.suite.name, (*claims, tuple(searches.values()))
@@ -112,12 +114,30 @@ def _same_weights(cells: Iterable[Cell]) -> Iterator[str]:
             )
 
 
-def _notes(suite: Suite) -> Iterator[str]:
-    for ref in suite.measures:
+def _notes(checked: CheckedSuite) -> Iterator[str]:
+    sizes = [_test_samples(dataset, checked.base) for dataset in checked.suite.datasets]
+    for ref in checked.suite.measures:
         measure = measures.load(ref.name)
-        text = measure.note(measure.options.model_validate(ref.options))
+        options = measure.options.model_validate(ref.options)
+        asked = getattr(options, "samples", None)
+        if isinstance(asked, int):
+            known = [size for size in sizes if size is not None]
+            if len(known) == len(sizes) and max(known) <= asked:
+                options = options.model_copy(update={"samples": 0})  # all of them, that is
+        text = measure.note(options)
+        if isinstance(asked, int) and all(size is not None and size >= asked for size in sizes):
+            text = text.replace(OR_FEWER, "")
         if text:
             yield text
+
+
+def _test_samples(dataset: DatasetRef, base: Path) -> int | None:
+    """How many test images a data set has, if that is known without loading it."""
+    try:
+        info = catalog.info(dataset.name, dataset.options, base)
+    except Exception:  # whatever a plugin raises; running it will tell
+        return None
+    return info.test_samples if info is not None else None
 
 
 def _trainings(checked: CheckedSuite, search: Search | None) -> Iterator[Training]:

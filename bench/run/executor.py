@@ -43,13 +43,18 @@ def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> li
     return without_result(cells, store.statuses(), retry_failed)
 
 
-def to_do_again(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> set[str]:
+def to_do_again(
+    cells: Iterable[Cell],
+    store: Store,
+    retry_failed: bool = False,
+    damaged: Iterable[str] = (),
+) -> set[str]:
     """Identities of recorded cells that cannot be used; nothing is changed.
 
-    They are cells whose arrays are gone, trainings whose weights are needed but missing or damaged,
-    and trials whose record is damaged before it has chosen anything.
+    They are cells whose arrays are gone or that are known as `damaged`, trainings whose weights are
+    needed but missing or damaged, and trials whose record is damaged before it has chosen anything.
     """
-    again = store.lost()
+    again = {*store.lost(), *damaged}
     statuses = {key: status for key, status in store.statuses().items() if key not in again}
     over = _over(retry_failed)
     cells = list(cells)
@@ -229,11 +234,7 @@ def borrow_trainings(cells: list[Cell], store: Store, session: int, place: Place
     data set, and their checksum holds. Trials are done in every run, and what they choose a recipe
     for with them.
     """
-    wanted = {
-        cell.identity: cell
-        for cell in cells
-        if cell.measure is None and not cell.training.trial and cell.training.tuning is None
-    }
+    wanted = _to_borrow(cells)
     taken: set[str] = set()
     for folder in _neighbours(store.folder) if wanted else ():
         for identity in list(wanted.keys() - taken):
@@ -242,6 +243,31 @@ def borrow_trainings(cells: list[Cell], store: Store, session: int, place: Place
             ):
                 taken.add(identity)
     return [cell for cell in cells if cell.identity not in taken]
+
+
+def borrowed(cells: Iterable[Cell], folder: Path, device: str) -> dict[str, Path]:
+    """By identity, the trainings that `borrow_trainings` would take over for a run in `folder`, and
+    from which run; that data sets have the same content still is taken for granted. Nothing is
+    changed on the disk."""
+    from bench.store.transfer import has_training
+
+    wanted, found = _to_borrow(cells), dict[str, Path]()
+    for other in _neighbours(folder) if wanted else ():
+        for identity in wanted.keys() - found:
+            if (other / "weights" / f"{identity}.safetensors").is_file() and has_training(
+                other, identity, device
+            ):
+                found[identity] = other
+    return found
+
+
+def _to_borrow(cells: Iterable[Cell]) -> dict[str, Cell]:
+    """The trainings that may come from another run, by identity."""
+    return {
+        cell.identity: cell
+        for cell in cells
+        if cell.measure is None and not cell.training.trial and cell.training.tuning is None
+    }
 
 
 def _neighbours(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from bench.errors import visible
+from bench.errors import BenchError, visible
 from bench.plan.cell import Cell, Plan
 from bench.run.renewed import renewed
 from bench.run.tuned import outdated
@@ -49,6 +49,17 @@ def redo(
     if again:
         do(again)
     return read(store).results
+
+
+def damaged(store: Store) -> dict[str, str]:
+    """What is wrong with the cells whose record or arrays are damaged, by identity; nothing is
+    changed. Of a run whose tables are damaged it is not known."""
+    try:
+        found = read(store)
+    except BenchError:  # the next run tells
+        return {}
+    rest = damaged_files(store, "arrays", skip={*found.damaged, *found.sound})
+    return {**found.damaged, **{identity: text for identity, _, text in rest}}
 
 
 def _redo_damaged(chosen: list[Cell], store: Store, do: Callable[[list[Cell]], None]) -> Results:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.plan.cell import Plan, Training
-from bench.plan.check import read_text
 from bench.plan.expand import expand
+from bench.plan.recorded import read_recorded
 from bench.store import files
 from bench.store.database import Store
 from bench.store.outcome import error_text
@@ -49,7 +49,7 @@ def plan_of(store: Store) -> Plan:
         raise BenchError(f"{store.folder}: nothing was run there yet")
     # Neither runs of earlier versions nor unpacked ones say where their suite lay.
     base = Path(facts["base"]) if facts.get("base") else Path.cwd()
-    return expand(read_text(facts["suite_text"], f"suite of {store.folder}", base))
+    return expand(read_recorded(facts["suite_text"], f"suite of {store.folder}", base))
 
 
 def trained(store: Store, plan: Plan) -> list[Trained]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.store.database import Store
+from bench.store.outcome import NOTES
 from bench.store.seals import Broken
 
 _NAMED = 6  # networks in one sentence
@@ -22,6 +23,9 @@ MEASURED = """SELECT session, count(*) FROM cells WHERE status = 'done'
     AND identity IN (SELECT identity FROM planned) GROUP BY session"""
 TRAININGS = """SELECT c.identity, c.facts FROM planned p JOIN cells c USING (identity)
     WHERE p.measure = 'train' AND c.status = 'done' ORDER BY p.position"""
+NAMED = """SELECT c.identity, c.name, c.facts, p.dataset, p.backbone FROM planned p
+    JOIN cells c USING (identity) WHERE p.measure = 'train' AND c.status = 'done'
+    ORDER BY p.position"""
 
 TIMED = """SELECT p.dataset, p.backbone, p.variant, s.id, s.provenance
     FROM planned p JOIN cells c USING (identity) JOIN sessions s ON s.id = c.session
@@ -34,11 +38,12 @@ def shown(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Headings to text, from the last session whose record is whole, and that record."""
     rows = store.rows("SELECT * FROM sessions ORDER BY id")
+    count = len(rows) + len(broken.lost_sessions)
     # A repaired run has sessions without a record.
     whole = [(row, _record(row)) for row in rows if row["id"] not in broken.sessions]
     whole = [(row, record) for row, record in whole if record]
     if not whole:
-        return {"sessions": f"{len(rows)} (their records are damaged)"}, {}
+        return {"sessions": f"{count} (their records are damaged)"}, {}
     # Another suite of the same name may have been run there since, and be put back by this one.
     suite = facts.get("suite_text")
     own = [(row, record) for row, record in whole if record.get("suite_text") == suite]
@@ -49,9 +54,9 @@ def shown(
     found["versions"] += _other_versions(records, last, sum(counts.values()))
     if commits := _commits(records):
         found["commits"] = commits
-    found["sessions"] = str(len(rows))
-    if len(whole) < len(rows):
-        found["sessions"] += f" (the records of {len(rows) - len(whole)} are damaged)"
+    found["sessions"] = str(count)
+    if len(whole) < count:
+        found["sessions"] += f" (the records of {count - len(whole)} are damaged)"
     if trainings := _trainings(store, broken.cells):
         found["training"] = trainings
     hosts = {_kind(record["hardware"]) for _, record in whole}
@@ -182,6 +187,21 @@ def mixed_precisions(store: Store, damaged: Container[str]) -> Iterator[str]:
                 f"{dataset}: networks were trained in different precisions ({told}), so compare "
                 "across them with care; `precision: fp32` in the recipe trains all alike"
             )
+
+
+def noted(store: Store, damaged: Container[object]) -> dict[str, None]:
+    """What was noted of the trainings, which the last session need not have looked at, under the
+    labels that they have now: they may have been trained under others."""
+    found: dict[str, None] = {}
+    for identity, name, text, dataset, backbone in store.tuples(NAMED):
+        # Most have none, and their losses are long to parse.
+        if identity in damaged or f'"{NOTES}"' not in text:
+            continue
+        before, now = name.rsplit("/", 3)[0], f"{dataset}/{backbone}"
+        for note in json.loads(text).get(NOTES, ()):
+            rest = note.removeprefix(before)
+            found[now + rest if rest != note and rest[:1] in ("/", ":") else note] = None
+    return found
 
 
 def _named(nets: Collection[str]) -> str:

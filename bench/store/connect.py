@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,3 +165,17 @@ def taken(folder: Path, database: str) -> FileLock:
 def _strangers(folder: Path) -> Iterator[str]:
     """What is in the folder that no run directory has before its database."""
     return (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+
+
+def require_not_newer(folder: Path, found: object, known: int) -> None:
+    """Say so if a run's format is of a later version than the last `known` one.
+
+    Raises:
+        BenchError: it is; a format that is no number is left to the caller.
+    """
+    number = int(found) if isinstance(found, str) and re.fullmatch("[0-9]{1,9}", found) else 0
+    if number > known:
+        raise BenchError(
+            f"{folder}: written by a newer version of topdown-bench (format {found}; this one "
+            f"knows {known}); use that version, nothing of the run was changed"
+        )

@@ -20,6 +20,7 @@ from bench.store.connect import (
     connect,
     connect_to_read,
     make_lasting,
+    require_not_newer,
     taken,
     understood,
 )
@@ -100,10 +101,9 @@ class Store:
     def _check_format(self) -> None:
         found = self.facts().get("format")
         if found not in (str(FORMAT), str(UNSEALED)):
-            raise BenchError(
-                f"{self.folder}: its {NAME} is damaged or written by another version "
-                f"(format {found!r}); `python -m bench doctor {self.folder}` tells more"
-            )
+            require_not_newer(self.folder, found, FORMAT)
+            text = f"{self.folder}: its {NAME} is damaged (format {found!r})"
+            raise BenchError(f"{text}; `python -m bench doctor {self.folder}` tells more")
 
     @property
     def sealed(self) -> bool:
@@ -249,7 +249,10 @@ class Store:
         """Open a session: one invocation of `run` with its circumstances."""
         with self.transaction():
             cursor = self._db.execute(
-                "INSERT INTO sessions (started, provenance) VALUES (?, ?)",
+                # Not the number of one whose record is lost: its cells are not of this session.
+                "INSERT INTO sessions (id, started, provenance) SELECT 1 + coalesce(max(id), 0), "
+                "?, ? FROM (SELECT id FROM sessions UNION ALL SELECT session FROM cells) "
+                "WHERE id < 1000000000",  # a damaged number may be anything
                 (time.time(), json.dumps(provenance, sort_keys=True)),
             )
             session = int(cursor.lastrowid or 0)
@@ -263,11 +266,11 @@ class Store:
             seals.seal_session(self._db, session)
 
     def empty_session(self, session: int) -> None:
-        """Take back the circumstances of a session (their record was found damaged)."""
+        """Take back the circumstances of a session (their record was found damaged or
+        gone)."""
         with self.transaction():
             self._db.execute(
-                "UPDATE sessions SET started = 0, ended = NULL, provenance = '{}' WHERE id = ?",
-                (session,),
+                "INSERT OR REPLACE INTO sessions VALUES (?, 0, NULL, '{}')", (session,)
             )
             seals.seal_session(self._db, session)
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 from bench.errors import BenchError
 from bench.store import files, parts, seals
 from bench.store.check import damaged_files
-from bench.store.connect import SCHEMA, connect_to_read, locked
+from bench.store.connect import SCHEMA, connect_to_read, locked, require_not_newer
 from bench.store.database import FORMAT, NAME, UNSEALED, Store
 from bench.store.read import read
 from bench.store.rebuild import LEFT_OUT
@@ -166,8 +166,7 @@ def _wrong_within(connection: sqlite3.Connection, path: Path) -> str:
         return f"damaged ({' '.join(lines[0].split())})"
     found = dict(connection.execute("SELECT key, value FROM facts").fetchall()).get("format")
     known = (str(FORMAT), str(UNSEALED))
-    if found is not None and found not in known and found.isdigit():
-        raise BenchError(f"{path.parent}: written by another version (format {found})")
+    require_not_newer(path.parent, found, FORMAT)
     if found not in known:
         return "damaged (it has no format)"
     for table, columns in _columns(found != str(UNSEALED)).items():
@@ -230,6 +229,11 @@ def _rows(store: Store) -> Iterator[Finding]:
     for session in broken.sessions:
         text = f"{path}: the record of session {session} was changed"
         yield Finding(text, "it is emptied", partial(store.empty_session, session))
+    for session in broken.lost_sessions:
+        text = f"{path}: the record of session {session} is gone"
+        without = "how its cells were measured is not known any more; their results count"
+        fix = partial(store.empty_session, session)
+        yield Finding(text, "an empty one takes its place", fix, without=without)
     for identity, wrong in broken.cells.items():
         text = f"{path}: {names.get(identity, identity)}: {wrong}"
         yield Finding(text, AGAIN, partial(store.forget, identity), without=AGAIN)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.store import files
-from bench.store.circumstances import mixed_precisions, timed_on
+from bench.store.circumstances import mixed_precisions, noted, timed_on
 from bench.store.circumstances import shown as _provenance
 from bench.store.database import NAME, Store
-from bench.store.outcome import NOTES, WITHOUT_ARRAYS, error_text
+from bench.store.outcome import WITHOUT_ARRAYS, error_text
 from bench.store.seals import Broken, Metrics
 from bench.store.selection import not_selected
 from bench.store.tuned import searches
@@ -84,9 +84,9 @@ def read(store: Store) -> Reading:
     """
     try:
         with _no_collection(), store.snapshot():
-            if not store.rows("SELECT id FROM sessions LIMIT 1"):
-                raise BenchError(f"{store.folder}: nothing was run there yet")
             broken = store.broken()
+            if not broken.lost_sessions and not store.rows("SELECT id FROM sessions LIMIT 1"):
+                raise BenchError(f"{store.folder}: nothing was run there yet")
             if broken.tables:
                 raise BenchError(
                     f"{store.folder / NAME}: the table {' and the table '.join(broken.tables)} "
@@ -138,10 +138,10 @@ def _read(store: Store, broken: Broken) -> Reading:
         timed_on=timed_on(store, broken),
     )
     told = [*json.loads(facts.get("notes", "[]")), *session.get("notes", ())]
-    told += [note for note in _noted(store, damaged) if note not in told]
+    told += [note for note in noted(store, damaged) if note not in told]
     told += mixed_precisions(store, damaged)
-    notes = (*told, *damaged.notes)
-    return Reading(replace(found, notes=notes), dict(damaged.found), damaged.sound)
+    found = replace(found, notes=(*told, *damaged.notes), damaged=tuple(damaged.notes))
+    return Reading(found, dict(damaged.found), damaged.sound)
 
 
 class _Damaged:
@@ -294,14 +294,6 @@ def _learned(store: Store, damaged: _Damaged) -> Iterator[Learned]:
         if facts.get("losses"):
             losses, validation = tuple(facts["losses"]), tuple(facts["validation"])
             yield Learned(**_net(row), losses=losses, validation=validation)
-
-
-def _noted(store: Store, damaged: _Damaged) -> dict[str, None]:
-    """What was noted of the trainings, which the last session need not have looked at."""
-    texts = (row["facts"] for row in store.rows(TRAININGS) if row["identity"] not in damaged)
-    # Most have none, and their losses are long to parse.
-    facts = (json.loads(text) for text in texts if f'"{NOTES}"' in text)
-    return dict.fromkeys(note for one in facts for note in one.get(NOTES, ()))
 
 
 def _more(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

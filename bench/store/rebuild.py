@@ -31,8 +31,8 @@ _FACTS_LOST = (
     "the facts of the suite (attacks, claims, notes) were damaged and are left out; " + ANEW
 )
 _WHOLE = "it is rebuilt, and nothing of it is lost"
-_CELLS = """SELECT c.identity, c.name, c.session, s.provenance FROM cells c
-    JOIN sessions s ON s.id = c.session ORDER BY c.started, c.name"""
+_CELLS = """SELECT c.identity, c.name, c.session, coalesce(s.provenance, '{}') FROM cells c
+    LEFT JOIN sessions s ON s.id = c.session ORDER BY c.started, c.name"""
 
 Tuple = tuple[Any, ...]
 # Dataset, backbone, variant, seed, measure.

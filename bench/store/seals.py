@@ -9,8 +9,9 @@ no longer fits its seal. Seals are against damage, not against forgery.
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +30,13 @@ GONE = "its record is gone"
 @dataclass(frozen=True, slots=True)
 class Broken:
     """What does not fit its seal: identities of cells with what is wrong, names of tables, numbers
-    of sessions. `metrics` are those of all cells by identity, as they were looked at: a hundred
-    thousand rows need not be read again."""
+    of sessions; `lost_sessions` are those whose record is gone. `metrics` are those of all cells by
+    identity, as they were looked at: a hundred thousand rows need not be read again."""
 
     cells: dict[str, str] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
     sessions: list[int] = field(default_factory=list)
+    lost_sessions: list[int] = field(default_factory=list)
     metrics: Metrics = field(default_factory=dict)
 
 
@@ -82,7 +84,8 @@ def seal_all(db: sqlite3.Connection) -> None:
 def broken(db: sqlite3.Connection) -> Broken:
     """Everything that does not fit its seal."""
     metrics = metrics_of(db)
-    return Broken(_broken_cells(db, metrics), broken_tables(db), _broken_sessions(db), metrics)
+    cells = _broken_cells(db, metrics)
+    return Broken(cells, broken_tables(db), *_broken_sessions(db, cells), metrics)
 
 
 def _broken_cells(db: sqlite3.Connection, metrics: Metrics) -> dict[str, str]:
@@ -111,11 +114,17 @@ def broken_tables(db: sqlite3.Connection) -> list[str]:
     return [table for table in TABLES if sealed.get(table) != _table(db, table)]
 
 
-def _broken_sessions(db: sqlite3.Connection) -> list[int]:
-    """The numbers of sessions that do not fit their seal."""
+def _broken_sessions(db: sqlite3.Connection, cells: Container[str]) -> tuple[list[int], list[int]]:
+    """The numbers of sessions that do not fit their seal, and of those whose record is gone: their
+    seal is there, or one of their cells, but for the broken `cells`."""
     sealed = _sealed(db, "session")
     rows = _tuples(db, "SELECT * FROM sessions ORDER BY id")
-    return [row[0] for row in rows if sealed.get(str(row[0])) != digest(row)]
+    changed = [row[0] for row in rows if sealed.get(str(row[0])) != digest(row)]
+    # Damaged, a key may be anything.
+    known = {int(key) for key in sealed if re.fullmatch("[1-9][0-9]{0,8}", str(key))}
+    named = _tuples(db, "SELECT identity, session FROM cells")
+    known |= {session for identity, session in named if identity not in cells}
+    return changed, sorted(known - {row[0] for row in rows})
 
 
 def digest(*parts: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,11 @@ def training_from(
     except BenchError:
         return None
     try:
-        row = other.finished(identity)
-        if row is None or row["status"] != "done" or row["file"] is None:
-            return None
-        if not other.is_whole(identity):
+        row = _finished(other, identity, device)
+        if row is None:
             return None
         facts = json.loads(row["facts"])
-        if facts.get("environment") != environment(device) or facts.get("content") != content:
+        if facts.get("content") != content:
             return None
         weights = load(files.verified(folder / row["file"], row["sha256"]))
         found = other.rows(
@@ -71,3 +70,29 @@ def training_from(
         weights=weights,
         facts={**facts, "taken_from": folder.name},
     )
+
+
+def has_training(folder: Path, identity: str, device: str) -> bool:
+    """Whether `training_from` finds that training if the data set has the same content still, which
+    is not looked at. Nothing is changed on the disk."""
+    try:
+        other = Store.open(folder)
+    except BenchError:
+        return False
+    try:
+        return _finished(other, identity, device) is not None
+    except BenchError:
+        return False
+    finally:
+        other.close()
+
+
+def _finished(other: Store, identity: str, device: str) -> sqlite3.Row | None:
+    """The record of a training that is done, whole, and of the same environment."""
+    row = other.finished(identity)
+    if row is None or row["status"] != "done" or row["file"] is None:
+        return None
+    if not other.is_whole(identity):
+        return None
+    same = json.loads(row["facts"]).get("environment") == environment(device)
+    return row if same else None

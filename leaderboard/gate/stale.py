@@ -13,6 +13,7 @@ from typing import Any
 from leaderboard.gate.measured import Measured
 
 _LONGEST = 80
+_REFERENCE = {"name", "label", "options"}  # keys of an attack, as it is recorded
 _LEARNT = ("test_images", "test_labels")  # from results: not known where nothing was measured
 
 
@@ -82,5 +83,23 @@ def _said(place: str, one: Any, other: Any, names: tuple[str, str]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = _written(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _written(value: Any) -> str:
+    """A value as the author of a suite writes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    if not isinstance(value, Mapping):
+        return str(value)
+    if {*value} == _REFERENCE:
+        named = {"name": value["name"], "label": value["label"]}
+        if value["name"] == value["label"]:
+            named.pop("label")
+        if not value["options"] and len(named) == 1:
+            return str(value["name"])
+        value = {**named, **value["options"]}
+    return f"{{{', '.join(f'{key}: {_written(one)}' for key, one in value.items())}}}"

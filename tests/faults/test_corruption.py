@@ -4,6 +4,7 @@ cells again: the table is then that of the run before."""
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -72,6 +73,28 @@ def test_a_run_that_is_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_there_are_enough_kinds() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS) >= 20
+
+
+@pytest.mark.parametrize("format", ["csv", "derived", "json"])
+def test_what_other_programs_read_tells_of_a_damaged_file_too(
+    folder: Path, format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / f"out.{format}"
+    words = ("report", folder / "run", "--format", format, "--out", out)
+    capsys.readouterr()
+    assert bench(*words) == 0
+    assert capsys.readouterr().err == ""
+    if format == "json":
+        assert json.loads(out.read_text(encoding="utf-8"))["damaged"] == []
+    file = next((folder / "run/arrays").iterdir())
+    file.write_bytes(file.read_bytes()[:-1])
+    assert bench(*words) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: fashion-mnist-mini/lenet_fc/")
+    assert file.name in line
+    if format == "json":
+        (said,) = json.loads(out.read_text(encoding="utf-8"))["damaged"]
+        assert line == f"note: {said}"
 
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -191,7 +191,7 @@ def test_a_plan_counts_the_trainings_that_a_run_does_again(
     assert f"again   {TRAIN}\n" in told
     assert f"done    {ACCURACY}\n" in told
     assert (
-        "4 cells: 2 done, 0 failed, 2 to do (1 of them again: their files are lost or damaged)"
+        "4 cells: 2 done, 0 failed, 2 to do (1 of them again: their results are lost or damaged)"
         in told
     )
     assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
@@ -210,6 +210,34 @@ def test_a_plan_counts_the_cells_whose_arrays_are_gone(tiny: Tiny, capsys: Out) 
     assert "3 cells: 1 done, 0 failed, 2 to do (2 of them again: " in told
     assert run(suite) == 0
     assert "2 of 3 cells to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["arrays", "row"])
+def test_a_plan_counts_the_cells_whose_results_are_damaged(
+    what: str, tiny: Tiny, capsys: Out
+) -> None:
+    suite = tiny(LABELLED)
+    assert run(suite) == 0
+    if what == "arrays":
+        path = file_of(RUN, BLUR)
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        with sqlite3.connect(RUN / "results.sqlite") as database:
+            database.execute(
+                "UPDATE metrics SET value = 1 WHERE identity = "
+                f"(SELECT identity FROM cells WHERE name = '{BLUR}')"
+            )
+        database.close()
+    # Then its training is needed, too.
+    file_of(RUN, TRAIN).unlink()
+    capsys.readouterr()
+    assert main(["plan", str(suite), "--out", str(RUN), "--no-cost"]) == 0
+    told = capsys.readouterr().out
+    assert f"again   {BLUR}\n" in told
+    assert "3 cells: 1 done, 0 failed, 2 to do (2 of them again: " in told
+    assert run(suite) == 0
+    assert main(["plan", str(suite), "--out", str(RUN), "--no-cost"]) == 0
+    assert "3 cells: 3 done, 0 failed, 0 to do; results" in capsys.readouterr().out
 
 
 MOVING = """

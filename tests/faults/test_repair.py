@@ -110,6 +110,39 @@ def test_a_plan_that_cannot_be_proved_is_said_to_be_what_is_known(
     assert bench(capsys, "doctor", run)[0] == 0
 
 
+@pytest.mark.parametrize("seals", ["", "DELETE FROM seals WHERE kind = 'session'"])
+def test_a_session_whose_row_was_deleted_is_told_and_emptied(
+    run: Path, capsys: Out, seals: str
+) -> None:
+    """How the cells were measured is not known any more; what they measured is."""
+    before = page(run, capsys)
+    sql(run, "DELETE FROM sessions")
+    if seals:
+        sql(run, seals)
+    code, said = bench(capsys, "doctor", run)
+    assert code == 1
+    assert "DAMAGE  " in said
+    assert "the record of session 1 is gone" in said
+    told = page(run, capsys)
+    assert "1 (their records are damaged)" in told
+    # All the rest is as it was.
+    assert told.partition("## How it was")[0] == before.partition("## How it was")[0]
+    code, said = bench(capsys, "doctor", run, "--repair")
+    assert code == 0
+    assert "an empty one takes its place" in said
+    assert bench(capsys, "doctor", run)[0] == 0
+    assert page(run, capsys) == told
+
+
+def test_a_plan_is_rebuilt_though_the_session_of_its_cells_is_gone(run: Path, capsys: Out) -> None:
+    sql(run, "DELETE FROM sessions")
+    change(run, PLANNED["row"])
+    assert bench(capsys, "doctor", run, "--repair")[0] == 0
+    assert len(cells(run)) == CELLS
+    assert ACCURACY in sorted(name for _, name, *_ in cells(run))
+    assert "85.9" in page(run, capsys)
+
+
 def test_cells_of_an_earlier_suite_do_not_come_back(run: Path, capsys: Out) -> None:
     """The plan has no longer the cell of a session with another suite."""
     sql(run, "INSERT INTO sessions SELECT 99, started, ended, "

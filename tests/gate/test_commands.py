@@ -206,7 +206,12 @@ def test_seeds_that_a_baseline_lacks_are_no_part_of_the_means(
         (
             "attacks: [{name: gaussian_blur, epsilons: 20}]",
             "attacks: [{name: gaussian_blur, epsilons: 20}, shifts]",
-            "measures.robustness.attacks has {'name': 'shifts', 'label': 'shifts', 'options': {}}",
+            "measures.robustness.attacks has shifts in the run only",
+        ),
+        (
+            "attacks: [{name: gaussian_blur, epsilons: 20}]",
+            "attacks: [{name: gaussian_blur, epsilons: 20}, {name: shifts, max_shift: 2}]",
+            "measures.robustness.attacks has {name: shifts, max_shift: 2} in the run only",
         ),
     ],
 )
@@ -383,7 +388,7 @@ def test_what_is_damaged_was_not_measured(
         )
         assert said.endswith(".safetensors: damaged (its checksum is not the recorded one))")
     assert main(["baseline", str(broken), "--out", "new.json"]) == 2
-    assert "cells are failed, missing or damaged" in capsys.readouterr().err
+    assert " failed, missing or damaged (" in capsys.readouterr().err
 
 
 def test_a_changed_number_is_not_compared(made: tuple[Path, Path], capsys: Out) -> None:

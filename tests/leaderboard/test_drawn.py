@@ -77,6 +77,26 @@ def test_of_thirty_networks_the_best_are_drawn_and_the_rest_is_counted(tmp_path:
     assert len(figures["accuracy"]) == 30
 
 
+def test_of_fifteen_backbones_memory_by_depth_draws_those_of_the_best_networks(
+    tmp_path: Path,
+) -> None:
+    found = board()
+    kept = [
+        Row(row.dataset, row.backbone, row.variant, row.seed, "efficiency", metric, 4096.0, "B")
+        for row in found.rows
+        if row.metric == "top1"
+        for metric in ("kept_bytes[depth 1]", "kept_bytes[depth 2]")
+    ]
+    page = render_markdown(replace(found, rows=(*found.rows, *kept)), tmp_path, svg=True)
+    text = page.read_text(encoding="utf-8")
+    assert (
+        "Of 15 backbones, the 12 with the best networks by Top-1 are drawn and 3 left out" in text
+    )
+    drawn = {name[:3] for name in named(tmp_path / "figures/mini-memory-by-depth.svg")}
+    ranked = dict.fromkeys(net[0] for net in order(found, sections(found)[0]).nets)
+    assert drawn == {*list(ranked)[:12]}
+
+
 def test_a_dozen_networks_are_all_drawn_and_nothing_is_said(tmp_path: Path) -> None:
     found = board(BACKBONES[:6])
     page = render_markdown(found, tmp_path, svg=True).read_text(encoding="utf-8")

@@ -35,6 +35,11 @@ def test_tensorboard(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert "tensorboard --logdir runs/tiny/tensorboard" in capsys.readouterr().out
     found = EventAccumulator(str(RUN / "tensorboard" / NET))
     found.Reload()
+    capsys.readouterr()
+    with sqlite3.connect(RUN / "results.sqlite") as db:
+        db.execute("UPDATE metrics SET value = 1 WHERE metric = 'train_loss'")
+    assert main(["export", str(RUN), "--to", "tensorboard", "--out", "elsewhere"]) == 0
+    assert capsys.readouterr().err.startswith("note: 1 damaged cell left out; ")
     curve = [(event.step, event.value) for event in found.Scalars("train/loss")]
     assert curve == [(n, pytest.approx(loss)) for n, loss in enumerate(losses, 1)]
     assert [event.value for event in found.Scalars("accuracy/top1")] == [pytest.approx(top1)]

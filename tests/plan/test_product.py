@@ -34,6 +34,45 @@ def names(plan: Plan) -> list[str]:
     return [cell.name for cell in plan.cells]
 
 
+@pytest.mark.parametrize(
+    ("datasets", "samples", "said"),
+    [
+        ("[fashion-mnist-mini]", 0, "all test images"),
+        ("[fashion-mnist-mini]", 5000, "all test images"),
+        ("[fashion-mnist-mini]", 500, "500 class-balanced test images"),
+        ("[fashion-mnist-mini, mnist]", 1000, "1,000 class-balanced test images"),
+        (
+            "[fashion-mnist-mini, mnist]",
+            5000,
+            "5,000 class-balanced test images, or all where there are fewer",
+        ),
+        ("[{name: mnist, test_samples: 50}]", 60, "all test images"),
+    ],
+)
+def test_notes_say_how_many_test_images_there_really_are(
+    planned: Planned, datasets: str, samples: int, said: str
+) -> None:
+    plan = planned(f"""
+name: notes
+seeds: [0]
+datasets: {datasets}
+backbones: [lenet_fc]
+measures:
+  - robustness: {{attacks: [gaussian_blur], samples: {samples}}}
+  - corruptions: {{samples: {samples}}}
+  - localization: {{samples: {samples}, foreground: 0.2}}
+  - faithfulness: {{samples: {samples}}}
+""")
+    ends = (
+        f"on {said}; every",
+        f"the same {said} (seed",
+        f"of {said}; of these",
+        f"of {said}; pix",
+    )
+    for note, end in zip(plan.notes, ends, strict=True):
+        assert end in note
+
+
 def test_the_product_in_the_order_of_the_suite(planned: Planned) -> None:
     assert names(planned(SUITE)) == [
         f"{pair}/{variant}/seed{seed}/{tail}"

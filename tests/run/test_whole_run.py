@@ -202,13 +202,33 @@ def test_identical_training_of_a_neighbour_is_taken_over(
 ) -> None:
     main(["run", str(tiny())])
     other = tiny(("name: tiny", "name: other"), ("samples: 20", "samples: 10"), name="other.yaml")
+    said = "1 of the trainings will be taken over from runs/tiny"
+    capsys.readouterr()
+    assert main(["plan", str(other)]) == 0
+    planned = capsys.readouterr().out
+    assert said in planned
+    assert not Path("runs/other").exists()
     assert main(["run", str(other)]) == 0
-    assert "1 identical trainings taken over" in capsys.readouterr().out
+    assert "1 identical training taken over" in capsys.readouterr().out
     name = "blobs/linear/bu/seed0/train"
     assert cells(Path("runs/other"))[name] == cells(Path("runs/tiny"))[name]
     with sqlite3.connect("runs/other/results.sqlite") as db:
         (facts,) = db.execute("SELECT facts FROM cells WHERE name = ?", (name,)).fetchone()
     assert json.loads(facts)["taken_from"].endswith("tiny")
+    assert main(["plan", str(other)]) == 0
+    assert "taken over" not in capsys.readouterr().out  # it has it
+
+
+def test_a_plan_does_not_estimate_trainings_that_are_taken_over(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["run", str(tiny()), "--only", "*/train"])
+    other = str(tiny(("name: tiny", "name: other"), name="other.yaml"))
+    for folder, count in (("elsewhere/other", 3), ("runs/other", 2)):
+        capsys.readouterr()
+        assert main(["plan", other, "--out", folder]) == 0
+        # Nothing is known of such data before they are loaded.
+        assert f"{count} cells are not in it" in capsys.readouterr().out
 
 
 def test_a_neighbour_of_other_code_is_not_believed(
@@ -607,6 +627,14 @@ def test_that_note_comes_for_own_backbones_and_stays(
     assert main(["run", suite]) == 0
     assert f"note: {said}" not in capsys.readouterr().out
     assert page.read_text(encoding="utf-8").count(said) == 1
+    # Nor does a network that was renamed have a note under the name it had.
+    renamed = both.replace("'tiny_nets:normalised'", "{name: 'tiny_nets:normalised', label: new}")
+    assert (
+        main(["run", str(tiny(("[tiny_nets:linear]", renamed), ("epochs: 2", "epochs: 1")))]) == 0
+    )
+    text = page.read_text(encoding="utf-8")
+    assert text.count("averages with momentum") == 1
+    assert f"- {said.replace('normalised', 'new')}" in text
 
 
 def test_a_crop_larger_than_the_images_stops_the_run(

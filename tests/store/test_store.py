@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.cli import main
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import Store
@@ -192,9 +193,40 @@ def test_strangers_and_other_formats_are_refused(tmp_path: Path) -> None:
     made = Store.create_or_open(tmp_path / "run")
     made.set_facts({"format": "9\n9"})
     made.close()
-    with pytest.raises(BenchError, match="another version") as raised:
+    with pytest.raises(BenchError, match="damaged") as raised:
         Store.open(tmp_path / "run")
     assert "\n" not in str(raised.value)
+
+
+def test_a_run_of_a_newer_version_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    made = Store.create_or_open(run)
+    made.set_facts({"format": "3"})
+    made.close()
+    before = (run / "results.sqlite").read_bytes()
+    for words in (["report"], ["doctor"], ["doctor", "--repair"]):
+        assert main([*words, str(run)]) == 2
+        assert capsys.readouterr().err == (
+            f"{run}: written by a newer version of topdown-bench (format 3; this one knows 2); use "
+            "that version, nothing of the run was changed\n"
+        )
+    assert (run / "results.sqlite").read_bytes() == before
+
+
+@pytest.mark.parametrize("number", ["'x'", "x'ff'", "9223372036854775807", "7"])
+def test_a_session_never_has_the_number_of_one_that_is_gone(tmp_path: Path, number: str) -> None:
+    """Its cells would seem to be measured in it; damaged, a number may be anything."""
+    store = Store.create_or_open(tmp_path / "run")
+    store.record(store.begin(PROVENANCE), "id1", PLANNED[0][1], outcome(metrics={"top1": 1.0}))
+    store.close()
+    with sqlite3.connect(tmp_path / "run" / "results.sqlite") as database:
+        database.execute(f"UPDATE cells SET session = {number}")
+    database.close()
+    store = Store.create_or_open(tmp_path / "run")
+    assert store.begin(PROVENANCE) == (8 if number == "7" else 2)
+    store.close()
 
 
 def test_unwritable_place_is_one_line(tmp_path: Path) -> None:
