@@ -115,7 +115,10 @@ def load(source: Source, read: Callable[[], Contents]) -> Decoded:
         return _in_memory(contents)
 
     def write(folder: Path) -> tuple[dict[str, pixels.Shape], dict[str, Any]]:
-        _say(f"decoding {count:,} images of {source.label} into {folder.parent} (once; minutes)")
+        _say(
+            f"decoding {count:,} images of {source.label} into {folder.parent} "
+            "(once; it may take minutes)"
+        )
         return _write(folder, contents)
 
     entry = _kept(name, source.label, size, write)

@@ -18,6 +18,8 @@ from bench.train.augment import Draws, apply, colour_axes, draw, on_device
 from bench.train.graph import GraphedStep
 from bench.train.images import Images
 
+# Whose colour axes are found at once.
+_PIXELS = 2**26
 IMAGES = "images"  # among a step's inputs, where the images are not on the device
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -148,14 +150,17 @@ class Step:
             raise TrainingMemoryError(f"{batch}, even image by image") from error
         self.parts *= 2
 
-    def _colour_axes(self, size: int = 500) -> Tensor:
-        normalize = self.network.normalize_train
+    def _colour_axes(self) -> Tensor:
+        normalize, images = self.network.normalize_train, self.images.all
+        # PyTorch keeps several copies of them, in float32.
+        size = max(1, min(500, _PIXELS // images[0].numel()))
+        # Made first: small results between large blocks that come and go would fragment memory.
+        axes = torch.empty((len(images), images.shape[1], images.shape[1]), device=self.device)
         with torch.no_grad():
-            parts = [
-                colour_axes(normalize(part.to(self.device).float().div_(255.0)))
-                for part in self.images.all.split(size)
-            ]
-        return torch.cat(parts)
+            for part, rows in zip(images.split(size), axes.split(size), strict=True):
+                inputs = normalize(part.to(self.device).float().div_(255.0))
+                rows.copy_(colour_axes(inputs))
+        return axes
 
 
 def why_eager(settings: Settings, device: torch.device) -> str | None:
