@@ -455,7 +455,7 @@ measures: [accuracy]
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of a process")
 def test_a_set_larger_than_what_a_process_holds(cache: Path, tmp_path: Path) -> None:
-    root, side, count = tmp_path / "own", 64, 20_000
+    root, side, count = tmp_path / "own", 64, 30_000
     (tmp_path / "one.png").write_bytes(encoded(np.full((side, side, 3), 77, np.uint8)))
     for split, number in (("train", count), ("test", 1000)):
         for name in CLASSES:

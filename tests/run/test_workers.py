@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,20 @@ def test_a_captured_step_keeps_what_it_needs_for_itself(quickstart: list[Cell]) 
     taken = 2 * training.recipe.batch_size * cost.saved_bytes
     estimate = workers.memory(training, network, dataset, "cuda") - workers.PROCESS["cuda"]
     assert estimate > taken
+
+
+def test_images_that_all_processes_map_do_not_count_for_each(quickstart: list[Cell]) -> None:
+    training = quickstart[0].training
+    plain = load_dataset(training, PLACE)
+    splits = {name: getattr(plain, name) for name in ("train", "test")}
+    mapped = replace(plain, **{n: replace(s, file=Path("some")) for n, s in splits.items()})
+    network = build_network(training, plain)
+    train, test = (split.images.nbytes for split in splits.values())
+    of = partial(workers.memory, training, network)
+    assert of(plain, "cpu") - of(mapped, "cpu") == train + test
+    # A GPU holds the training images, if they fit.
+    assert of(plain, "cuda") - of(mapped, "cuda", free=2 * train) == test
+    assert of(plain, "cuda") - of(mapped, "cuda", free=2 * train - 2) == train + test
 
 
 def test_a_network_that_cannot_be_built_runs_alone(
