@@ -153,6 +153,15 @@ def _group_rest(folder: Path) -> float:
     try:
         limit = (folder / "memory.max").read_text(encoding="utf-8")
         used = (folder / "memory.current").read_text(encoding="utf-8")
-        return float(int(limit) - int(used))
+        return float(int(limit) - int(used)) + _of_files(folder / "memory.stat")
     except (OSError, ValueError):  # no such group, or `max`
         return float("inf")
+
+
+def _of_files(stat: Path) -> int:
+    """What a control group keeps of files on the disk, and gives back when memory is wanted."""
+    try:
+        lines = [line.split() for line in stat.read_text(encoding="utf-8").splitlines()]
+        return sum(int(size) for name, size in lines if name in ("active_file", "inactive_file"))
+    except (OSError, ValueError):
+        return 0

@@ -155,6 +155,11 @@ def test_what_is_free_is_read_from_the_system(tmp_path: Path) -> None:
         (tmp_path / "memory.max").write_text(limit, encoding="utf-8")
         (tmp_path / "memory.current").write_text("1000\n", encoding="utf-8")
         assert workers._group_rest(tmp_path) == expected
+    # What it keeps of files on the disk, mapped images among them, it gives back.
+    (tmp_path / "memory.max").write_text("5000\n", encoding="utf-8")
+    stat = "anon 200\nfile 700\nactive_file 300\ninactive_file 400\n"
+    (tmp_path / "memory.stat").write_text(stat, encoding="utf-8")
+    assert workers._group_rest(tmp_path) == 4700.0
 
 
 def test_a_run_says_how_many_and_keeps_it(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
