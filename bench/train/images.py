@@ -14,6 +14,12 @@ def fit(images: int, free: float) -> bool:
     return images <= SHARE * free
 
 
+def free(device: torch.device) -> float:
+    """Free bytes of a GPU, and those that PyTorch keeps from what this process did before."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return float(torch.cuda.mem_get_info(device)[0] + kept)
+
+
 class Images:
     """Training images, of which a batch at a time is wanted on the device.
 
@@ -26,8 +32,7 @@ class Images:
 
     def __init__(self, images: Tensor, device: torch.device, resident: bool | None = None) -> None:
         if resident is None:
-            cuda = device.type == "cuda"
-            resident = not cuda or fit(images.nbytes, torch.cuda.mem_get_info(device)[0])
+            resident = device.type != "cuda" or fit(images.nbytes, free(device))
         self.device, self.resident = device, resident
         self.all = images.to(device) if resident else images
         self.shape = tuple(images.shape)

@@ -18,6 +18,7 @@ from bench.run.lost import is_lost
 from bench.suite.recipe import Augment, Recipe
 from bench.train.determinism import numerics, seeded
 from bench.train.graph import WARM_UP
+from bench.train.images import free
 from bench.train.schedule import learning_rate
 from bench.train.step import Step, TrainingMemoryError
 from bench.train.trainer import History, train
@@ -254,6 +255,17 @@ def test_images_that_would_fill_the_device_stay_on_the_host(
     monkeypatch.setattr("bench.train.images.SHARE", 0)
     _, history = trained(recipe, dataset, CUDA)
     assert "on the host" in history.facts["images"]
+
+
+def test_what_an_earlier_training_left_is_free() -> None:
+    torch.cuda.empty_cache()
+    before = free(CUDA)
+    taken = torch.empty(int(before / 2), dtype=torch.uint8, device=CUDA)
+    assert free(CUDA) < 0.6 * before
+    del taken  # PyTorch keeps it
+    assert torch.cuda.mem_get_info(CUDA)[0] < 0.6 * before
+    assert free(CUDA) > 0.9 * before
+    torch.cuda.empty_cache()
 
 
 def test_weights_trained_on_one_device_serve_on_another() -> None:

@@ -276,6 +276,7 @@ def install() -> None:
             facts.total_memory,
         ),
         "memory_allocated": lambda _=None: 0,
+        "memory_reserved": lambda _=None: 0,
         "max_memory_allocated": lambda _=None: 0,
         "max_memory_reserved": lambda _=None: facts.total_memory,
         "reset_peak_memory_stats": lambda _=None: None,
