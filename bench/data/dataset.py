@@ -1,4 +1,4 @@
-"""What a data set is: images and labels in memory, and what is known of it before it is loaded."""
+"""What a data set is: images and labels, and what is known of it before it is loaded."""
 
 from __future__ import annotations
 
@@ -45,13 +45,15 @@ class Split:
 
     `labels` is None where the set keeps its test labels to itself. Where it is known what is to
     be seen, `masks` is bool N x H x W, true on the object, and `boxes` holds for each image K x 4
-    numbers (x0, y0, x1, y1 in pixels, half-open).
+    numbers (x0, y0, x1, y1 in pixels, half-open). `file` is what the images are mapped from, if
+    they are: they then take no memory of this process.
     """
 
     images: Tensor
     labels: Tensor | None
     masks: Tensor | None = None
     boxes: tuple[Tensor, ...] | None = None
+    file: Path | None = None
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
@@ -64,6 +66,12 @@ class Split:
             None if self.masks is None else self.masks[index],
             None if self.boxes is None else tuple(self.boxes[row] for row in index.tolist()),
         )
+
+    def images_at(self, index: Tensor) -> Tensor:
+        """The images with these numbers (int64 n), in that order; without a copy if they are all
+        of them in their own, so not to be changed."""
+        everything = len(index) == len(self) and bool((index[1:] > index[:-1]).all())
+        return self.images if everything else self.images[index]
 
     @classmethod
     def from_arrays(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from bench.data import pixels
-from bench.data.dataset import Dataset, DatasetInfo, Split, check_split, require_square
+from bench.data import decoded, pixels
+from bench.data.dataset import Dataset, DatasetInfo, check_split, require_square
 from bench.errors import DataError
 
 TEST_NAMES = ("test", "val", "valid", "validation")
@@ -32,13 +31,19 @@ def load(path: Path, *, image_size: int | None = None) -> Dataset:
     """
     train_folder, test_folder = _folders(path)
     classes = class_names(train_folder)
-    arrays = [read(samples(folder, classes), image_size) for folder in (train_folder, test_folder)]
-    images = pixels.same_channels(arrays[0][0], arrays[1][0])
-    train, test = (
-        Split.from_arrays(each, labels) for each, (_, labels) in zip(images, arrays, strict=True)
+    train, test = (samples(folder, classes) for folder in (train_folder, test_folder))
+    source = decoded.Source(
+        f"imagefolder {path.name}",
+        path,
+        [file for file, _ in (*train, *test)],
+        {"reader": "imagefolder", "image_size": image_size},
     )
-    check_split(train, "training", len(classes), str(train_folder))
-    return Dataset(path.name, train, test, classes, *pixels.moments(images[0]))
+    found = decoded.load(
+        source,
+        lambda: decoded.Contents(part(train, image_size), part(test, image_size), classes),
+    )
+    check_split(found.train, "training", len(classes), str(train_folder))
+    return Dataset(path.name, found.train, found.test, classes, found.mean, found.std)
 
 
 def inspect(path: Path, *, image_size: int | None = None) -> DatasetInfo:
@@ -103,19 +108,25 @@ def samples(folder: Path, classes: Sequence[str]) -> list[Sample]:
     return found
 
 
-def read(
-    found: Sequence[Sample], side: int | None, channels: int | None = None
-) -> tuple[pixels.Bytes, npt.NDArray[np.int64]]:
-    """Decode samples to N x C x H x W bytes and N labels; `channels` None: 1 if all are grey.
+def part(found: Sequence[Sample], side: int | None) -> decoded.Part:
+    """Samples as what is to be decoded, resized to a `side` square if given.
 
-    Raises:
-        DataError: a corrupt image, or sides that vary without a `side`; names the file.
+    Decoding raises DataError of a corrupt image, or of sides that vary; it names the file.
     """
-    stack = pixels.Stack(len(found), channels)
-    images = pixels.threaded(lambda item: pixels.decode(item[0], str(item[0]), side), found)
-    for (path, _), image in zip(found, images, strict=True):
-        stack.add(image, str(path))
-    return stack.array(), np.array([label for _, label in found], np.int64)
+
+    def images() -> Iterator[tuple[pixels.Bytes, str]]:
+        files = (file for file, _ in found)
+        each = pixels.threaded(lambda file: pixels.decode(file, str(file), side), files)
+        for (file, _), image in zip(found, each, strict=True):
+            yield image, str(file)
+
+    first, _ = found[0]
+    return decoded.Part(
+        len(found),
+        lambda: pixels.decode(first, str(first), side),
+        images,
+        np.array([label for _, label in found], np.int64),
+    )
 
 
 def _folders(path: Path) -> tuple[Path, Path]:

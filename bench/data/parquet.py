@@ -6,13 +6,14 @@ class names may stand in the schema's metadata.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.data import pixels
-from bench.data.dataset import Dataset, DatasetInfo, Split, check_split, require_square
+from bench.data import decoded, pixels
+from bench.data.dataset import Dataset, DatasetInfo, check_split, require_square
 from bench.data.parquet_files import Part, parts
 from bench.errors import DataError
 
@@ -46,15 +47,17 @@ def load(
             range; the message names the file and the row (from 0).
     """
     train, test = parts(path, image_column, label_column)
-    labels = _labels(train), _labels(test)
-    classes = _classes(train, test, labels)
-    images = _images(train, labels[0], image_size), _images(test, labels[1], image_size)
-    images = pixels.same_channels(*images)
-    splits = [
-        _split(part, pictures, of_part, classes)
-        for part, pictures, of_part in zip((train, test), images, labels, strict=True)
-    ]
-    return Dataset(path.name, splits[0], splits[1], classes, *pixels.moments(images[0]))
+    settings = {"image_size": image_size, "image": train.image, "label": train.label}
+    source = decoded.Source(
+        f"parquet {path.name}",
+        path,
+        [*train.files, *test.files],
+        {"reader": "parquet", "train": len(train.files), **settings},
+    )
+    found = decoded.load(source, lambda: _contents(train, test, image_size))
+    for part, split in ((train, found.train), (test, found.test)):
+        check_split(split, part.name, len(found.classes), part.where)
+    return Dataset(path.name, found.train, found.test, found.classes, found.mean, found.std)
 
 
 def inspect(
@@ -90,8 +93,8 @@ def inspect(
 def _first(part: Part, image_size: int | None) -> pixels.Bytes:
     """The first image of a split."""
     for file in part.files:
-        if encoded := part.images(file, first=1):
-            return pixels.decode(encoded[0], f"{file}, row 0", image_size)
+        for encoded in part.images(file, rows=1):
+            return pixels.decode(encoded, f"{file}, row 0", image_size)
     raise DataError(f"{part.where}: the {part.name} split has no rows")
 
 
@@ -126,22 +129,30 @@ def _classes(train: Part, test: Part, labels: tuple[Labels, Labels]) -> tuple[st
     return names or tuple(map(str, range(count)))
 
 
-def _images(part: Part, labels: Labels, side: int | None) -> pixels.Bytes:
+def _contents(train: Part, test: Part, side: int | None) -> decoded.Contents:
+    """What is to be decoded, labels and class names included."""
+    labels = _labels(train), _labels(test)
+    classes = _classes(train, test, labels)
+    return decoded.Contents(_part(train, labels[0], side), _part(test, labels[1], side), classes)
+
+
+def _part(part: Part, labels: Labels, side: int | None) -> decoded.Part:
+    return decoded.Part(
+        sum(map(len, labels)),
+        lambda: _first(part, side),
+        lambda: _images(part, labels, side),
+        None if _hidden(part, labels) else np.concatenate(labels),
+    )
+
+
+def _images(part: Part, labels: Labels, side: int | None) -> Iterator[tuple[pixels.Bytes, str]]:
     """Decode all images of a split."""
-    stack = pixels.Stack(sum(map(len, labels)))
     for file, values in zip(part.files, labels, strict=True):
-        encoded = part.images(file)
-        if len(encoded) != len(values):
-            raise DataError(f"{file}: {len(encoded)} images but {len(values)} labels")
-        items = [(image, f"{file}, row {row}") for row, image in enumerate(encoded)]
-        images = pixels.threaded(lambda item: pixels.decode(*item, side), items)
-        for (_, place), image in zip(items, images, strict=True):
-            stack.add(image, place)
-    return stack.array()
-
-
-def _split(part: Part, images: pixels.Bytes, labels: Labels, classes: tuple[str, ...]) -> Split:
-    hidden = _hidden(part, labels)
-    split = Split.from_arrays(images, None if hidden else np.concatenate(labels))
-    check_split(split, part.name, len(classes), part.where)
-    return split
+        encoded = ((image, f"{file}, row {row}") for row, image in enumerate(part.images(file)))
+        count = 0
+        for image in pixels.threaded(lambda item: pixels.decode(*item, side), encoded):
+            if count < len(values):
+                yield image, f"{file}, row {count}"
+            count += 1
+        if count != len(values):
+            raise DataError(f"{file}: {count} images but {len(values)} labels")

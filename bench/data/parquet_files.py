@@ -51,24 +51,21 @@ class Part:
                 return np.asarray(column.to_numpy(), np.int64)
         raise DataError(f"{file}, row {int(missing.argmax())}: no label in '{self.label}'")
 
-    def images(self, file: Path, first: int | None = None) -> list[bytes]:
-        """Return the encoded images of one file, or the `first` few of them.
+    def images(self, file: Path, rows: int = 64) -> Iterator[bytes]:
+        """Yield the encoded images of one file, reading so many `rows` at a time.
 
         Raises:
             DataError: the file cannot be read, or the bytes of an image are missing.
         """
-        with naming(file):
-            source = pq.ParquetFile(file)
-            if first is None:
-                column = source.read(columns=[self.image]).column(0)
-            else:
-                batches = source.iter_batches(batch_size=first, columns=[self.image])
-                column = next((batch.column(0) for batch in batches), [])
-            found = [_encoded(value) for value in column.to_pylist()] if len(column) else []
-        for row, value in enumerate(found):
-            if value is None:
-                raise DataError(f"{file}, row {row}: no image bytes in '{self.image}'")
-        return [value for value in found if value is not None]
+        row = 0
+        with naming(file), pq.ParquetFile(file) as source:
+            for batch in source.iter_batches(batch_size=rows, columns=[self.image]):
+                for value in batch.column(0).to_pylist():
+                    encoded = _encoded(value)
+                    if encoded is None:
+                        raise DataError(f"{file}, row {row}: no image bytes in '{self.image}'")
+                    yield encoded
+                    row += 1
 
 
 def parts(path: Path, image: str | None, label: str | None) -> tuple[Part, Part]:

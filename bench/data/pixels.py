@@ -7,11 +7,13 @@ on every machine, whichever way an image came in.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +23,14 @@ from bench.errors import DataError
 from bench.registry import one_line
 
 Bytes = npt.NDArray[np.uint8]
+Shape = tuple[int, int, int, int]
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
 Item = TypeVar("Item")
 
 GREY_MODES = frozenset({"1", "L"})
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 EXIF_ORIENTATION = 0x0112
-CHUNK = 64  # images a task: handing over single small ones costs more than decoding them
+CHUNK = 16  # images a task: handing over single small ones costs more than decoding them
 
 
 def decode(source: Path | bytes, where: str, side: int | None = None) -> Bytes:
@@ -57,28 +61,85 @@ def _pixels(image: Image.Image, side: int | None) -> Bytes:
     return np.asarray(plain)
 
 
-def threaded(function: Callable[[Item], Bytes], items: Sequence[Item]) -> Iterator[Bytes]:
-    """Map in threads, in order; Pillow lets go of the interpreter lock while it decodes."""
-    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+def threaded(function: Callable[[Item], Bytes], items: Iterable[Item]) -> Iterator[Bytes]:
+    """Map in threads, in order; Pillow lets go of the interpreter lock while it decodes.
+
+    They do not run ahead of whoever takes the results: a few chunks are in memory at a time.
+    """
+    rest, threads = iter(items), min(8, os.cpu_count() or 1)
+    ahead: deque[Future[list[Bytes]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            for done in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
-                yield from done
+            while True:
+                while len(ahead) < threads + 2 and (chunk := list(islice(rest, CHUNK))):
+                    ahead.append(pool.submit(lambda part: [function(item) for item in part], chunk))
+                if not ahead:
+                    return
+                yield from ahead.popleft().result()
         finally:  # after an error, do not decode the rest first
             pool.shutdown(cancel_futures=True)
 
 
+class Store(Protocol):
+    """Where a stack's images go: memory, or a file."""
+
+    shape: Shape
+
+    def append(self, planes: Bytes) -> None:
+        """Take the next image, C x H x W, or 1 x H x W for each channel the same."""
+
+    def widen(self) -> None:
+        """Go on with three channels; the images so far are grey."""
+
+    def array(self) -> Bytes:
+        """All images, N x C x H x W; nothing can be added any more."""
+
+
+class InMemory:
+    """A store that is an array of its own."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self._array: Bytes = np.empty(shape, np.uint8)
+        self._used = 0
+
+    def append(self, planes: Bytes) -> None:
+        """Copy the next image."""
+        self._array[self._used] = planes
+        self._used += 1
+
+    def widen(self) -> None:
+        """Repeat the grey images."""
+        self._array = np.repeat(self._array, 3, axis=1)
+        self.shape = (self.shape[0], 3, *self.shape[2:])
+
+    def array(self) -> Bytes:
+        """The array."""
+        return self._array
+
+
 class Stack:
-    """Collects decoded images into one N x C x H x W array.
+    """Collects decoded images into one N x C x H x W array, in memory or what `store` makes.
 
     `channels` None: one as long as all are grey, else three.
     """
 
-    def __init__(self, count: int, channels: int | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        channels: int | None = None,
+        store: Callable[[Shape], Store] = InMemory,
+    ) -> None:
         self._count = count
         self._channels = channels
         self._used = 0
-        self._array: Bytes | None = None
+        self._make = store
+        self._store: Store | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels so far; 0 without an image."""
+        return self._store.shape[1] if self._store else 0
 
     def add(self, image: Bytes, where: str) -> None:
         """Append an H x W or H x W x 3 image; `where` names it in errors.
@@ -87,35 +148,30 @@ class Stack:
             DataError: its sides differ from those of the images before.
         """
         colour = image.ndim == 3
-        if self._array is None:
+        if self._store is None:
             channels = self._channels or (3 if colour else 1)
-            self._array = np.empty((self._count, channels, *image.shape[:2]), np.uint8)
-        height, width = self._array.shape[2:]
+            self._store = self._make((self._count, channels, image.shape[0], image.shape[1]))
+        height, width = self._store.shape[2:]
         if image.shape[:2] != (height, width):
             raise DataError(
                 f"{where}: {image.shape[1]} x {image.shape[0]} pixels, but the images before it "
                 f"are {width} x {height}; set image_size"
             )
-        if colour and self._array.shape[1] == 1:
-            self._array = np.repeat(self._array, 3, axis=1)
-        self._array[self._used] = image.transpose(2, 0, 1) if colour else image
+        if colour:
+            self.widen()
+        self._store.append(image.transpose(2, 0, 1) if colour else image[None])
         self._used += 1
+
+    def widen(self) -> None:
+        """Give grey images three channels."""
+        if self._store is not None and self._store.shape[1] == 1:
+            self._store.widen()
 
     def array(self) -> Bytes:
         """Return the stacked images, which must be as many as announced."""
-        if self._array is None or self._used != self._count:
+        if self._store is None or self._used != self._count:
             raise ValueError(f"{self._used} of {self._count} images")
-        return self._array
-
-
-def same_channels(train: Bytes, test: Bytes) -> tuple[Bytes, Bytes]:
-    """Give grey images three channels where the other split is coloured."""
-    channels = max(train.shape[1], test.shape[1])
-    widened = [
-        images if images.shape[1] == channels else np.repeat(images, channels, axis=1)
-        for images in (train, test)
-    ]
-    return widened[0], widened[1]
+        return self._store.array()
 
 
 def resized(images: Bytes, side: int) -> Bytes:
@@ -130,7 +186,7 @@ def resized(images: Bytes, side: int) -> Bytes:
     return out.reshape(*images.shape[:2], side, side)
 
 
-def moments(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def moments(images: Bytes) -> Moments:
     """Return the per-channel mean and standard deviation of N x C x H x W bytes, in [0, 1] units.
 
     Counted in integers, so neither order nor threads can change a bit. The deviation is at least

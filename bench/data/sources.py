@@ -241,6 +241,6 @@ def _resized(dataset: Dataset, side: int) -> Dataset:
 
     def resize(split: Split) -> Split:
         images = torch.from_numpy(pixels.resized(split.images.numpy(), side))
-        return resized_objects(replace(split, images=images), split.images.shape[2:])
+        return resized_objects(replace(split, images=images, file=None), split.images.shape[2:])
 
     return replace(dataset, train=resize(dataset.train), test=resize(dataset.test))

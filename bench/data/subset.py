@@ -75,9 +75,14 @@ def _part(split: Split, samples: int | None) -> Split:
 
     if samples is None or samples >= len(split):
         return split
-    if split.labels is None:
-        return split.rows(torch.arange(samples))
-    return split.rows(torch.from_numpy(balanced_subset(split.labels.numpy(), samples, SEED)))
+    index = torch.arange(samples)
+    if split.labels is not None:
+        index = torch.from_numpy(balanced_subset(split.labels.numpy(), samples, SEED))
+    if split.file is None:
+        return split.rows(index)
+    from bench.data import decoded
+
+    return decoded.rows(split, index)
 
 
 def test_images(samples: int) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.data import idx, imagefolder
+from bench.data import decoded, idx, imagefolder
 from bench.data.dataset import Dataset, Split, check_split
 from bench.data.embedded import CLASSES as CLOTHES
 from bench.data.table import SETS
@@ -142,19 +142,36 @@ def imagenette(
     if not folder.is_dir():
         raise _missing("imagenette", root, folder)
     info = SETS["imagenette"].info
-    train = _imagenette_split(folder / "train", train_size or image_size, info.train_samples)
-    test = _imagenette_split(folder / "val", image_size, info.test_samples)
-    return _dataset("imagenette", train, test, tuple(IMAGENETTE.values()))
+    train = _imagenette_samples(folder / "train", info.train_samples)
+    test = _imagenette_samples(folder / "val", info.test_samples)
+    sides = (train_size or image_size, image_size)
+    source = decoded.Source(
+        "imagenette",
+        folder,
+        [file for file, _ in (*train, *test)],
+        {"reader": "imagenette", "sides": sides},
+    )
+    found = decoded.load(
+        source,
+        lambda: decoded.Contents(
+            imagefolder.part(train, sides[0]),
+            imagefolder.part(test, sides[1]),
+            tuple(IMAGENETTE.values()),
+            channels=3,
+            moments=(info.mean, info.std),
+        ),
+    )
+    return _dataset("imagenette", found.train, found.test, found.classes)
 
 
-def _imagenette_split(folder: Path, side: int, count: int) -> Split:
+def _imagenette_samples(folder: Path, count: int) -> list[imagefolder.Sample]:
     samples = imagefolder.samples(folder, tuple(IMAGENETTE))
     if len(samples) != count:  # torchvision takes a half-extracted folder for the whole set
         raise DataError(
             f"{folder}: {len(samples):,} images, Imagenette has {count:,}; "
             f"delete {folder.parent}, and `bench run --download` fetches it again"
         )
-    return Split.from_arrays(*imagefolder.read(samples, side, channels=3))
+    return samples
 
 
 def _idx_set(name: str, classes: tuple[str, ...], root: Path, download: bool) -> Dataset:

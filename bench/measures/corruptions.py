@@ -131,7 +131,7 @@ def run(context: Context) -> Found:
         raise BenchError(f"{context.dataset.name}: has no test labels to measure errors with")
     index = balanced_subset(test.labels.numpy(), options.samples, options.subset_seed)
     chosen = torch.from_numpy(index)
-    images = Images(test.images[chosen], test.labels[chosen], index)
+    images = Images(test.images_at(chosen), test.labels[chosen], index)
     clean, batch_size = _hits(context, None, images, options.batch_size)
     correct = np.stack(list(_by_corruption(context, images, batch_size)), 1)
     errors = 100.0 * (~correct).mean(0)

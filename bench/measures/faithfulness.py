@@ -60,13 +60,15 @@ def run(context: Context) -> Found:
         BenchError: no map shows a place, not one is defined, or images have fewer pixels than
             there are steps.
     """
+    import torch
+
     from bench.explain import feature_maps
     from bench.measures.batches import in_batches
     from bench.models.predict import as_input
 
     task: Task = context.options
     index = _subset(context, task.options)
-    pixels = context.dataset.test.images[index]
+    pixels = context.dataset.test.images_at(torch.from_numpy(index))
     first = as_input(pixels[:1], context.device)
     (layer,) = feature_maps.find_layers(context.network, first, task.layer)
     done = in_batches(

@@ -141,7 +141,7 @@ def _chosen(dataset: Dataset, options: Options) -> _Images:
     masks = objects.masks(dataset, chosen, options.foreground)
     own = objects.boxes(dataset, chosen, options.foreground)
     boxes = list(own) if own is not None else mask_boxes(masks) if masks is not None else []
-    return _Images(index, test.images[chosen], test.labels[chosen], masks, boxes)
+    return _Images(index, test.images_at(chosen), test.labels[chosen], masks, boxes)
 
 
 def _batch(

@@ -142,7 +142,7 @@ def run(context: Context) -> Found:
         raise BenchError(f"{context.dataset.name}: has no test labels to attack against")
     index = balanced_subset(test.labels.numpy(), task.samples, task.subset_seed)
     chosen = torch.from_numpy(index)
-    labels, images = test.labels[chosen], test.images[chosen]
+    labels, images = test.labels[chosen], test.images_at(chosen)
     predicted = clean.predictions(context, index)
     correct = predicted == labels
     if not correct.any():

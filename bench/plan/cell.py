@@ -97,7 +97,8 @@ class Cell:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one cell may take: wall seconds, and bytes of resident memory (of its process and that
-    one's children, PyTorch included). Not part of a cell's identity, for no result depends on it.
+    one's children, without mapped files). Not part of a cell's identity, for no result depends on
+    it.
     """
 
     seconds: float | None = None

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import psutil
 
@@ -111,13 +112,14 @@ class Child:
             raise ChildDied from None
 
     def memory(self) -> int:
-        """Resident bytes of the process and all that it started; 0 if it is gone."""
+        """Resident bytes of the process and all that it started, without files that they map (on
+        Linux): those pages the system takes back. 0 if it is gone."""
         total = 0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._process.pid)
             for one in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
-                    total += one.memory_info().rss
+                    total += _held(one)
         return total
 
     def where(self) -> str:
@@ -161,3 +163,14 @@ class Child:
         with contextlib.suppress(OSError):
             self._connection.close()
         self._log.close()
+
+
+def _held(process: psutil.Process) -> int:
+    """Resident bytes of one process that are no file's."""
+    status = Path(f"/proc/{process.pid}/status")
+    try:
+        lines = [line.split() for line in status.read_text(encoding="utf-8").splitlines()]
+    except OSError:  # no Linux
+        lines = []
+    found = [1024 * int(line[1]) for line in lines if line[0] in ("RssAnon:", "RssShmem:")]
+    return sum(found) if found else int(process.memory_info().rss)

@@ -21,6 +21,7 @@ from bench.models import backbones
 from bench.plan.cell import Cell, Training
 from bench.run.place import Place, load_dataset
 from bench.run.unit import build_network
+from bench.train.images import fit
 
 GIB = 2**30
 # A process with PyTorch by itself: resident memory, and a CUDA context with its libraries.
@@ -61,7 +62,7 @@ def choose(cells: Iterable[Cell], place: Place) -> Workers:
         told = f"{BESIDE_A_GPU / GIB:.1f} GiB of main memory each, {main / GIB:.1f} GiB free"
         limits.setdefault(max(1, int(MARGIN * main // BESIDE_A_GPU)), told)
     if min(limits) > 1:
-        need = max(_needs(trainings.values(), place, device.type))
+        need = max(_needs(trainings.values(), place, device.type, free))
         fits = max(1, int(MARGIN * free // need))  # 1 where the need is infinite
         each = "unknown memory" if math.isinf(need) else f"{need / GIB:.1f} GiB"
         where = "" if len(gpus) == 1 else f" on each of {len(gpus)} GPUs"
@@ -70,7 +71,7 @@ def choose(cells: Iterable[Cell], place: Place) -> Workers:
     return Workers(count, limits[min(limits)])
 
 
-def _needs(trainings: Iterable[Training], place: Place, kind: str) -> Iterator[float]:
+def _needs(trainings: Iterable[Training], place: Place, kind: str, free: float) -> Iterator[float]:
     """Memory in bytes of each distinct training; infinite where it cannot be told."""
     largest: dict[str, Training] = {}
     for training in trainings:
@@ -84,27 +85,42 @@ def _needs(trainings: Iterable[Training], place: Place, kind: str) -> Iterator[f
             declared = backbones.is_declared(training.backbone.name)
             with torch.device("meta" if declared else "cpu"):
                 network = build_network(training, dataset)
-            yield memory(training, network, dataset, kind)
+            yield memory(training, network, dataset, kind, free)
         except Exception:  # what a plugin raises will be told by its cell
             yield float("inf")
 
 
-def memory(training: Training, network: nn.Module, dataset: Dataset, kind: str) -> float:
-    """About how many bytes a process takes that trains and measures this network.
+def memory(
+    training: Training,
+    network: nn.Module,
+    dataset: Dataset,
+    kind: str,
+    free: float = math.inf,
+) -> float:
+    """About how many bytes a process takes that trains and measures this network, on a device with
+    so many `free` ones.
 
-    The process itself, all images, weights four times (themselves, gradients, momentum, a copy
-    while measuring), and the larger of what training keeps for its backward pass and what a
-    prediction holds at once. On CUDA a captured step keeps its own beside that.
+    The process itself, the images that it holds, weights four times (themselves, gradients,
+    momentum, a copy while measuring), and the larger of what training keeps for its backward pass
+    and what a prediction holds at once. On CUDA a captured step keeps its own beside that.
     """
     recipe = training.recipe
     side = recipe.augment.crop or int(dataset.train.images.shape[2])
     cost = arches.estimate(network, side, dataset.channels)
-    images = sum(split.images.nbytes for split in (dataset.train, dataset.test))
     trained = recipe.batch_size * cost.saved_bytes
     kept = max(trained, PREDICTED * cost.peak_bytes)
     if kind == "cuda":
         kept += trained
-    return PROCESS[kind] + images + 4 * 4 * cost.parameters + WORKSPACE * kept
+    return PROCESS[kind] + _images(dataset, kind, free) + 4 * 4 * cost.parameters + WORKSPACE * kept
+
+
+def _images(dataset: Dataset, kind: str, free: float) -> int:
+    """Bytes of the images that each process holds: not of those that all map from one file, but on
+    a GPU that they fit on."""
+    train, test = dataset.train, dataset.test
+    found = 0 if test.file else test.images.nbytes
+    held = fit(train.images.nbytes, free) if kind == "cuda" else train.file is None
+    return found + (train.images.nbytes if held else 0)
 
 
 def cores() -> int:
@@ -137,6 +153,15 @@ def _group_rest(folder: Path) -> float:
     try:
         limit = (folder / "memory.max").read_text(encoding="utf-8")
         used = (folder / "memory.current").read_text(encoding="utf-8")
-        return float(int(limit) - int(used))
+        return float(int(limit) - int(used)) + _of_files(folder / "memory.stat")
     except (OSError, ValueError):  # no such group, or `max`
         return float("inf")
+
+
+def _of_files(stat: Path) -> int:
+    """What a control group keeps of files on the disk, and gives back when memory is wanted."""
+    try:
+        lines = [line.split() for line in stat.read_text(encoding="utf-8").splitlines()]
+        return sum(int(size) for name, size in lines if name in ("active_file", "inactive_file"))
+    except (OSError, ValueError):
+        return 0

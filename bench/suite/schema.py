@@ -241,8 +241,8 @@ class Suite(Strict):
     """datasets x backbones x variants x seeds, one recipe with overrides, and what to measure.
 
     `timeout` (seconds, or text like `30m`) and `memory` (like `8GiB`, resident memory of the
-    process and its children, PyTorch itself included) are what one cell may take. `claims` are read
-    by `bench.suite.claims`.
+    process and its children, on Linux without files that they map) are what one cell may take.
+    `claims` are read by `bench.suite.claims`.
     """
 
     name: str

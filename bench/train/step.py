@@ -16,7 +16,11 @@ from bench.models.network import Network
 from bench.models.settings import Settings, autocast
 from bench.suite.recipe import Recipe
 from bench.train.augment import Draws, apply, colour_axes, draw, on_device
+from bench.train.images import Images
 
+# Whose colour axes are found at once.
+_PIXELS = 2**26
+IMAGES = "images"  # among a step's inputs, where the images are not on the device
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -28,7 +32,7 @@ class Step:
     """Trains a network on one batch after the other.
 
     It holds the optimiser, the loss scaler, the stream of augmentation's random numbers and the
-    training images (all of them, uint8, on the device).
+    training images (uint8, on the device or, where they are too many, on the host).
 
     A batch that does not fit into memory is done in halves whose gradients add up to the same
     step, in a network without batch normalisation; the statistics of batch normalisation would
@@ -43,10 +47,12 @@ class Step:
         settings: Settings,
         device: torch.device,
         random: torch.Generator,
+        resident: bool | None = None,
     ) -> None:
         assert split.labels is not None  # noqa: S101
         self.network, self.recipe, self.settings = network, recipe, settings
-        self.images, self.labels = split.images.to(device), split.labels.to(device)
+        self.images = Images(split.images, device, resident)
+        self.labels = split.labels.to(device)
         self.device, self.random = device, random
         self.parts = 1
         self.axes = self._colour_axes() if recipe.augment.pca_jitter else None
@@ -62,14 +68,17 @@ class Step:
             self.graphed = GraphedStep(recipe.batch_size, device)
 
     def __call__(self, index: Tensor, lr: float) -> Tensor:
-        """Train on the images with these numbers (int64, on the device) at this learning rate;
-        return the loss, still on the device.
+        """Train on the images with these numbers (int64, at home with the images) at this learning
+        rate; return the loss, still on the device.
 
         Raises:
             TrainingMemoryError: memory runs out, and the batch cannot be divided.
         """
         shape = (len(index), *self.images.shape[1:])
         draws = on_device(draw(self.recipe.augment, shape, self.random), self.device)
+        if not self.images.resident:  # a captured step takes them as it takes what is drawn
+            draws[IMAGES] = self.images.at(index)
+            index = on_device({"index": index}, self.device)["index"]
         if self.lr is not None:
             self.lr.fill_(lr)
         else:
@@ -88,6 +97,8 @@ class Step:
             facts["note"] = note
         if self.parts > 1:
             facts["parts"] = self.parts
+        if not self.images.resident:
+            facts["images"] = "on the host: too many for the device"
         return facts
 
     def _attempt(self, index: Tensor, draws: Draws) -> Tensor | None:
@@ -106,7 +117,8 @@ class Step:
         """All that the device does in a step."""
         recipe, network = self.recipe, self.network
         self.optimizer.zero_grad(set_to_none=True)
-        inputs = network.normalize_train(self.images[index].float().div_(255.0))
+        images = draws[IMAGES] if IMAGES in draws else self.images.at(index)
+        inputs = network.normalize_train(images.float().div_(255.0))
         axes = None if self.axes is None else self.axes[index]
         inputs = apply(inputs, recipe.augment, draws, axes)
         inputs = inputs.contiguous(memory_format=self.settings.memory_format)
@@ -138,13 +150,17 @@ class Step:
             raise TrainingMemoryError(f"{batch}, even image by image") from error
         self.parts *= 2
 
-    def _colour_axes(self, size: int = 500) -> Tensor:
-        normalize = self.network.normalize_train
+    def _colour_axes(self) -> Tensor:
+        normalize, images = self.network.normalize_train, self.images.all
+        # PyTorch keeps several copies of them, in float32.
+        size = max(1, min(500, _PIXELS // images[0].numel()))
+        # Made first: small results between large blocks that come and go would fragment memory.
+        axes = torch.empty((len(images), images.shape[1], images.shape[1]), device=self.device)
         with torch.no_grad():
-            parts = [
-                colour_axes(normalize(part.float().div_(255.0))) for part in self.images.split(size)
-            ]
-        return torch.cat(parts)
+            for part, rows in zip(images.split(size), axes.split(size), strict=True):
+                inputs = normalize(part.to(self.device).float().div_(255.0))
+                rows.copy_(colour_axes(inputs))
+        return axes
 
 
 def why_eager(settings: Settings, device: torch.device) -> str | None:

@@ -1,4 +1,4 @@
-"""The training loop: the whole set on the device, no host synchronisation within an epoch."""
+"""The training loop: no host synchronisation within an epoch."""
 
 from __future__ import annotations
 
@@ -57,12 +57,14 @@ def train(
     seed: int,
     device: torch.device,
     report: Report = lambda epoch: None,
+    resident: bool | None = None,
 ) -> History:
     """Train `network` in place and leave it in eval mode, in the training's memory format;
     return what happened.
 
     The split, the order of images and the augmentation come from generators keyed by `seed`.
     The last epoch's network is the result: no early stopping, no best-of (as in the paper).
+    `resident` says whether all images are put on the device; None: if they fit there.
 
     Raises:
         TrainingDivergedError: the loss or the weights are no longer finite.
@@ -81,14 +83,15 @@ def train(
     network.to(memory_format=settings.memory_format)
     network.normalize_train.to(device)
     random = torch.Generator().manual_seed(_stream(seed, 3))
-    step = Step(network, dataset.train, recipe, settings, device, random)
+    step = Step(network, dataset.train, recipe, settings, device, random, resident)
     order = torch.Generator().manual_seed(_stream(seed, 2))
     epochs: list[Epoch] = []
     with reproducible_threads(settings.mode, device), unfilled(settings.known_code):
         threads = torch.get_num_threads()
         for number in range(1, recipe.epochs + 1):
             network.train()
-            shuffled = train_index[torch.randperm(len(train_index), generator=order)].to(device)
+            shuffled = train_index[torch.randperm(len(train_index), generator=order)]
+            shuffled = shuffled.to(step.images.home)
             loss = _epoch(step, _batches(shuffled, recipe.batch_size), number)
             network.eval()
             score = _score(step, validation_index)
@@ -148,17 +151,16 @@ def _score(step: Step, index: Tensor, size: int = 500) -> float | None:
     if len(index) == 0:
         return None
     network, augment = step.network, step.recipe.augment
-    index = index.to(step.device)
+    labels, index = step.labels[index.to(step.device)], index.to(step.images.home)
 
     def correct(rows: slice) -> Tensor:
-        part = index[rows]
-        inputs = network.normalize_train(step.images[part].float().div_(255.0))
+        inputs = network.normalize_train(step.images.at(index[rows]).float().div_(255.0))
         if augment.crop is not None and not augment.crop_padding:
             inputs = _centre(inputs, augment.crop)
         inputs = inputs.contiguous(memory_format=step.settings.memory_format)
         with autocast(step.settings, step.device):
             logits: Tensor = network.backbone(inputs)
-        return (classes(logits) == step.labels[part]).sum()
+        return (classes(logits) == labels[rows]).sum()
 
     found = torch.stack(in_batches_that_fit(len(index), size, correct))
     return 100.0 * float(found.sum()) / len(index)

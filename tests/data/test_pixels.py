@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,22 @@ def test_moments_are_those_of_all_pixels(images: np.ndarray) -> None:
     levels = images / 255
     assert mean == pytest.approx(levels.mean(axis=(0, 2, 3)), abs=1e-12)
     assert std == pytest.approx(np.maximum(levels.std(axis=(0, 2, 3)), 1 / 255), abs=1e-7)
+
+
+def test_decoding_does_not_run_ahead_of_who_takes_the_images() -> None:
+    """Or a slow disk would have them pile up in memory."""
+    done: list[int] = []
+
+    def shade(item: int) -> np.ndarray:
+        done.append(item)
+        return np.zeros((1, 1), np.uint8)
+
+    images = pixels.threaded(shade, range(10_000))
+    next(images)
+    time.sleep(0.2)
+    assert 0 < len(done) <= 11 * pixels.CHUNK
+    images.close()  # type: ignore[attr-defined]
+    assert len(done) < 1_000
 
 
 def test_a_stack_knows_its_number() -> None:

@@ -97,6 +97,19 @@ def test_the_mean_of_many_bright_images_does_not_overflow() -> None:
     assert torch.equal(mean_image(bright), torch.ones(1, 2, 2))
 
 
+def test_the_mean_of_a_large_set_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.models.network._LARGE", 100)
+    images = split(51, 6, 0).images
+    first = mean_image(images)
+    assert torch.equal(first, (images.double().sum(0) / (255.0 * 51)).float())
+    with torch.device("meta"):  # where networks are looked at, there are no numbers
+        assert mean_image(images).is_meta
+    images.zero_()  # which nobody may do
+    first.zero_()
+    assert mean_image(images).any()
+    assert not mean_image(images.clone()).any()
+
+
 def test_normalisation_is_stored_with_the_weights_once() -> None:
     data = dataset()
     network = wrap(nn.Linear(2, 2), data, recipe(mean="per_pixel", test_mean="own"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,20 @@ def hog(context):
 def starts_a_hog(context):
     code = "x = b'x' * (3 << 30); import time; time.sleep(600)"
     subprocess.run([sys.executable, "-c", code])
+
+def maps_a_file(context):
+    """Reads all of a file that is mapped, and stays a while."""
+    import mmap
+    with open("sparse", "w+b") as file:
+        file.truncate(2 << 30)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    for start in range(0, len(mapped), 4096):
+        mapped[start]
+    lines = open("/proc/self/status").read().splitlines()
+    (held,) = (int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    assert held > 2 << 20
+    time.sleep(1)
+    return {"value": 7.0}
 
 def dies_once(context):
     if not os.path.exists("died"):
@@ -188,6 +203,14 @@ def test_memory_is_that_of_all_processes_of_a_cell(tiny: Tiny) -> None:
     for text in failed().values():
         assert text.startswith("CellOutOfMemory: took ")
         assert text.endswith("GiB, over 2 GiB (the suite's `memory`)")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of a process")
+def test_files_that_a_cell_maps_are_not_its_memory(tiny: Tiny) -> None:
+    suite = with_measures(tiny, "hog", "maps_a_file", more="memory: 2GiB\n")
+    assert main(["run", str(suite), "--workers", "1"]) == 1
+    assert set(failed()) == {"hog"}
 
 
 @pytest.mark.slow

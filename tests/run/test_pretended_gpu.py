@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from bench.cli import main
 from bench.store.database import Store
@@ -107,6 +108,31 @@ def test_the_numbers_of_the_cpu(tmp_path: Path) -> None:
     assert mine == pytest.approx(other, rel=1e-5)
     for one, two in zip(gpu.samples, cpu.samples, strict=True):
         np.testing.assert_allclose(one.l2, two.l2, rtol=1e-5)
+
+
+def test_images_that_do_not_fit_there_are_gathered_on_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = tmp_path / "pretended.yaml"
+    suite.write_text(SUITE.partition("measures:")[0] + "measures: [accuracy]\n")
+    weights, facts = [], []
+    for free in (3, 8_000_000):  # the training images have 3,136,000 bytes
+        monkeypatch.setenv("PRETENDED_FREE", str(free))
+        out = tmp_path / str(free) / "run"  # beside no other, whose training it would take over
+        done = on_gpu("-m", "bench", "run", suite, "--device", "cuda", "--out", out)
+        assert done.returncode == 0, done.stdout + done.stderr
+        files = {file.name: load_file(file) for file in out.rglob("*.safetensors")}
+        weights.append(
+            {
+                (name, key): array.tolist()
+                for name, found in files.items()
+                for key, array in found.items()
+            }
+        )
+        with closing(sqlite3.connect(out / "results.sqlite")) as db:
+            facts += [text for (text,) in db.execute("SELECT facts FROM cells") if "losses" in text]
+    assert weights[0] == weights[1] != {}
+    assert ["on the host" in text for text in facts] == [True, False]
 
 
 @pytest.mark.slow

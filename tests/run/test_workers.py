@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,20 @@ def test_a_captured_step_keeps_what_it_needs_for_itself(quickstart: list[Cell]) 
     assert estimate > taken
 
 
+def test_images_that_all_processes_map_do_not_count_for_each(quickstart: list[Cell]) -> None:
+    training = quickstart[0].training
+    plain = load_dataset(training, PLACE)
+    splits = {name: getattr(plain, name) for name in ("train", "test")}
+    mapped = replace(plain, **{n: replace(s, file=Path("some")) for n, s in splits.items()})
+    network = build_network(training, plain)
+    train, test = (split.images.nbytes for split in splits.values())
+    of = partial(workers.memory, training, network)
+    assert of(plain, "cpu") - of(mapped, "cpu") == train + test
+    # A GPU holds the training images, if they fit.
+    assert of(plain, "cuda") - of(mapped, "cuda", free=2 * train) == test
+    assert of(plain, "cuda") - of(mapped, "cuda", free=2 * train - 2) == train + test
+
+
 def test_a_network_that_cannot_be_built_runs_alone(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +155,11 @@ def test_what_is_free_is_read_from_the_system(tmp_path: Path) -> None:
         (tmp_path / "memory.max").write_text(limit, encoding="utf-8")
         (tmp_path / "memory.current").write_text("1000\n", encoding="utf-8")
         assert workers._group_rest(tmp_path) == expected
+    # What it keeps of files on the disk, mapped images among them, it gives back.
+    (tmp_path / "memory.max").write_text("5000\n", encoding="utf-8")
+    stat = "anon 200\nfile 700\nactive_file 300\ninactive_file 400\n"
+    (tmp_path / "memory.stat").write_text(stat, encoding="utf-8")
+    assert workers._group_rest(tmp_path) == 4700.0
 
 
 def test_a_run_says_how_many_and_keeps_it(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:

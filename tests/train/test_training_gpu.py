@@ -18,6 +18,7 @@ from bench.models.settings import mode_of, settle
 from bench.run.lost import is_lost
 from bench.suite.recipe import Augment, Recipe
 from bench.train.determinism import numerics, seeded
+from bench.train.images import free
 from bench.train.schedule import learning_rate
 from bench.train.step import Step, TrainingMemoryError
 from bench.train.trainer import History, train
@@ -43,12 +44,14 @@ def trained(recipe: Recipe, dataset: Dataset, device: torch.device) -> tuple[Net
         return network, train(network, dataset, recipe, 0, device)
 
 
-def step_of(network: Network, dataset: Dataset, recipe: Recipe) -> Step:
+def step_of(
+    network: Network, dataset: Dataset, recipe: Recipe, resident: bool | None = None
+) -> Step:
     network.to(CUDA).train()
     network.normalize_train.to(CUDA)
     settings = settle(recipe, CUDA, network.backbone)
     random = torch.Generator().manual_seed(0)
-    return Step(network, dataset.train, recipe, settings, CUDA, random)
+    return Step(network, dataset.train, recipe, settings, CUDA, random, resident)
 
 
 @pytest.mark.parametrize("mode", ["fast", "deterministic"])
@@ -195,6 +198,74 @@ def test_deterministic_mode_repeats_its_bits() -> None:
     dataset = corner_set(100)
     one, two = (trained(recipe, dataset, CUDA)[0].state_dict() for _ in range(2))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def host_or_device(recipe: Recipe, dataset: Dataset, resident: bool) -> tuple[Network, History]:
+    with numerics(mode_of(recipe, CUDA), CUDA), seeded(0):
+        network = wrap(lenet(dataset), dataset, recipe)
+        return network, train(network, dataset, recipe, 0, CUDA, resident=resident)
+
+
+def test_images_on_the_host_train_the_same_bits() -> None:
+    dataset = corner_set(90, channels=3)
+    changes = {"augment": EVERYTHING, "mode": "deterministic", "precision": "fp32"}
+    recipe = RECIPE.model_copy(update=changes)
+    (here, told), (there, _) = (host_or_device(recipe, dataset, r) for r in (False, True))
+    assert "on the host" in told.facts["images"]
+    weights = there.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in here.state_dict().items())
+
+
+def test_images_on_the_host_reach_a_captured_step() -> None:
+    dataset = corner_set(90, channels=3)
+    changes = {"augment": EVERYTHING, "precision": "fp32", "epochs": 4, "batch_size": 12}
+    recipe = RECIPE.model_copy(update={**changes, "mode": "fast"})
+    (here, told), (there, expected) = (host_or_device(recipe, dataset, r) for r in (False, True))
+    assert told.facts["cuda_graph"] is True
+    for one, other in zip(told.epochs, expected.epochs, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-2)
+    for name, value in there.state_dict().items():
+        torch.testing.assert_close(here.state_dict()[name], value, rtol=5e-2, atol=5e-3)
+
+
+def test_no_step_waits_for_images_of_the_host() -> None:
+    """Batches of other pinned memory each time: one must not be overwritten while it travels."""
+    dataset = corner_set(200, channels=3)
+    recipe = RECIPE.model_copy(update={"augment": EVERYTHING, "mode": "fast"})
+    with numerics("fast", CUDA):
+        network = wrap(lenet(dataset), dataset, recipe)
+        step = step_of(network, dataset, recipe, resident=False)
+        parts = torch.randperm(200).split(16)
+        for part in parts[: WARM_UP + 1]:
+            step(part, 0.05)
+        torch.cuda.set_sync_debug_mode("error")
+        for part in parts:
+            step(part, 0.05)
+        torch.cuda.set_sync_debug_mode("default")
+    assert step.facts()["cuda_graph"] is True
+
+
+def test_images_that_would_fill_the_device_stay_on_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = corner_set(90, channels=3)
+    recipe = RECIPE.model_copy(update={"mode": "deterministic"})
+    _, history = trained(recipe, dataset, CUDA)
+    assert "images" not in history.facts
+    monkeypatch.setattr("bench.train.images.SHARE", 0)
+    _, history = trained(recipe, dataset, CUDA)
+    assert "on the host" in history.facts["images"]
+
+
+def test_what_an_earlier_training_left_is_free() -> None:
+    torch.cuda.empty_cache()
+    before = free(CUDA)
+    taken = torch.empty(int(before / 2), dtype=torch.uint8, device=CUDA)
+    assert free(CUDA) < 0.6 * before
+    del taken  # PyTorch keeps it
+    assert torch.cuda.mem_get_info(CUDA)[0] < 0.6 * before
+    assert free(CUDA) > 0.9 * before
+    torch.cuda.empty_cache()
 
 
 def test_weights_trained_on_one_device_serve_on_another() -> None:

@@ -126,6 +126,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if given and backward != -1:
         _backwards.add(backward)
     by_autograd = backward in _backwards
+    if "pin_memory" in kwargs:  # needs a driver
+        kwargs = kwargs | {"pin_memory": False}
     found = func(*tree_map(_bare, args), **tree_map(_bare, kwargs))
     if _leaving or not (given or named or by_autograd):
         return found
@@ -270,8 +272,12 @@ def install() -> None:
         "get_device_properties": facts_of,
         "get_device_capability": lambda _=None: (facts.major, facts.minor),
         "get_device_name": lambda device=None: facts_of(device).name,
-        "mem_get_info": lambda _=None: (8 * gigabytes, facts.total_memory),
+        "mem_get_info": lambda _=None: (
+            int(os.environ.get("PRETENDED_FREE", 8 * gigabytes)),
+            facts.total_memory,
+        ),
         "memory_allocated": lambda _=None: 0,
+        "memory_reserved": lambda _=None: 0,
         "max_memory_allocated": lambda _=None: 0,
         "max_memory_reserved": lambda _=None: facts.total_memory,
         "reset_peak_memory_stats": lambda _=None: None,

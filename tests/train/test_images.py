@@ -1,0 +1,61 @@
+"""Training images that stay on the host train the same network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from train_parts import CPU, corner_set, lenet
+
+from bench.data.dataset import Dataset
+from bench.models.network import Network, wrap
+from bench.suite.recipe import Augment, Recipe
+from bench.train.determinism import numerics, seeded
+from bench.train.images import Images, fit
+from bench.train.trainer import History, train
+
+RECIPE = Recipe(
+    epochs=2,
+    batch_size=16,
+    lr=0.05,
+    validation=0.2,
+    augment=Augment(shift=0.1, flip=0.5, crop=12, crop_padding=1, pca_jitter=0.1),
+)
+
+
+def trained(dataset: Dataset, resident: bool) -> tuple[Network, History]:
+    with numerics("deterministic", CPU), seeded(0):
+        network = wrap(lenet(dataset), dataset, RECIPE)
+        return network, train(network, dataset, RECIPE, 0, CPU, resident=resident)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_same_network_comes_out(channels: int) -> None:
+    dataset = corner_set(90, channels=channels)  # 72 to train on: the last batch has 8
+    (here, told), (there, expected) = (trained(dataset, resident) for resident in (False, True))
+    weights, others = here.state_dict(), there.state_dict()
+    assert all(torch.equal(weights[name], others[name]) for name in others)
+    assert told.epochs == expected.epochs
+    assert told.facts == {**expected.facts, "images": "on the host: too many for the device"}
+    assert "images" not in expected.facts
+
+
+def test_a_batch_is_a_copy_in_the_order_asked_for() -> None:
+    images = corner_set(20, channels=3).train.images
+    index = torch.tensor([7, 0, 7, 19])
+    batch = Images(images, CPU, resident=False).at(index)
+    assert torch.equal(batch, images[index])
+    before = images.clone()
+    batch.zero_()
+    assert torch.equal(images, before)
+
+
+def test_on_the_cpu_images_stay_where_they_are() -> None:
+    images = corner_set(20).train.images
+    held = Images(images, CPU)
+    assert held.resident
+    assert held.all.data_ptr() == images.data_ptr()
+
+
+def test_half_of_what_is_free_is_for_images() -> None:
+    assert fit(50, 100)
+    assert not fit(51, 100)
