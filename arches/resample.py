@@ -42,9 +42,13 @@ def _build(rule: str, arguments: tuple[float, ...], dtype: torch.dtype, device: 
 _kept = functools.lru_cache(maxsize=512)(_build)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _rows(rule: str, arguments: tuple[float, ...]) -> Rows:
     return _RULES[rule](*arguments)
+
+
+# All that `torch.compiler.assume_constant_result` does, but for importing the whole compiler: a
+# second of every process that compiles nothing.
+_rows._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _matrix(rule: str, arguments: tuple[float, ...], like: Tensor) -> Tensor:
