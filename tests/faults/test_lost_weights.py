@@ -243,7 +243,7 @@ def test_what_was_measured_of_the_lost_network_is_not_mixed_with_the_new(
     workers: str, tiny: Tiny, capsys: Out
 ) -> None:
     suite = with_a_net_that_moves(tiny, LABELLED)
-    assert run(suite, "--workers", workers) == 0
+    assert run(suite) == 0
     before = cells()
     file_of(RUN, MOVED).unlink()
     flip(file_of(RUN, MOVED.replace("train", "robustness/blur")), -5)
@@ -255,7 +255,7 @@ def test_what_was_measured_of_the_lost_network_is_not_mixed_with_the_new(
     told = f"{name}: was measured of the network as it was trained before; it is done again"
     assert told in capsys.readouterr().err.splitlines()
     found = table()
-    assert run(suite, "--fresh", "--workers", workers) == 0
+    assert run(suite, "--fresh") == 0
     assert table() == found
 
 
