@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart gate test lint types docs all clean
+.PHONY: quickstart gate test slow lint types docs all clean
 
 quickstart: $(VENV)/.ready-run
 	$(BIN)/python -m bench run suites/quickstart.yaml --workers 2
@@ -16,6 +16,10 @@ gate: $(VENV)/.ready-run
 
 test: $(VENV)/.ready-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# What a change seldom breaks and a night finds: each for seconds to minutes.
+slow: $(VENV)/.ready-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'slow and not gpu and not benchmark'
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
@@ -123,6 +124,9 @@ def _imports(path: Path) -> Iterator[str]:
 def _release(top: str, places: Iterable[str]) -> str | None:
     """Versions of the distributions that own a module; None if its code may change under them:
     installed from a folder or repository, only linked to, or not where the module is found."""
+    homes = [Path(place).resolve() for place in places if place]
+    if not any(_installs(Path(entry or "."), homes) for entry in sys.path):
+        return None  # without reading what every distribution holds: that takes half a second
     found = []
     for name in sorted(set(metadata.packages_distributions().get(top, ()))):
         dist = metadata.distribution(name)
@@ -130,11 +134,19 @@ def _release(top: str, places: Iterable[str]) -> str | None:
         if (
             dist.read_text("RECORD") is None
             or dist.read_text("direct_url.json") is not None
-            or not all(Path(place).resolve().is_relative_to(root) for place in places if place)
+            or not all(home.is_relative_to(root) for home in homes)
         ):
             return None
         found.append(f"{name}=={dist.version}")
     return ", ".join(found) or None
+
+
+def _installs(folder: Path, places: Iterable[Path]) -> bool:
+    """Whether a folder holds all these places and any distribution that may own them."""
+    root = folder.resolve()
+    return all(place.is_relative_to(root) for place in places) and any(
+        metadata.distributions(path=[str(folder)])
+    )
 
 
 def source_hash(origin: str | None, folders: tuple[str, ...]) -> str:

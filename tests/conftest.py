@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import identity
+from bench.cli import main
 
 TINY = """\
 name: tiny
@@ -67,6 +71,13 @@ class Diverging(nn.Module):
 '''
 
 
+def pytest_collection_finish() -> None:
+    """Nothing that collecting has made is ever garbage, and there are millions of it: a search for
+    garbage in all of that takes half a second, and code that frees memory asks for many."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Write a tiny suite (with replacements) and its plugins into a folder; return the suite."""
@@ -88,6 +99,31 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def ran(tiny: Callable[..., Path], kept_runs: Path) -> Callable[..., None]:
+    """`bench run` of a tiny suite into a folder, for tests of what comes after it. It is made once
+    for all tests with the same words and the same files beside the suite, by itself, and copied
+    for each; the second run of a test is never a copy of its first."""
+    made: Counter[str] = Counter()
+
+    def run(suite: Path, out: Path | str, *words: str) -> None:
+        beside = [path for path in sorted(suite.parent.iterdir()) if path.is_file()]
+        files = {path.name: path.read_bytes().hex() for path in beside}
+        key = identity.digest(suite.name, files, words)
+        made[key] += 1
+        kept = kept_runs / f"{key}-{made[key]}" / "run"
+        if not kept.exists():
+            assert main(["run", str(suite), "--out", str(kept), "--quiet", *words]) == 0
+        shutil.copytree(kept, out)
+
+    return run
 
 
 @pytest.fixture

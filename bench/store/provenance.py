@@ -88,7 +88,8 @@ def git_commit() -> str:
 
         def git(*words: str) -> str:
             return subprocess.run(  # noqa: S603
-                ["git", "-C", str(here), *words],  # noqa: S607
+                # `status` would take the index's lock, and leave it where the run is killed.
+                ["git", "--no-optional-locks", "-C", str(here), *words],  # noqa: S607
                 capture_output=True,
                 text=True,
                 timeout=10,

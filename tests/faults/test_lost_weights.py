@@ -15,6 +15,7 @@ from drivers import STOPPING
 from bench.cli import main
 
 Tiny = Callable[..., Path]
+Ran = Callable[..., None]
 Out = pytest.CaptureFixture[str]
 RUN = Path("here/run")  # with nothing beside it that trainings could be taken over from
 NET = "blobs/linear/bu/seed0"
@@ -48,9 +49,9 @@ def doctor(capsys: Out, *words: str) -> tuple[int, list[str]]:
     return code, capsys.readouterr().out.splitlines()
 
 
-def test_a_finished_run_without_weights_is_usable(tiny: Tiny, capsys: Out) -> None:
+def test_a_finished_run_without_weights_is_usable(tiny: Tiny, ran: Ran, capsys: Out) -> None:
     suite = tiny(LABELLED)
-    assert run(suite) == 0
+    ran(suite, RUN)
     file_of(RUN, TRAIN).unlink()
     before = cells()
     code, told = doctor(capsys)
@@ -67,9 +68,11 @@ def test_a_finished_run_without_weights_is_usable(tiny: Tiny, capsys: Out) -> No
 
 
 @LOST_OR_DAMAGED
-def test_repair_and_a_run_bring_the_weights_back(hurt: Damage, tiny: Tiny, capsys: Out) -> None:
+def test_repair_and_a_run_bring_the_weights_back(
+    hurt: Damage, tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
     suite = tiny(LABELLED)
-    assert run(suite) == 0
+    ran(suite, RUN)
     weights = file_of(RUN, TRAIN)
     content, before, rows = weights.read_bytes(), cells(), table()
     hurt(weights)
@@ -83,9 +86,11 @@ def test_repair_and_a_run_bring_the_weights_back(hurt: Damage, tiny: Tiny, capsy
     assert doctor(capsys) == (0, [f"{RUN}: whole"])
 
 
-def test_damaged_weights_stay_damage_until_they_are_needed(tiny: Tiny, capsys: Out) -> None:
+def test_damaged_weights_stay_damage_until_they_are_needed(
+    tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
     suite = tiny(LABELLED)
-    assert run(suite) == 0
+    ran(suite, RUN)
     flip(file_of(RUN, TRAIN), -100)
     code, told = doctor(capsys)
     assert code == 1
@@ -102,10 +107,10 @@ def test_damaged_weights_stay_damage_until_they_are_needed(tiny: Tiny, capsys: O
     [(ACCURACY, "*"), (BLUR, "*"), (BLUR, "*/robustness/*"), (BLUR, "*/accuracy")],
 )
 def test_a_damaged_cell_gets_its_network_trained_again(
-    hurt: Damage, name: str, only: str, tiny: Tiny, capsys: Out
+    hurt: Damage, name: str, only: str, tiny: Tiny, ran: Ran, capsys: Out
 ) -> None:
     suite = tiny(LABELLED)
-    assert run(suite) == 0
+    ran(suite, RUN)
     before, rows = cells(), table()
     hurt(file_of(RUN, TRAIN))
     flip(file_of(RUN, name), -5)
@@ -120,9 +125,9 @@ def test_a_damaged_cell_gets_its_network_trained_again(
     assert doctor(capsys) == (0, [f"{RUN}: whole"])
 
 
-def test_with_a_search_its_choice_trains_again(tiny: Tiny, capsys: Out) -> None:
+def test_with_a_search_its_choice_trains_again(tiny: Tiny, ran: Ran, capsys: Out) -> None:
     suite = tiny(LABELLED, ("measures:", "tune:\n  values: {lr: [0.02, 0.05]}\nmeasures:"))
-    assert run(suite) == 0
+    ran(suite, RUN)
     before, rows = cells(), table()
     file_of(RUN, TRAIN).unlink()
     flip(file_of(RUN, BLUR), -5)
@@ -155,9 +160,9 @@ def test_a_failed_cell_that_is_tried_again_gets_its_network(hurt: Damage, tiny: 
     assert again == {TRAIN, f"{NET}/flaky"}
 
 
-def test_who_wants_to_see_them_is_told_how_to_get_them(tiny: Tiny, capsys: Out) -> None:
+def test_who_wants_to_see_them_is_told_how_to_get_them(tiny: Tiny, ran: Ran, capsys: Out) -> None:
     suite = tiny(LABELLED)
-    assert run(suite) == 0
+    ran(suite, RUN)
     file_of(RUN, TRAIN).unlink()
     capsys.readouterr()
     assert main(["explain", str(RUN)]) == 2
@@ -175,9 +180,9 @@ def test_who_wants_to_see_them_is_told_how_to_get_them(tiny: Tiny, capsys: Out) 
 
 @LOST_OR_DAMAGED
 def test_a_plan_counts_the_trainings_that_a_run_does_again(
-    hurt: Damage, tiny: Tiny, capsys: Out
+    hurt: Damage, tiny: Tiny, ran: Ran, capsys: Out
 ) -> None:
-    assert run(tiny(LABELLED)) == 0
+    ran(tiny(LABELLED), RUN)
     hurt(file_of(RUN, TRAIN))
     before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
     capsys.readouterr()
@@ -199,9 +204,9 @@ def test_a_plan_counts_the_trainings_that_a_run_does_again(
     assert "2 of 4 cells to do" in capsys.readouterr().out
 
 
-def test_a_plan_counts_the_cells_whose_arrays_are_gone(tiny: Tiny, capsys: Out) -> None:
+def test_a_plan_counts_the_cells_whose_arrays_are_gone(tiny: Tiny, ran: Ran, capsys: Out) -> None:
     suite = tiny(LABELLED)
-    assert run(suite) == 0
+    ran(suite, RUN)
     file_of(RUN, TRAIN).unlink()
     file_of(RUN, BLUR).unlink()
     capsys.readouterr()
@@ -266,7 +271,7 @@ def test_what_was_measured_of_the_lost_network_is_not_mixed_with_the_new(
     workers: str, tiny: Tiny, capsys: Out
 ) -> None:
     suite = with_a_net_that_moves(tiny, LABELLED)
-    assert run(suite, "--workers", workers) == 0
+    assert run(suite) == 0
     before = cells()
     file_of(RUN, MOVED).unlink()
     flip(file_of(RUN, MOVED.replace("train", "robustness/blur")), -5)
@@ -278,7 +283,7 @@ def test_what_was_measured_of_the_lost_network_is_not_mixed_with_the_new(
     told = f"{name}: was measured of the network as it was trained before; it is done again"
     assert told in capsys.readouterr().err.splitlines()
     found = table()
-    assert run(suite, "--fresh", "--workers", workers) == 0
+    assert run(suite, "--fresh") == 0
     assert table() == found
 
 

@@ -18,6 +18,7 @@ from bench.cli import main
 from bench.store import seals
 
 Tiny = Callable[..., Path]
+Ran = Callable[..., None]
 Out = pytest.CaptureFixture[str]
 
 
@@ -41,11 +42,11 @@ def changed(run: Path, statement: str) -> Path:
 
 
 @pytest.fixture
-def made(tiny: Tiny, tmp_path: Path, capsys: Out) -> tuple[Path, Path]:
+def made(tiny: Tiny, ran: Ran, tmp_path: Path, capsys: Out) -> tuple[Path, Path]:
     """A run of a tiny suite with two seeds, and its baseline."""
     suite = tiny(("seeds: [0]", "seeds: [0, 1]"))
     run, baseline = tmp_path / "runs" / "one", tmp_path / "baseline.json"
-    assert main(["run", str(suite), "--out", str(run), "--quiet"]) == 0
+    ran(suite, run)
     assert main(["baseline", str(run), "--out", str(baseline)]) == 0
     capsys.readouterr()
     return run, baseline

@@ -214,26 +214,39 @@ def test_no_weight_decay_follows_its_parameters() -> None:
     }
 
 
+def built(name: str) -> InvertedNetwork:
+    torch.manual_seed(0)
+    network = arches.invert(name, "td", image_size=32)
+    assert isinstance(network, InvertedNetwork)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
+)
+def test_compile(name: str) -> None:
+    network, images = built(name), torch.rand(2, 3, 32, 32)
+    expected = network(images)
+    for backend in ("eager", "aot_eager"):  # the second is all of the default but its C++
+        torch.compiler.reset()
+        compiled = torch.compile(network, fullgraph=True, backend=backend)
+        assert torch.allclose(compiled(images), expected, atol=1e-5), backend
+
+
 @pytest.mark.parametrize("name", NAMES)
 class TestTorch:
     """What users do with networks."""
 
-    def build(self, name: str) -> InvertedNetwork:
-        torch.manual_seed(0)
-        network = arches.invert(name, "td", image_size=32)
-        assert isinstance(network, InvertedNetwork)
-        return network.eval()
-
     def test_copies_and_state(self, name: str) -> None:
-        network, images = self.build(name), torch.rand(2, 3, 32, 32)
+        network, images = built(name), torch.rand(2, 3, 32, 32)
         expected = network(images)
         assert torch.equal(copy.deepcopy(network)(images), expected)
-        other = self.build(name)
+        other = built(name)
         other.load_state_dict(network.state_dict())
         assert torch.equal(other(images), expected)
 
     def test_autocast_and_channels_last(self, name: str) -> None:
-        network, images = self.build(name), torch.rand(2, 3, 32, 32)
+        network, images = built(name), torch.rand(2, 3, 32, 32)
         expected = network(images)
         with torch.autocast("cpu", torch.bfloat16):
             rough = network(images)
@@ -243,23 +256,15 @@ class TestTorch:
         assert torch.allclose(out, expected, atol=1e-4)
 
     def test_export(self, name: str) -> None:
-        network, images = self.build(name), torch.rand(2, 3, 32, 32)
+        network, images = built(name), torch.rand(2, 3, 32, 32)
         program = torch.export.export(network, (images,))
         assert torch.allclose(program.module()(images), network(images), atol=1e-5)
-
-    def test_compile(self, name: str) -> None:
-        network, images = self.build(name), torch.rand(2, 3, 32, 32)
-        expected = network(images)
-        for backend in ("eager", "aot_eager"):  # the second is all of the default but its C++
-            torch.compiler.reset()
-            compiled = torch.compile(network, fullgraph=True, backend=backend)
-            assert torch.allclose(compiled(images), expected, atol=1e-5), backend
 
     @pytest.mark.slow
     def test_compile_and_train(self, name: str) -> None:
         """By the default backend, forward and backward."""
         torch.compiler.reset()
-        network, images = self.build(name), torch.rand(2, 3, 32, 32)
+        network, images = built(name), torch.rand(2, 3, 32, 32)
         compiled = torch.compile(network)
         slopes = [
             torch.autograd.grad(net(images).square().sum(), list(network.parameters()))

@@ -203,6 +203,7 @@ def test_a_device_that_is_lost_takes_one_cell_with_it(
     assert process["before"] != process["after"]
 
 
+@pytest.mark.slow
 def test_a_process_that_lost_its_device_does_not_touch_what_is_done_again(
     tiny: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -143,6 +143,7 @@ def test_a_gpu_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
     assert len(machine.results().rows) >= 3
 
 
+@pytest.mark.slow
 def test_without_any_gpu_left_the_run_ends_in_a_line(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "H", "H", "H")
     done = machine.run("--device", "cuda:1,2", PRETENDED_DEAD="1,2")

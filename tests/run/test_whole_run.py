@@ -17,6 +17,7 @@ from bench.cli import main
 from bench.identity import code_fingerprint
 
 Tiny = Callable[..., Path]
+Ran = Callable[..., None]
 
 
 def cells(run: Path) -> dict[str, tuple[str, float]]:
@@ -52,20 +53,22 @@ def test_run_trains_measures_and_renders(tiny: Tiny, capsys: pytest.CaptureFixtu
     assert str(run / "leaderboard.md") in printed
 
 
-def test_second_run_does_nothing_again(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    suite = str(tiny())
-    assert main(["run", suite]) == 0
+def test_second_run_does_nothing_again(
+    tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tiny()
+    ran(suite, "runs/tiny")
     before = cells(Path("runs/tiny"))
     page = Path("runs/tiny/leaderboard.md").read_bytes()
     capsys.readouterr()
-    assert main(["run", suite]) == 0
+    assert main(["run", str(suite)]) == 0
     assert cells(Path("runs/tiny")) == before
     assert Path("runs/tiny/leaderboard.md").read_bytes() == page
     assert "[1/" not in capsys.readouterr().out
 
 
-def test_only_what_a_change_touches_is_done_again(tiny: Tiny) -> None:
-    main(["run", str(tiny())])
+def test_only_what_a_change_touches_is_done_again(tiny: Tiny, ran: Ran) -> None:
+    ran(tiny(), "runs/tiny")
     before = cells(Path("runs/tiny"))
     main(["run", str(tiny(("samples: 20", "samples: 24")))])
     after = cells(Path("runs/tiny"))
@@ -73,8 +76,8 @@ def test_only_what_a_change_touches_is_done_again(tiny: Tiny) -> None:
     assert changed == {"blobs/linear/bu/seed0/robustness/gaussian_blur"}
 
 
-def test_new_claims_are_judged_without_measuring_again(tiny: Tiny) -> None:
-    assert main(["run", str(tiny())]) == 0
+def test_new_claims_are_judged_without_measuring_again(tiny: Tiny, ran: Ran) -> None:
+    ran(tiny(), "runs/tiny")
     run = Path("runs/tiny")
     before, page = cells(run), run / "leaderboard.md"
     told = "numbers: accuracy/top1, nets: '*/bu', against: [td], expect: lower"
@@ -98,16 +101,16 @@ def test_the_same_thing_under_two_labels_is_done_once(
     assert "| twin | bu |" in page
 
 
-def test_edited_backbone_is_trained_again(tiny: Tiny) -> None:
+def test_edited_backbone_is_trained_again(tiny: Tiny, ran: Ran) -> None:
     from bench import identity
 
-    suite = str(tiny())
-    main(["run", suite])
+    suite = tiny()
+    ran(suite, "runs/tiny")
     before = cells(Path("runs/tiny"))
     with open("tiny_nets.py", "a", encoding="utf-8") as stream:
         stream.write("# a new idea\n")
     identity.code_fingerprint.cache_clear()
-    main(["run", suite])
+    main(["run", str(suite)])
     assert all(cells(Path("runs/tiny"))[name] != before[name] for name in before)
 
 
@@ -150,16 +153,16 @@ def test_only_that_fits_nothing_is_an_error(tiny: Tiny, capsys: pytest.CaptureFi
 
 
 def test_fresh_discards_and_guards_other_folders(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+    tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite = str(tiny())
-    main(["run", suite])
+    suite = tiny()
+    ran(suite, "runs/tiny")
     before = cells(Path("runs/tiny"))
-    assert main(["run", suite, "--fresh"]) == 0
+    assert main(["run", str(suite), "--fresh"]) == 0
     assert all(cells(Path("runs/tiny"))[name] != before[name] for name in before)
     Path("precious").mkdir()
     Path("precious/thesis.tex").write_text("years of work", encoding="utf-8")
-    assert main(["run", suite, "--fresh", "--out", "precious"]) == 2
+    assert main(["run", str(suite), "--fresh", "--out", "precious"]) == 2
     assert "is not empty and not a run directory" in capsys.readouterr().err
     assert Path("precious/thesis.tex").exists()
 
@@ -198,9 +201,9 @@ def test_divergence_is_a_failed_cell_with_its_epoch(
 
 
 def test_identical_training_of_a_neighbour_is_taken_over(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+    tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["run", str(tiny())])
+    ran(tiny(), "runs/tiny")
     other = tiny(("name: tiny", "name: other"), ("samples: 20", "samples: 10"), name="other.yaml")
     said = "1 of the trainings will be taken over from runs/tiny"
     capsys.readouterr()
@@ -279,11 +282,11 @@ def test_damaged_weights_are_trained_again(tiny: Tiny) -> None:
     assert cells(Path("runs/tiny"))[name] != before[name]
 
 
-def test_own_weights_are_measured_without_training(tiny: Tiny) -> None:
+def test_own_weights_are_measured_without_training(tiny: Tiny, ran: Ran) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    main(["run", str(tiny())])
+    ran(tiny(), "runs/tiny")
     trained = next(Path("runs/tiny/weights").iterdir())
     state = {k.removeprefix("backbone."): v for k, v in load_file(trained).items() if "1." in k}
     save_file(state, "mine.safetensors")
@@ -410,9 +413,9 @@ def test_weights_that_do_not_fit_are_named(tiny: Tiny, capsys: pytest.CaptureFix
 
 
 def test_a_run_directory_belongs_to_one_suite(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+    tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["run", str(tiny()), "--out", "here"])
+    ran(tiny(), "here")
     other = tiny(("name: tiny", "name: other"))
     assert main(["run", str(other), "--out", "here"]) == 2
     assert "belongs to suite 'tiny', not 'other'" in capsys.readouterr().err
@@ -447,8 +450,8 @@ def test_missing_data_stop_the_run_before_anything_is_trained(
 
 
 @pytest.mark.parametrize("kind", ["md", "csv", "json", "html"])
-def test_reports(tiny: Tiny, capsys: pytest.CaptureFixture[str], kind: str) -> None:
-    main(["run", str(tiny()), "--quiet"])
+def test_reports(tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    ran(tiny(), "runs/tiny")
     capsys.readouterr()
     out = Path("page") if kind == "md" else Path(f"board.{kind}")
     assert main(["report", "runs/tiny", "--format", kind, "--out", str(out)]) == 0
@@ -469,9 +472,9 @@ def test_report_of_nothing_is_one_line(tiny: Tiny, capsys: pytest.CaptureFixture
 
 
 def test_fresh_discards_nothing_before_the_new_run_can_start(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+    tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["run", str(tiny())])
+    ran(tiny(), "runs/tiny")
     before = cells(Path("runs/tiny"))
     Path("runs/tiny/notes.txt").write_text("mine", encoding="utf-8")
     worse = tiny(("[tiny_sets:blobs]", "[tiny_sets:blobs, mnist]"))
@@ -483,11 +486,11 @@ def test_fresh_discards_nothing_before_the_new_run_can_start(
 
 
 def test_fresh_waits_for_nobody_and_takes_nothing_from_a_run_at_work(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+    tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bench.store.database import Store
 
-    main(["run", str(tiny())])
+    ran(tiny(), "runs/tiny")
     before = cells(Path("runs/tiny"))
     at_work = Store.create_or_open(Path("runs/tiny"))
     assert main(["run", str(tiny()), "--fresh"]) == 2
@@ -564,9 +567,9 @@ def test_a_network_with_other_logits_is_refused_before_it_is_trained(
     assert "logits of shape (2, 5) for 2 images of 4 classes" in capsys.readouterr().err
 
 
-def test_lost_and_damaged_arrays(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    suite = str(tiny())
-    main(["run", suite])
+def test_lost_and_damaged_arrays(tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = tiny()
+    ran(suite, "runs/tiny")
     before = cells(Path("runs/tiny"))
     attack = "blobs/linear/bu/seed0/robustness/gaussian_blur"
     for array in Path("runs/tiny/arrays").iterdir():
@@ -579,7 +582,7 @@ def test_lost_and_damaged_arrays(tiny: Tiny, capsys: pytest.CaptureFixture[str])
     assert "| linear | bu | 1 | 100.0 | 2.54 |" in page.replace("\u00a0", " ")
     for array in Path("runs/tiny/arrays").iterdir():
         array.unlink()
-    assert main(["run", suite]) == 0
+    assert main(["run", str(suite)]) == 0
     assert cells(Path("runs/tiny"))[attack] != before[attack]
 
 
