@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from leaderboard.html import render_html
+    from leaderboard.html.page import render_html
     from leaderboard.markdown import render_markdown
+    from leaderboard.numbers.summary import Summary, aggregate, summarize
     from leaderboard.results import (
         AttackInfo,
         Claim,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         Row,
         Sample,
     )
-    from leaderboard.summary import Summary, aggregate, summarize
     from leaderboard.tables import render_csv, render_derived, render_json
     from leaderboard.terminal import terminal_table
 
@@ -61,14 +61,14 @@ _HOMES = {
     "Results": "results",
     "Row": "results",
     "Sample": "results",
-    "Summary": "summary",
-    "aggregate": "summary",
+    "Summary": "numbers.summary",
+    "aggregate": "numbers.summary",
     "render_csv": "tables",
     "render_derived": "tables",
-    "render_html": "html",
+    "render_html": "html.page",
     "render_json": "tables",
     "render_markdown": "markdown",
-    "summarize": "summary",
+    "summarize": "numbers.summary",
     "terminal_table": "terminal",
 }
 

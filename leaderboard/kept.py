@@ -66,7 +66,7 @@ class Kept:
 
     def picture(self, figure: Figure) -> bytes:
         """A figure as a file's bytes, not kept."""
-        from leaderboard.looks import png, svg
+        from leaderboard.figures.looks import png, svg
 
         return png(figure) if self.form == "png" else svg(figure)
 

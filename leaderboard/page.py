@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
-from leaderboard.board import Section, Table, sections
 from leaderboard.kept import Kept, fingerprint
+from leaderboard.numbers.board import Section, Table, sections
 from leaderboard.results import Missing, Results
 from leaderboard.text import capital, said, slug
 
 if TYPE_CHECKING:
-    from leaderboard.drawn import Order
-    from leaderboard.flags import Flag
-    from leaderboard.robustness import Attacks
+    from leaderboard.numbers.flags import Flag
+    from leaderboard.numbers.robustness import Attacks
+    from leaderboard.sections.drawn import Order
 
 NOTHING = "No results yet."
 LEGEND = (
@@ -55,15 +55,15 @@ def _results_stay() -> Iterator[None]:
 
 def _blocks(results: Results, kept: Kept, tables: bool) -> list[Block]:
     # Numerics and drawing load only where a page is made.
-    from leaderboard.best_page import best_blocks
     from leaderboard.claims.page import claim_blocks
-    from leaderboard.drawn import order
-    from leaderboard.flags import flags
-    from leaderboard.overview import overview_blocks
-    from leaderboard.overview_figures import across_figures
-    from leaderboard.robustness import attacks_of
-    from leaderboard.tuning_page import tuning_blocks
-    from leaderboard.variants_page import variant_blocks
+    from leaderboard.numbers.flags import flags
+    from leaderboard.numbers.robustness import attacks_of
+    from leaderboard.sections.best import best_blocks
+    from leaderboard.sections.drawn import order
+    from leaderboard.sections.overview import overview_blocks
+    from leaderboard.sections.overview_figures import across_figures
+    from leaderboard.sections.tuning import tuning_blocks
+    from leaderboard.sections.variants import variant_blocks
 
     taken: set[str] = set()
     parts = sections(results)
@@ -122,13 +122,13 @@ def _section(
     taken: set[str],
     kept: Kept,
 ) -> Iterator[Block]:
-    from leaderboard.corruption_page import corruption_blocks
-    from leaderboard.faithfulness_page import faithfulness_blocks
-    from leaderboard.localization_page import localization_blocks
-    from leaderboard.memory_depth import memory_blocks
-    from leaderboard.robustness_page import robustness_blocks
-    from leaderboard.timing import timing_notes
-    from leaderboard.training_curves import training_blocks
+    from leaderboard.numbers.timing import timing_notes
+    from leaderboard.sections.corruptions import corruption_blocks
+    from leaderboard.sections.faithfulness import faithfulness_blocks
+    from leaderboard.sections.localization import localization_blocks
+    from leaderboard.sections.memory_depth import memory_blocks
+    from leaderboard.sections.robustness import robustness_blocks
+    from leaderboard.sections.training import training_blocks
 
     notes = timing_notes(results, dataset)
     if notes:
@@ -143,7 +143,7 @@ def _section(
 
 def _grid(table: Table, raised: Sequence[Flag]) -> Grid:
     """The board's table, with a column for flags where there are any."""
-    from leaderboard.flags import badges_of
+    from leaderboard.numbers.flags import badges_of
 
     lines = []
     for line in table.lines:
@@ -168,9 +168,9 @@ def _across(
     datasets = list(dict.fromkeys(sample.dataset for sample in results.samples))
     if len(datasets) < 2:
         return
-    from leaderboard.curves import caption, panels
-    from leaderboard.drawn import together
-    from leaderboard.figures import grid_figure
+    from leaderboard.figures.loss_curves import grid_figure
+    from leaderboard.numbers.curves import caption, panels
+    from leaderboard.sections.drawn import together
 
     yield Heading(2, "Attacks on all data sets")
     for start in range(0, len(datasets), _SIDE_BY_SIDE):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from leaderboard.numbers.summary import Summary
 from leaderboard.results import MetricInfo
-from leaderboard.summary import Summary
 
 _STEPS: dict[str, tuple[float, tuple[str, ...]]] = {
     "plain": (math.inf, ("",)),

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from leaderboard.derived import derived_rows
 from leaderboard.files import write_atomic
+from leaderboard.numbers.derived import derived_rows
 from leaderboard.results import Results, Row
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -21,7 +21,7 @@ def render_csv(results: Results, path: Path) -> Path:
 
 
 def render_derived(results: Results, path: Path) -> Path:
-    """As `render_csv`, of what pages derive from what cells recorded (`leaderboard.derived`)."""
+    """As `render_csv`, of what pages derive from recorded cells (`leaderboard.numbers.derived`)."""
     return _csv(derived_rows(results), path)
 
 

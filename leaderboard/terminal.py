@@ -12,11 +12,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from leaderboard.blocks import Cell
-from leaderboard.board import Line, Section, Table, sections
+from leaderboard.numbers.board import Line, Section, Table, sections
+from leaderboard.numbers.timing import timing_notes
 from leaderboard.page import NOTHING, gone_by_reason
 from leaderboard.results import Results
 from leaderboard.text import one_line, words
-from leaderboard.timing import timing_notes
 
 _STYLES = {"value": "", "failed": "red", "missing": "dim", "flag": "yellow"}
 _NAME = 28  # characters of a name; a longer one is shortened in its middle
@@ -56,7 +56,7 @@ def terminal_table(results: Results) -> TerminalTable:
 
 def _flags(results: Results, dataset: str) -> Iterator[Text]:
     """What speaks against the numbers above, a line each."""
-    from leaderboard.flags import BADGES, flags  # numpy loads only at the end of a run
+    from leaderboard.numbers.flags import BADGES, flags  # numpy loads only at the end of a run
 
     for flag in flags(results, dataset):
         net = one_line(f"{flag.backbone} {flag.variant}")

@@ -81,6 +81,18 @@ def test_measures_do_not_reach_for_the_leaderboards_rendering() -> None:
         assert all(f.startswith("leaderboard.results") for f in reached), name
 
 
+# What a leaderboard is made of, in the order in which it is made.
+ROOMS = ("leaderboard.statistics", "leaderboard.numbers", "leaderboard.figures",
+         "leaderboard.sections", "leaderboard.page", "leaderboard.html")  # fmt: skip
+
+
+def test_numbers_know_nothing_of_figures_and_figures_nothing_of_pages() -> None:
+    for name, path in modules("leaderboard"):
+        at = next((n for n, room in enumerate(ROOMS) if name.startswith(room)), len(ROOMS))
+        later = {f for f in imports(path) if f.startswith(ROOMS[at + 1 :])}
+        assert at == len(ROOMS) or not later, f"{name} imports {later}"
+
+
 def test_rooms_are_small() -> None:
     for package in ("bench", "arches", "leaderboard"):
         for name, path in modules(package):

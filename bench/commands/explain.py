@@ -80,7 +80,7 @@ class _Album:
 
     def add(self, name: str, figure: Figure) -> None:
         """Write a picture and print where it is."""
-        from leaderboard.looks import png
+        from leaderboard.figures.looks import png
 
         path = self.folder / f"{name}.png"
         try:
@@ -240,8 +240,8 @@ def _draw_bars(results: Results | None, groups: dict[str, _Group], album: _Album
     """Precision and recall over all images that were measured: figure 9 of the paper."""
     if results is None:
         return
-    from leaderboard.localization import compare
-    from leaderboard.localization_figure import bar_figure
+    from leaderboard.figures.localization import bar_figure
+    from leaderboard.numbers.localization import compare
 
     kept = [one for one in results.localized if f"{one.dataset}/{one.backbone}" in groups]
     results = replace(results, localized=tuple(kept))

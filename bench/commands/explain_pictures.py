@@ -16,8 +16,8 @@ from bench.explain.gallery import Views
 from bench.measures.heatmap_options import HeatmapOptions, said
 from bench.measures.localization import Options
 from bench.models.predict import as_input
-from leaderboard import overlays
-from leaderboard.overlays import Cut, Map, Seen, Shown
+from leaderboard.figures import overlays
+from leaderboard.figures.overlays import Cut, Map, Seen, Shown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -205,7 +205,7 @@ def _attacked(found: Results) -> dict[Any, Any]:
 
 
 def _limits(found: Results) -> dict[tuple[str, str], float]:
-    from leaderboard.curves import by_attack, limit
+    from leaderboard.numbers.curves import by_attack, limit
 
     datasets = dict.fromkeys(sample.dataset for sample in found.samples)
     return {

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 
 from leaderboard.claims.gap import Gap
 from leaderboard.claims.gaps import concerns, named, rivals
+from leaderboard.numbers.scales import METRIC as PERTURBED
+from leaderboard.numbers.summary import by_seed
 from leaderboard.results import Claim, Failure, Missing, Results
-from leaderboard.scales import METRIC as PERTURBED
-from leaderboard.summary import by_seed
 from leaderboard.text import one_line
 
 _LISTED = 6  # of one kind; more are counted

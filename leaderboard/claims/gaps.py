@@ -16,16 +16,16 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from leaderboard.aligned import Aligned, align, areas, part
 from leaderboard.claims.gap import Floats, Gap, Net, average, mean_of
 from leaderboard.claims.localized import FIGURES, Rival, located
-from leaderboard.curves import by_attack, by_net, limit
-from leaderboard.doubts import doubts_between
+from leaderboard.numbers.aligned import Aligned, align, areas, part
+from leaderboard.numbers.curves import by_attack, by_net, limit
+from leaderboard.numbers.doubts import doubts_between
+from leaderboard.numbers.scales import METRIC as PERTURBED
+from leaderboard.numbers.summary import Key, by_seed
+from leaderboard.numbers.variants import AREA
 from leaderboard.results import Claim, Results
-from leaderboard.scales import METRIC as PERTURBED
 from leaderboard.statistics.uncertainty import image_part
-from leaderboard.summary import Key, by_seed
-from leaderboard.variants import AREA
 
 LOSS = "loss"
 _LOCALIZATION = "localization"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.pairing import common_images, common_seeds, networks, rows_of
+from leaderboard.numbers.pairing import common_images, common_seeds, networks, rows_of
 from leaderboard.results import Localized, Results
 
 Floats = NDArray[np.float64]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Bullets, Cell, Grid, Heading, Text
+from leaderboard.numbers.summary import Summary
 from leaderboard.quantity import show
 from leaderboard.results import Claim, Results
-from leaderboard.summary import Summary
 
 if TYPE_CHECKING:
     from leaderboard.claims.gap import Gap
@@ -102,7 +102,7 @@ def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
 
 
 def _verdict(verdict: str, flags: Iterable[str]) -> Cell:
-    from leaderboard.doubts import flagged
+    from leaderboard.numbers.doubts import flagged
 
     text, is_flagged = flagged(verdict, flags)
     return Cell(text, "flag" if is_flagged else "value")

@@ -18,7 +18,7 @@ import numpy as np
 from leaderboard.gate.measured import Attacked, Machine, Measured, Number, Trained
 from leaderboard.gate.noise import Noise, Spread
 from leaderboard.gate.thresholds import Threshold, parse
-from leaderboard.summary import Key
+from leaderboard.numbers.summary import Key
 
 FORMAT = "topdown-bench baseline"
 VERSION = 2

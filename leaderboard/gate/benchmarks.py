@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from leaderboard.gate.finding import Finding, Judgement, Status
+from leaderboard.numbers.summary import Key
 from leaderboard.statistics.hodges_lehmann import Shift, log_ratio, shift
-from leaderboard.summary import Key
 
 PAIRS = 10
 LEVEL = 0.98  # two-sided: 99 % to each side

@@ -15,11 +15,11 @@ from leaderboard.gate.measured import ACCURACY, AREA, Measured
 from leaderboard.gate.shown import alike
 from leaderboard.gate.stale import differences
 from leaderboard.gate.thresholds import Threshold, kind
+from leaderboard.numbers.summary import Key
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds
 from leaderboard.statistics.verdict import Compared, Verdict, decide
-from leaderboard.summary import Key
 from leaderboard.text import markdown, markdown_prose
 
 _EXACT = ("counted", "memory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from leaderboard.summary import Key
+from leaderboard.numbers.summary import Key
 
 # What would tell, of a number that is inconclusive.
 MORE_SEEDS = "more seeds would tell"

@@ -20,11 +20,11 @@ from leaderboard.gate.finding import INFINITE, MORE_SEEDS, Finding, Judgement, S
 from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained, withstood
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
+from leaderboard.numbers.summary import Key
 from leaderboard.statistics.mcnemar import Flips, flips
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import Uncertain, image_part, of_seeds
-from leaderboard.summary import Key
 
 Floats = NDArray[np.float64]
 

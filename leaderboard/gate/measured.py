@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.numbers.summary import Key, by_seed
 from leaderboard.results import Better, MetricInfo, Results
-from leaderboard.summary import Key, by_seed
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from leaderboard.gate.measured import Measured, Number
 from leaderboard.gate.thresholds import kind
+from leaderboard.numbers.summary import Key
 from leaderboard.statistics.moderated import NOTHING, Prior, fit
-from leaderboard.summary import Key
 
 Floats = NDArray[np.float64]
 

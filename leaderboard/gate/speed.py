@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.finding import INFINITE, Finding, Status
 from leaderboard.gate.measured import Measured, Number
+from leaderboard.numbers.summary import Key
+from leaderboard.numbers.timing import BUSY
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds
-from leaderboard.summary import Key
-from leaderboard.timing import BUSY
 
 if TYPE_CHECKING:
     from leaderboard.gate.judge import Pair

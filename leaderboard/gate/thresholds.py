@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from leaderboard.gate.measured import ACCURACY, AREA
-from leaderboard.summary import Key
+from leaderboard.numbers.summary import Key
 
 # Of the gate as a whole. With 0.01, noise that is itself estimated makes it a little more than one
 # false alarm on a hundred boards (tests/gate/test_simulation.py).

@@ -19,7 +19,7 @@ import numpy as np
 from leaderboard.gate.baseline import Baseline, loads
 from leaderboard.gate.measured import Attacked, Measured, Number, Trained
 from leaderboard.gate.noise import Noise, noise
-from leaderboard.summary import Key
+from leaderboard.numbers.summary import Key
 
 FILE = Path(__file__).parent / "quickstart_ten_seeds.json"
 NETS = (("fashion-mnist-mini", "lenet_fc", "bu"), ("fashion-mnist-mini", "lenet_fc", "td"))

@@ -21,8 +21,8 @@ from leaderboard.gate.measured import Attacked, Machine, Measured, Number, Train
 from leaderboard.gate.noise import NONE, noise
 from leaderboard.gate.report import as_markdown, as_text, headline
 from leaderboard.gate.thresholds import Threshold
+from leaderboard.numbers.summary import Key
 from leaderboard.statistics.verdict import Verdict
-from leaderboard.summary import Key
 from leaderboard.text import markdown
 
 ROOT = Path(__file__).parents[2]

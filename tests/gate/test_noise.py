@@ -11,9 +11,9 @@ import pytest
 
 from leaderboard.gate.measured import Machine, Measured, Number
 from leaderboard.gate.noise import noise
+from leaderboard.numbers.summary import Key
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.uncertainty import of_seeds
-from leaderboard.summary import Key
 
 TOP1 = Key("some", "net", "bu", "accuracy", "top1")
 SPEED = Key("some", "net", "bu", "efficiency", "images_per_second")

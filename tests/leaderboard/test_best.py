@@ -13,9 +13,9 @@ from synthetic_results import results
 
 import leaderboard
 from leaderboard import MetricInfo, Results, Row
-from leaderboard.best import best_networks
-from leaderboard.best_page import best_blocks
 from leaderboard.blocks import Grid, Heading
+from leaderboard.numbers.best import best_networks
+from leaderboard.sections.best import best_blocks
 from leaderboard.statistics.verdict import Verdict
 
 INFO = {("accuracy", "top1"): MetricInfo("Top-1", "%", "higher", 1, True)}

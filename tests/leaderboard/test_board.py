@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from synthetic_results import ATTACKS, failure, missing, results
 
 from leaderboard import MetricInfo, Results, Row
-from leaderboard.board import Cell, Section, sections
+from leaderboard.numbers.board import Cell, Section, sections
 
 TOP1 = MetricInfo("accuracy", "%", "higher", 1, headline=True)
 

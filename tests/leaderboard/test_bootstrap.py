@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from leaderboard.bootstrap import (
+from leaderboard.numbers.bootstrap import (
     Interval,
     Resamples,
     interval,

@@ -15,7 +15,7 @@ import leaderboard
 from leaderboard import Claim, Localized, MetricInfo, Results, Row, Sample
 from leaderboard.claims.gaps import gaps
 from leaderboard.claims.judge import Judged, Verdict, judge
-from leaderboard.variants import against_baseline
+from leaderboard.numbers.variants import against_baseline
 
 ON_PAR = Claim("On par", ("accuracy/top1",), "not lower", margin=1.0)
 BETTER = Claim("Better", ("accuracy/top1",), "higher")

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from synthetic_results import ATTACKS, results
 
 from leaderboard import AttackInfo, Results, Sample
-from leaderboard.curves import caption, loss_curve, panels, upper_bound
-from leaderboard.figures import grid_figure, loss_figure, png
+from leaderboard.figures.loss_curves import grid_figure, loss_figure, png
+from leaderboard.numbers.curves import caption, loss_curve, panels, upper_bound
 
 distance = st.one_of(st.just(0.0), st.just(np.inf), st.floats(0.001, 50))
 VARIANTS = ("bu", "td", "td_uni", "td_rev")

@@ -13,9 +13,9 @@ from synthetic_results import results
 
 import leaderboard
 from leaderboard import Row
-from leaderboard.curves import limit
+from leaderboard.numbers.curves import limit
+from leaderboard.numbers.robustness import summaries
 from leaderboard.results import Results
-from leaderboard.robustness import summaries
 
 
 def written(found: Results, folder: Path) -> dict[tuple[str, ...], float]:

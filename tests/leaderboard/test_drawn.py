@@ -14,10 +14,10 @@ import pytest
 from synthetic_results import results
 
 from leaderboard import Results, Row, render_markdown
-from leaderboard.board import sections
-from leaderboard.drawn import MOST, Order, order, together
+from leaderboard.numbers.board import sections
+from leaderboard.numbers.robustness import FEWER, MANY, summaries
 from leaderboard.results import Learned
-from leaderboard.robustness import FEWER, MANY, summaries
+from leaderboard.sections.drawn import MOST, Order, order, together
 
 BACKBONES = tuple(f"n{number:02d}" for number in range(15))  # two variants each: 30 networks
 CROWD = tuple(f"m{number}" for number in range(MANY + 1))

@@ -11,11 +11,11 @@ import pytest
 import leaderboard
 from leaderboard import Removed, Results
 from leaderboard.blocks import Bullets, Figure, Grid
-from leaderboard.faithfulness import compare
-from leaderboard.faithfulness_figure import curve_figure
-from leaderboard.faithfulness_page import faithfulness_blocks
+from leaderboard.figures.faithfulness import curve_figure
+from leaderboard.figures.looks import png
 from leaderboard.kept import Kept
-from leaderboard.looks import png
+from leaderboard.numbers.faithfulness import compare
+from leaderboard.sections.faithfulness import faithfulness_blocks
 
 STEPS = 10
 

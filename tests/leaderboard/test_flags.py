@@ -9,7 +9,7 @@ import pytest
 
 import leaderboard
 from leaderboard import AttackInfo, Results, Row, Sample
-from leaderboard.flags import BADGES, Flag, flags, unjudged
+from leaderboard.numbers.flags import BADGES, Flag, flags, unjudged
 
 PGD = AttackInfo("gradient", "L2", "iterative")
 PGD_AT = AttackInfo("gradient", "L2", "iterative", (0.5, 1.0))

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.plan.attacks import attack_infos
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
-from leaderboard.curves import limit
+from leaderboard.numbers.curves import limit
 from leaderboard.results import AttackInfo, Results
 
 SUITE = """\

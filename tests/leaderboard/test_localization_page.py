@@ -18,7 +18,9 @@ import leaderboard
 from bench.measures.localization import METRICS
 from leaderboard import Localized, Results, Row
 from leaderboard.blocks import Bullets, Grid
-from leaderboard.bootstrap import (
+from leaderboard.figures.localization import bar_figure, sweep_figure
+from leaderboard.kept import Kept
+from leaderboard.numbers.bootstrap import (
     Interval,
     Resampled,
     Resamples,
@@ -26,17 +28,15 @@ from leaderboard.bootstrap import (
     resampled,
     resampled_interval,
 )
-from leaderboard.kept import Kept
-from leaderboard.localization import (
+from leaderboard.numbers.localization import (
     FIGURES,
     Comparison,
     compare,
     pixel_average_precision,
 )
-from leaderboard.localization_figure import bar_figure, sweep_figure
-from leaderboard.localization_page import localization_blocks
-from leaderboard.pairing import verdict
-from leaderboard.variants import against_baseline
+from leaderboard.numbers.pairing import verdict
+from leaderboard.numbers.variants import against_baseline
+from leaderboard.sections.localization import localization_blocks
 
 STEPS = np.arange(21) / 20
 

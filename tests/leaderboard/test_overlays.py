@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from leaderboard.heat_colors import FOUND, dimmed, found_map, overlay
-from leaderboard.looks import WIDTH, blank, png, styled
-from leaderboard.overlays import (
+from leaderboard.figures.heat_colors import FOUND, dimmed, found_map, overlay
+from leaderboard.figures.looks import WIDTH, blank, png, styled
+from leaderboard.figures.overlays import (
     Cut,
     Map,
     Seen,
@@ -24,7 +24,7 @@ from leaderboard.overlays import (
     layers_figure,
     localization_figure,
 )
-from leaderboard.sheet import fitted
+from leaderboard.figures.sheet import fitted
 from leaderboard.text import one_line
 
 LUMA = np.array([0.2126, 0.7152, 0.0722])

@@ -11,13 +11,14 @@ from synthetic_results import missing, results
 from test_pages import read_markdown
 
 import leaderboard
-from leaderboard import AttackInfo, Results, Row, bars
-from leaderboard.board import Net
-from leaderboard.memory_depth import profiles
-from leaderboard.overview_figures import Priced, front
+from leaderboard import AttackInfo, Results, Row
+from leaderboard.figures import bars
+from leaderboard.numbers.board import Net
+from leaderboard.numbers.pareto import Priced, front
+from leaderboard.numbers.summary import Summary
+from leaderboard.numbers.training import trainings
 from leaderboard.results import Learned
-from leaderboard.summary import Summary
-from leaderboard.training_curves import trainings
+from leaderboard.sections.memory_depth import profiles
 
 FAMILIES = {"salt_and_pepper": "noise", "pointwise": "noise", "spatial": "spatial"}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from leaderboard.ranking import Rank, Spread, ranks, spread, unbeaten
+from leaderboard.numbers.ranking import Rank, Spread, ranks, spread, unbeaten
 
 
 def test_the_interval_is_students_t() -> None:

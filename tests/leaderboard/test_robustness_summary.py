@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from synthetic_results import results
 
 from leaderboard import AttackInfo, Sample
-from leaderboard.aligned import align
-from leaderboard.robustness import Summary, summaries
+from leaderboard.numbers.aligned import align
+from leaderboard.numbers.robustness import Summary, summaries
 
 # One limit, whoever is looked at.
 KNOWN = {"blur": AttackInfo("gradient", "L2", "iterative", (1.5,))}

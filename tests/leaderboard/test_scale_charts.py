@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from leaderboard import Results, Row
-from leaderboard.bars import corruption_figure, scale_figure
-from leaderboard.corruptions import Corrupted, corrupted, corruption_errors
-from leaderboard.looks import png
-from leaderboard.scales import Vulnerability, combinations, vulnerabilities, weakest
+from leaderboard.figures.bars import corruption_figure, scale_figure
+from leaderboard.figures.looks import png
+from leaderboard.numbers.corruptions import Corrupted, corrupted, corruption_errors
+from leaderboard.numbers.scales import Vulnerability, combinations, vulnerabilities, weakest
 
 SEVEN = ("high", "medium", "low", "high+medium", "high+low", "medium+low", "high+medium+low")
 FOUR = ("scale1", "scale2", "scale4", "scale8")

@@ -12,10 +12,10 @@ from rich.console import Console
 import leaderboard
 from bench.measures import base
 from leaderboard import MetricInfo, Results, Row
-from leaderboard.board import sections
-from leaderboard.doubts import doubts_between
-from leaderboard.summary import Key
-from leaderboard.timing import BUSY, timing_notes
+from leaderboard.numbers.board import sections
+from leaderboard.numbers.doubts import doubts_between
+from leaderboard.numbers.summary import Key
+from leaderboard.numbers.timing import BUSY, timing_notes
 
 
 def made(**values: dict[str, float]) -> Results:

@@ -9,13 +9,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from leaderboard.board import Net
-from leaderboard.looks import png
-from leaderboard.overview_figures import Panel, Priced
-from leaderboard.pareto_figure import pareto_figure
+from leaderboard.figures.looks import png
+from leaderboard.figures.pareto import pareto_figure
+from leaderboard.figures.training import training_figure
+from leaderboard.numbers.board import Net
+from leaderboard.numbers.pareto import Panel, Priced
+from leaderboard.numbers.summary import Summary
 from leaderboard.results import Learned
-from leaderboard.summary import Summary
-from leaderboard.training_figure import training_figure
 
 BACKBONES = tuple(f"net_{letter}" for letter in "abcdefghij")
 NETS = tuple(product(BACKBONES, ("bu", "td", "td_uni", "td_rev", "own")))

@@ -13,7 +13,7 @@ import leaderboard
 from leaderboard import Results
 from leaderboard.blocks import Bullets, Grid, Heading, Text
 from leaderboard.results import Searched, Trial
-from leaderboard.tuning_page import tuning_blocks
+from leaderboard.sections.tuning import tuning_blocks
 
 TRIALS = (
     Trial("lr=0.2", 71.25, edges=("lr (highest)",)),

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from synthetic_results import results
 
+from leaderboard.numbers.variants import against_baseline
 from leaderboard.statistics.verdict import Verdict
-from leaderboard.variants import against_baseline
 
 
 def test_one_comparison_is_students_paired_t() -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from synthetic_results import results
 
 from leaderboard.blocks import Grid, Heading, Text
-from leaderboard.variants import against_baseline
-from leaderboard.variants_page import variant_blocks
+from leaderboard.numbers.variants import against_baseline
+from leaderboard.sections.variants import variant_blocks
 
 
 def grid(**more: object) -> Grid:

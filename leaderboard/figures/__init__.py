@@ -1,0 +1,1 @@
+"""How numbers are drawn, with Matplotlib, without pyplot and its global state."""

@@ -1,0 +1,246 @@
+"""The overview at the top of a page: every network in one line, with its rank.
+
+Accuracy with the interval over seeds, the places that it leaves open, one figure for each family
+of attacks, localization, and cost against the bottom-up network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.numbers.board import Column, Net, Section
+from leaderboard.numbers.doubts import doubts
+from leaderboard.numbers.flags import Flag, badges_of
+from leaderboard.numbers.ranking import Rank, Spread, ranks, spread, unbeaten
+from leaderboard.numbers.robustness import BASELINE, Attacks, Estimate
+from leaderboard.numbers.summary import Key, by_seed, summarize
+from leaderboard.quantity import show
+from leaderboard.results import MetricInfo, Results
+from leaderboard.text import capital
+
+# Cost is told as a multiple of the bottom-up network's.
+_COSTS = {"flops": "FLOPs", "train_memory": "training memory"}
+_PERCENT = MetricInfo("", "%", decimals=1)
+_GONE = Cell("–", "missing")
+_FEWER = " (n = "
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A network on a data set: seeds that were measured, spread and rank of the first column."""
+
+    net: Net
+    seeds: int
+    spread: Spread
+    rank: Rank | None
+    unbeaten: bool
+
+
+def ranked_by(section: Section) -> Column | None:
+    """The column that networks are ranked by (accuracy, as a rule): the first with a better side;
+    None where there is none."""
+    columns = [column for table in section.tables for column in table.columns]
+    return next((c for c in columns if c.metric and c.info.better != "neither"), None)
+
+
+def standings(results: Results, section: Section) -> tuple[Column | None, list[Standing]]:
+    """The column that networks are ranked by, and how they stand in it; those without a value in it
+    are left out."""
+    values = by_seed(results.rows)
+    column = ranked_by(section)
+    if column is None or column.info.better == "neither":
+        return None, []
+    found: dict[Net, Mapping[int, float]] = {}
+    for line in section.tables[0].lines:
+        seeds = values.get(Key(*line.net, column.measure, column.metric))
+        if seeds:
+            found[line.net] = seeds
+    spreads = [spread([*seeds.values()]) for seeds in found.values()]
+    better = column.info.better
+    several = sum(one.low is not None for one in spreads) > 1  # first of one says nothing
+    places = ranks(spreads, better) if several else [None] * len(found)
+    return column, [
+        Standing(net, len(seeds), one, place, leads)
+        for (net, seeds), one, place, leads in zip(
+            found.items(), spreads, places, unbeaten(spreads, better), strict=True
+        )
+    ]
+
+
+def overview_blocks(
+    results: Results,
+    found: Sequence[Section],
+    attacks: Mapping[str, Attacks],
+    raised: Mapping[str, Sequence[Flag]],
+) -> Iterator[Block]:
+    """Heading, table and how to read it; nothing where no network has a number to be ranked by."""
+    stood = {section.dataset: standings(results, section) for section in found}
+    headings = list(dict.fromkeys(c.heading for c, ranked in stood.values() if c and ranked))
+    if not headings:
+        return
+    families = {name: _families(results, attacks[name]) for name in stood}
+    names = list(dict.fromkeys(f for of in families.values() for f in of))
+    aims = {name: _localization(results, section) for name, section in _by_name(found).items()}
+    costs = [(metric, title) for metric, title in _COSTS.items() if _measured(results, metric)]
+    any_aim = next((column for column in aims.values() if column), None)
+    flagged = any(raised.values())
+    lines = []
+    for dataset, (column, ranked) in stood.items():
+        for one in ranked:
+            assert column is not None  # noqa: S101
+            cells = [Cell(dataset), Cell(one.net.backbone), Cell(one.net.variant)]
+            cells += [Cell(one.rank.text if one.rank else "–"), Cell(str(one.seeds))]
+            cells += [_accuracy(results, one, column), Cell(_interval(one.spread, column.info))]
+            cells += [_attacked(families[dataset].get(f, {}).get(one.net[1:]), one) for f in names]
+            cells += [_aim(results, one, aims[dataset])] if any_aim else []
+            cells += [_ratio(results, one.net, metric) for metric, _ in costs]
+            cells += [_flags(raised.get(dataset, ()), one.net)] if flagged else []
+            lines.append(tuple(cells))
+    yield Heading(2, "Overview")
+    yield Grid(
+        "Overview",
+        ("Data set", "Backbone", "Variant"),
+        (
+            "Rank",
+            "Seeds (n)",
+            headings[0] if len(headings) == 1 else "Result",
+            "95 % interval",
+            *(f"{capital(family)}: accuracy ↑ (%)" for family in names),
+            *([any_aim.heading] if any_aim else []),
+            *(f"{capital(title)} ↓ (× {BASELINE})" for _, title in costs),
+        ),
+        tuple(lines),
+        ("Flags",) if flagged else (),
+    )
+    fewer = any(_FEWER in cell.text for line in lines for cell in line[3:])
+    yield Text(_legend(headings, names, bool(costs), fewer))
+
+
+def _legend(headings: Sequence[str], families: Sequence[str], costs: bool, fewer: bool) -> str:
+    text = (
+        f"Ranked within a data set by {' or '.join(headings)}. The interval is Student's t over "
+        "seeds; a rank such as 1–3 means that intervals overlap, so that seeds alone do not tell "
+        "these networks apart. Ranks are careful for each pair of networks, not for a whole table: "
+        "of 16 networks that are all alike, with 4 seeds each, chance sets some two apart in more "
+        "than a quarter of tables. Where one seed was measured there is no interval and no rank "
+        "(–), and other ranks do not count that network. Bold, in the column ranked by alone, are "
+        "all whose interval overlaps that of the best, none where the best has one measured seed."
+    )
+    if families:
+        text += (
+            " Under attack, figures are the mean accuracy up to the L₂ size B at which each "
+            "attack is summed up, over all attacks of the family; in brackets the difference to "
+            f"{BASELINE} in points, over the seeds that both have. Each attack's own figures, with "
+            "intervals, stand below."
+        )
+    if fewer:
+        text += " (n = 1), (n = 2), …: a mean over fewer seeds than the line's."
+    if costs:
+        text += f" Costs are multiples of the {BASELINE} network of the same backbone."
+    return text
+
+
+def _by_name(found: Sequence[Section]) -> dict[str, Section]:
+    return {section.dataset: section for section in found}
+
+
+@dataclass(frozen=True, slots=True)
+class _Mean:
+    """A network's mean accuracy up to B over a family's attacks, in percent; its difference to the
+    bottom-up network, paired by seed, in points; the seeds that every attack has at least."""
+
+    value: float
+    gap: float | None
+    seeds: int
+
+
+def _families(results: Results, attacks: Attacks) -> dict[str, dict[tuple[str, str], _Mean]]:
+    """Family to (backbone, variant) to its mean."""
+    groups: dict[str, list[dict[tuple[str, str], Estimate]]] = {}
+    for summary in attacks.summaries:
+        info = results.attacks.get(summary.attack)
+        family = (info.family if info else "") or "attacks"
+        found = {(one.backbone, one.variant): one for one in summary.estimates}
+        groups.setdefault(family, []).append(found)
+    return {family: _means(attacks) for family, attacks in groups.items()}
+
+
+def _means(attacks: Sequence[Mapping[tuple[str, str], Estimate]]) -> dict[tuple[str, str], _Mean]:
+    # A network that lacks an attack of the family has a mean that cannot be compared.
+    nets = set.intersection(*(set(estimates) for estimates in attacks))
+    found = {}
+    for net in nets:
+        own = [estimates[net] for estimates in attacks]
+        gaps = [one.against.value for one in own if one.against]
+        found[net] = _Mean(
+            sum(one.area.value for one in own) / len(own),
+            sum(gaps) / len(gaps) if len(gaps) == len(own) else None,
+            min(one.seeds for one in own),
+        )
+    return found
+
+
+def _attacked(mean: _Mean | None, one: Standing) -> Cell:
+    if mean is None:
+        return _GONE
+    gap = "" if mean.gap is None else f" ({round(mean.gap, 1) + 0.0:+.1f})"
+    return Cell(f"{mean.value:.1f}{gap}{_of(mean.seeds, one)}")
+
+
+def _of(seeds: int, one: Standing) -> str:
+    """Of how many seeds a figure is, where these are fewer than its line says."""
+    return f"{_FEWER}{seeds})" if seeds < one.seeds else ""
+
+
+def _localization(results: Results, section: Section) -> Column | None:
+    """Precision, which the paper's claim is about; without it the first there is."""
+    columns = [column for table in section.tables for column in table.columns]
+    found = [c for c in columns if c.family == "localization" and c.metric]
+    return next((c for c in found if c.metric == "precision"), found[0] if found else None)
+
+
+def _aim(results: Results, one: Standing, column: Column | None) -> Cell:
+    seeds = column and by_seed(results.rows).get(Key(*one.net, column.measure, column.metric))
+    if not (column and seeds):
+        return _GONE
+    text = show(summarize([*seeds.values()]), column.info).text
+    return Cell(f"{text}{_of(len(seeds), one)}")
+
+
+def _measured(results: Results, metric: str) -> bool:
+    return any(
+        key.measure.partition("/")[0] == "efficiency" and key.metric == metric
+        for key in by_seed(results.rows)
+    )
+
+
+def _ratio(results: Results, net: Net, metric: str) -> Cell:
+    values = by_seed(results.rows)
+    mine = values.get(Key(*net, "efficiency", metric))
+    base = values.get(Key(net.dataset, net.backbone, BASELINE, "efficiency", metric))
+    if not (mine and base):
+        return _GONE
+    below = summarize([*base.values()]).mean
+    return Cell(f"{summarize([*mine.values()]).mean / below:.2f}") if below > 0 else _GONE
+
+
+def _accuracy(results: Results, one: Standing, column: Column) -> Cell:
+    seeds = by_seed(results.rows)[Key(*one.net, column.measure, column.metric)]
+    text = show(summarize([*seeds.values()]), column.info).text
+    key = Key(*one.net, column.measure, column.metric)
+    return Cell(text, best=one.unbeaten and not doubts(results, key))
+
+
+def _interval(one: Spread, info: MetricInfo) -> str:
+    if one.low is None or one.high is None:
+        return "–"
+    ends = (max(one.low, 0.0), min(one.high, 100.0)) if info.unit == "%" else (one.low, one.high)
+    low, high = (show(summarize([end]), info).text for end in ends)
+    return f"[{low}, {high}]"
+
+
+def _flags(raised: Sequence[Flag], net: Net) -> Cell:
+    names = ", ".join(badges_of(raised, (net.backbone, net.variant)))
+    return Cell(names, "flag") if names else _GONE
