@@ -9,12 +9,10 @@ import numpy as np
 
 from bench.data import decoded, pixels
 from bench.data.dataset import Dataset, DatasetInfo, check_split, require_square
+from bench.data.table import IMAGES
 from bench.errors import DataError
 
 TEST_NAMES = ("test", "val", "valid", "validation")
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 
 Sample = tuple[Path, int]
 
@@ -101,9 +99,9 @@ def samples(folder: Path, classes: Sequence[str]) -> list[Sample]:
         raise DataError(f"{folder}: {kind} '{name}'; the classes are {', '.join(classes)}")
     found: list[Sample] = []
     for index, name in enumerate(classes):
-        files = [item for item in _visible(folder / name) if item.suffix.lower() in SUFFIXES]
+        files = [item for item in _visible(folder / name) if item.suffix.lower() in IMAGES]
         if not files:
-            raise DataError(f"{folder / name}: no images ({', '.join(sorted(SUFFIXES))})")
+            raise DataError(f"{folder / name}: no images ({', '.join(sorted(IMAGES))})")
         found += [(file, index) for file in sorted(files)]
     return found
 
