@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bench.data import cache, pixels
 from bench.data.dataset import Split
+from bench.suite.units import size_text
 
 FORMAT = 1  # of what is cached: raise it when other images come out of the same files
 _SAMPLED, _ENDS = 32, 2**16
@@ -116,8 +117,10 @@ def load(source: Source, read: Callable[[], Contents]) -> Decoded:
         return _in_memory(contents)
 
     def write(folder: Path) -> tuple[dict[str, pixels.Shape], dict[str, Any]]:
+        side = source.settings.get("image_size")
+        size_given = f" at {side} x {side} pixels" if side else ""
         _say(
-            f"decoding {count:,} images of {source.label} into {folder.parent} "
+            f"decoding {count:,} images of {source.label}{size_given} into {folder.parent} "
             "(once; it may take minutes)"
         )
         return _write(folder, contents)
@@ -169,7 +172,7 @@ def _kept(
         os.environ[_FAILED] = " ".join([*failed, name])
         _say(
             f"note: {cache.folder()}: cannot be written ({error}), so every process holds the "
-            f"images of {label} in memory ({size / 2**30:.1f} GiB); make room, or set BENCH_CACHE "
+            f"images of {label} in memory ({size_text(size)}); make room, or set BENCH_CACHE "
             "to another folder"
         )
     return None

@@ -164,14 +164,18 @@ def test_the_second_time_nothing_is_decoded(
     assert capsys.readouterr().err == ""
 
 
-def test_other_images_are_another_entry(cache: Path, tmp_path: Path) -> None:
+def test_other_images_are_another_entry(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = in_colour(tmp_path / "own")
     before = load(name)
     file = tmp_path / "own" / "train" / "cat" / "001.png"
     file.write_bytes(encoded(colour(1, side=8, seed=7)[0]))
     assert not same(load(name), before)
     assert same(load(name), uncached(name))
+    capsys.readouterr()
     assert load(name, image_size=4).image_size == 4
+    assert " of imagefolder own at 4 x 4 pixels into " in capsys.readouterr().err
     assert len(entries(cache)) == 3
 
 
@@ -334,7 +338,7 @@ def test_too_little_room_is_told_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert load(in_colour(tmp_path / "own")).train.file is None
     told = capsys.readouterr().err
-    assert "GiB needed" in told
+    assert "KiB needed, 0.977 KiB free" in told
     assert "decoding" not in told
 
 
