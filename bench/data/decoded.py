@@ -148,7 +148,8 @@ def rows(split: Split, index: Tensor) -> Split:
         return {"part": shape}, {}
 
     name = f"{whole}-{cached.stem}-{chosen}"
-    if (entry := cache.find(name) or _kept(name, whole, size, write)) is None:
+    label = f"a part of {whole.rpartition('-')[0]}"
+    if (entry := cache.find(name) or _kept(name, label, size, write)) is None:
         return split.rows(index)
     labels = None if split.labels is None else split.labels[index]
     return Split(_tensor(entry, "part"), labels, file=entry.file("part"))
