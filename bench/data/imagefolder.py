@@ -13,6 +13,7 @@ from bench.data.table import IMAGES
 from bench.errors import DataError
 
 TEST_NAMES = ("test", "val", "valid", "validation")
+_NAMED = 12  # classes that an error names
 
 Sample = tuple[Path, int]
 
@@ -96,7 +97,9 @@ def samples(folder: Path, classes: Sequence[str]) -> list[Sample]:
     present = {item.name for item in _visible(folder) if item.is_dir()}
     for name in sorted({*classes} ^ present):
         kind = "has no folder of class" if name in classes else "has a folder of an unknown class"
-        raise DataError(f"{folder}: {kind} '{name}'; the classes are {', '.join(classes)}")
+        few = ", ".join(classes[:_NAMED])
+        more = f" and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else ""
+        raise DataError(f"{folder}: {kind} '{name}'; the classes are {few}{more}")
     found: list[Sample] = []
     for index, name in enumerate(classes):
         files = [item for item in _visible(folder / name) if item.suffix.lower() in IMAGES]
