@@ -9,11 +9,12 @@ from pathlib import Path
 
 from bench.data import catalog
 from bench.errors import BenchError, visible
-from bench.plan.cell import Cell
+from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
+from bench.plan.plugins import plugin_code
 from bench.plan.tuning import budget
-from bench.run import executor, redo
+from bench.run import contents, edited, executor, redo
 from bench.store.database import NAME, Store
 
 AGAIN = "again"  # of a cell with a result that the next run does once more
@@ -29,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
     plan = expand(read_suite(args.suite))
     chosen = select(plan, *args.only)
     folder: Path = args.out or Path("runs") / plan.suite
-    statuses, left = _standing(folder, chosen)
+    statuses, left, changed = _standing(folder, plan, chosen)
     for cell in chosen:
         print(f"{statuses.get(cell.identity, 'to do'):<6}  {cell.name}")
     counts = Counter(statuses.get(cell.identity) for cell in chosen)
@@ -44,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
         done = f" ({planned.total - trials} of them over)" if trials < planned.total else ""
         print(f"{planned}{done}; {planned.fairness}")
     gone = missing_data(left, plan.base, args.data or catalog.default_root())
-    for note in (*plan.unfit, *gone):
+    for note in (*plan.unfit, *gone, *changed):
         print(visible(f"note: {note}"))
     taken = _taken_over(left, folder)
     left = [cell for cell in left if cell.identity not in taken]
@@ -65,21 +66,26 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _standing(folder: Path, chosen: Iterable[Cell]) -> tuple[dict[str, str], list[Cell]]:
-    """What is recorded of the cells, or that they are to be done again, and those that a run does.
+def _standing(
+    folder: Path, plan: Plan, chosen: Iterable[Cell]
+) -> tuple[dict[str, str], list[Cell], list[str]]:
+    """What is recorded of the chosen cells, or that they are to be done again; those that a run
+    does; and a sentence for whatever has changed since, so that its cells are new ones.
 
     Nothing is changed on the disk.
     """
     if not (folder / NAME).is_file():
-        return {}, list(chosen)
+        return {}, list(chosen), []
     store = Store.open(folder)
     try:
         recorded = store.statuses()
         again = executor.to_do_again(chosen, store, damaged=redo.damaged(store))
+        usable = {key: status for key, status in recorded.items() if key not in again}
+        left = executor.without_result(chosen, usable)
+        changed = [*contents.moved(plan, store), *edited.since(store, plugin_code(plan))]
     finally:
         store.close()
-    usable = {key: status for key, status in recorded.items() if key not in again}
-    return {**usable, **dict.fromkeys(again, AGAIN)}, executor.without_result(chosen, usable)
+    return {**usable, **dict.fromkeys(again, AGAIN)}, left, changed if left else []
 
 
 def _taken_over(left: list[Cell], folder: Path) -> set[str]:

@@ -153,9 +153,9 @@ def run_cells(
             print(f"{plan.suite}: all {len(chosen)} cells are there; nothing to do")
         return
     notes = check_start(left, place := place_of(args, plan, device))
+    changed = contents.moved(plan, store) + edited.since(store, plugins := plugin_code(plan))
     place = replace(contents.pinned(left, place, store), code=plugin_sources(plan))
     workers, reason = cluster.size if cluster else how_many(args, left, place)
-    changed = edited.since(store, plugins := plugin_code(plan))
     session = store.begin(
         provenance.collect(
             plan.suite,

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from bench.data.pixels import Bytes, Shape
 from bench.errors import DataError
+from bench.suite.units import size_text
 
 _ABOUT = "about.json"
 _QUIETLY = 1.0
@@ -117,7 +118,7 @@ def made(
                 shutil.rmtree(left)
         free = shutil.disk_usage(place.parent).free
         if free < size:
-            raise OSError(f"{size / 2**30:.1f} GiB needed, {free / 2**30:.1f} GiB free")
+            raise OSError(f"{size_text(size)} needed, {size_text(free)} free")
         part.mkdir()
         try:
             shapes, facts = write(part)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bench.data import cache, pixels
 from bench.data.dataset import Split
+from bench.suite.units import size_text
 
 FORMAT = 1  # of what is cached: raise it when other images come out of the same files
 _SAMPLED, _ENDS = 32, 2**16
@@ -116,8 +117,10 @@ def load(source: Source, read: Callable[[], Contents]) -> Decoded:
         return _in_memory(contents)
 
     def write(folder: Path) -> tuple[dict[str, pixels.Shape], dict[str, Any]]:
+        side = source.settings.get("image_size")
+        size_given = f" at {side} x {side} pixels" if side else ""
         _say(
-            f"decoding {count:,} images of {source.label} into {folder.parent} "
+            f"decoding {count:,} images of {source.label}{size_given} into {folder.parent} "
             "(once; it may take minutes)"
         )
         return _write(folder, contents)
@@ -145,7 +148,8 @@ def rows(split: Split, index: Tensor) -> Split:
         return {"part": shape}, {}
 
     name = f"{whole}-{cached.stem}-{chosen}"
-    if (entry := cache.find(name) or _kept(name, whole, size, write)) is None:
+    label = f"a part of {whole.rpartition('-')[0]}"
+    if (entry := cache.find(name) or _kept(name, label, size, write)) is None:
         return split.rows(index)
     labels = None if split.labels is None else split.labels[index]
     return Split(_tensor(entry, "part"), labels, file=entry.file("part"))
@@ -169,7 +173,7 @@ def _kept(
         os.environ[_FAILED] = " ".join([*failed, name])
         _say(
             f"note: {cache.folder()}: cannot be written ({error}), so every process holds the "
-            f"images of {label} in memory ({size / 2**30:.1f} GiB); make room, or set BENCH_CACHE "
+            f"images of {label} in memory ({size_text(size)}); make room, or set BENCH_CACHE "
             "to another folder"
         )
     return None

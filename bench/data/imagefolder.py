@@ -9,12 +9,11 @@ import numpy as np
 
 from bench.data import decoded, pixels
 from bench.data.dataset import Dataset, DatasetInfo, check_split, require_square
+from bench.data.table import IMAGES
 from bench.errors import DataError
 
 TEST_NAMES = ("test", "val", "valid", "validation")
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+_NAMED = 12  # classes that an error names
 
 Sample = tuple[Path, int]
 
@@ -98,12 +97,14 @@ def samples(folder: Path, classes: Sequence[str]) -> list[Sample]:
     present = {item.name for item in _visible(folder) if item.is_dir()}
     for name in sorted({*classes} ^ present):
         kind = "has no folder of class" if name in classes else "has a folder of an unknown class"
-        raise DataError(f"{folder}: {kind} '{name}'; the classes are {', '.join(classes)}")
+        few = ", ".join(classes[:_NAMED])
+        more = f" and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else ""
+        raise DataError(f"{folder}: {kind} '{name}'; the classes are {few}{more}")
     found: list[Sample] = []
     for index, name in enumerate(classes):
-        files = [item for item in _visible(folder / name) if item.suffix.lower() in SUFFIXES]
+        files = [item for item in _visible(folder / name) if item.suffix.lower() in IMAGES]
         if not files:
-            raise DataError(f"{folder / name}: no images ({', '.join(sorted(SUFFIXES))})")
+            raise DataError(f"{folder / name}: no images ({', '.join(sorted(IMAGES))})")
         found += [(file, index) for file in sorted(files)]
     return found
 

@@ -137,6 +137,11 @@ class OwnData:
         return cast(Dataset, self._call("load", options))
 
     @property
+    def suffixes(self) -> frozenset[str]:
+        """Those of the files that are read."""
+        return self._format.suffixes
+
+    @property
     def _format(self) -> FileFormat:
         return FORMATS[self.scheme]
 

@@ -25,10 +25,12 @@ class BuiltIn:
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A kind of own data, `<scheme>:PATH`; `target` has `load(path, ...)`, `inspect(path, ...)`."""
+    """A kind of own data, `<scheme>:PATH`; `target` has `load(path, ...)`, `inspect(path, ...)`.
+    Only files with one of the `suffixes` are read."""
 
     target: str
     summary: str
+    suffixes: frozenset[str]
     checks: Mapping[str, options.Check] = field(default_factory=lambda: options.COMMON)
 
 
@@ -144,14 +146,20 @@ SETS: Mapping[str, BuiltIn] = {
     ),
 }
 
+IMAGES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+
 FORMATS: Mapping[str, FileFormat] = {
     "imagefolder": FileFormat(
         "bench.data.imagefolder",
         "own images: PATH/train/CLASS/* and PATH/test/CLASS/* (or val, valid, validation)",
+        IMAGES,
     ),
     "parquet": FileFormat(
         "bench.data.parquet",
         "own images: PATH/train*.parquet and PATH/test*.parquet, Hugging Face image schema",
+        frozenset((".parquet",)),
         {**options.COMMON, "image_column": options.text, "label_column": options.text},
     ),
 }

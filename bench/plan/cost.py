@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ SECONDS_EACH = 0.5
 SECONDS_PER_CELL = 0.1
 MOST_IMAGES = 256
 FEW_IMAGES = 8
+_NOT_KNOWN = "their data set or network could not be looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Look:
     """What is known before the run of one network on one data set.
 
     `place` is where the suite names its backbone; `pace` is that of this machine's CPU, `gpu` that
-    of one GPU; `objection` is the reason why it may not be trained without an explicit yes.
+    of one GPU; `objection` is the reason why it may not be trained without an explicit yes, and
+    `unknown` why there is no pace else.
     """
 
     place: str
@@ -53,6 +56,7 @@ class Look:
     over: guard.Over | None = None
     notes: list[str] = field(default_factory=list)
     objection: str | None = None
+    unknown: str = _NOT_KNOWN
 
 
 def look(cells: list[Cell], base: Path, timed: bool) -> dict[str, Look]:
@@ -78,12 +82,13 @@ def look(cells: list[Cell], base: Path, timed: bool) -> dict[str, Look]:
 def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[str]:
     """Yield the lines that `bench plan` prints under the cells."""
     totals: dict[str, float] = {}
-    unknown, tuning, gpu = 0, 0.0, 0.0
+    unknown: Counter[str] = Counter()
+    tuning, gpu = 0.0, 0.0
     for cell in cells:
         pair = cell.training.pair
         pace = looks[pair].pace
         if pace is None:
-            unknown += looks[pair].objection is None
+            unknown[looks[pair].unknown] += looks[pair].objection is None
             continue
         seconds = _seconds(cell, pace)
         totals[pair] = totals.get(pair, 0.0) + seconds
@@ -102,8 +107,9 @@ def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[st
         texts += [str(seen.over)] if seen.over else []
         if texts:
             yield f"  {pair}: {'; '.join(texts)}"
-    if timed and unknown:
-        yield f"  {unknown} cells are not in it: their data set or network could not be looked at"
+    for reason, count in unknown.items():
+        if timed and count:
+            yield f"  {count} cell{'s are' if count > 1 else ' is'} not in it: {reason}"
     for pair, seen in looks.items():
         yield from (f"note: {pair}: {note}" for note in seen.notes)
 
@@ -123,15 +129,18 @@ def _seconds(cell: Cell, pace: Pace) -> float:
 
 
 def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
+    why = _NOT_KNOWN
     try:
         info = catalog.info(training.dataset.name, training.dataset.options, base)
     except NotSquareError:
         raise
+    except BenchError as error:
+        info, why = None, str(error)
     except Exception:  # whatever a plugin raises; running it will tell
         info = None
     size = info.image_size if info else None
     notes = list(guard.warnings(training, size))
-    seen = Look(training.place, over=guard.listed(training, size), notes=notes)
+    seen = Look(training.place, over=guard.listed(training, size), notes=notes, unknown=why)
     seen.objection = guard.objection(training, seen.over)
     # What is known to cost far too much is not built.
     if costs is not None and info is not None and seen.objection is None:

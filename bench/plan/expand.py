@@ -222,7 +222,8 @@ def dataset_key(dataset: DatasetRef, base: Path) -> dict[str, Any]:
     """What identifies a data set: name and options; for own files their content, not their path."""
     source = find(dataset.name, base)
     if isinstance(source, OwnData):
-        return {"content": identity.folder_key(source.path), "options": dict(dataset.options)}
+        content = identity.folder_key(source.path, source.suffixes)
+        return {"content": content, "options": dict(dataset.options)}
     return identity.reference_key(DATASETS.find(dataset.name), dataset.options)
 
 

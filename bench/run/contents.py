@@ -6,16 +6,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from bench import identity
 from bench.data.fingerprint import difference, is_of_images_alone
+from bench.data.sources import OwnData, find
 from bench.errors import BenchError
-from bench.plan.cell import Cell
+from bench.plan.cell import Cell, Plan
 from bench.plan.expand import dataset_key
 from bench.run.place import Place, content
 from bench.store.database import Store
+from bench.suite.schema import DatasetRef
 
 FACT = "contents"
+_FILES = "files"  # the fact: what identifies own files, by the label of their data set
 
 
 def pinned(cells: Iterable[Cell], place: Place, store: Store) -> Place:
@@ -24,7 +28,8 @@ def pinned(cells: Iterable[Cell], place: Place, store: Store) -> Place:
     Raises:
         BenchError: a data set is not what the run has measured on so far; all of them at once.
     """
-    known = json.loads(store.facts().get(FACT, "{}"))
+    facts = store.facts()
+    known, files = (json.loads(facts.get(fact, "{}")) for fact in (FACT, _FILES))
     found: dict[str, str] = {}
     problems = []
     for cell in cells:
@@ -32,7 +37,10 @@ def pinned(cells: Iterable[Cell], place: Place, store: Store) -> Place:
         if label in found:
             continue
         found[label] = content(cell.training, place)
-        key = identity.digest(dataset_key(cell.training.dataset, place.base))
+        named = dataset_key(cell.training.dataset, place.base)
+        if _is_own(cell.training.dataset, place.base):
+            files[label] = named["content"]
+        key = identity.digest(named)
         if is_of_images_alone(known.get(key, ""), found[label]):
             known[key] = found[label]
         if known.setdefault(key, found[label]) != found[label]:
@@ -44,5 +52,30 @@ def pinned(cells: Iterable[Cell], place: Place, store: Store) -> Place:
             )
     if problems:
         raise BenchError("\n".join(problems))
-    store.set_facts({FACT: json.dumps(known, sort_keys=True)})
+    told = {FACT: known, _FILES: files}
+    store.set_facts({fact: json.dumps(value, sort_keys=True) for fact, value in told.items()})
     return replace(place, contents=found)
+
+
+def moved(plan: Plan, store: Store) -> list[str]:
+    """A sentence for each data set of own files that are not those of the last session, so that
+    every cell of it is another one and nothing of it is done."""
+    files = json.loads(store.facts().get(_FILES, "{}"))
+    statuses = store.statuses()
+    sets = {cell.training.dataset.label: cell.training.dataset for cell in plan.cells}
+    for cell in plan.cells:
+        if cell.identity in statuses:
+            sets.pop(cell.training.dataset.label, None)
+    return [
+        f"dataset '{label}': its files are not what they were in the last session (added, removed, "
+        "changed, or copied without their times); its cells are new ones, and the old results "
+        "count again when the old files are back"
+        for label, ref in sets.items()
+        if label in files
+        and _is_own(ref, plan.base)
+        and files[label] != dataset_key(ref, plan.base)["content"]
+    ]
+
+
+def _is_own(dataset: DatasetRef, base: Path) -> bool:
+    return isinstance(find(dataset.name, base), OwnData)

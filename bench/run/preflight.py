@@ -30,6 +30,7 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
     faults: dict[str, str] = {}
     notes: dict[str, None] = {}
     seen: set[str] = set()
+    broken: dict[str, str] = {}
     costs, probe = guard.Guard(), Probe()
     cells = list(cells)
     layers: dict[str, set[str]] = {}
@@ -42,17 +43,17 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
         if cell.measure is not None
     }
     for cell in suits.values():
-        problems.update(dict.fromkeys(_unfit(cell, place)))
+        dataset = _loaded(cell.training, place, broken)
+        reason = dataset and measures.load(str(cell.measure)).refusal(cell.options, dataset)
+        if reason:
+            problems[f"{cell.training.dataset.label}/{cell.title}: {reason}"] = None
     # Trials last: what is said of a network is said of its own schedule.
     for cell in sorted(cells, key=lambda cell: cell.training.trial):
         training = cell.training
         if training.pair in seen:
             continue
         seen.add(training.pair)
-        try:
-            dataset = load_dataset(training, place)
-        except BenchError as error:
-            problems[str(error)] = None
+        if (dataset := _loaded(training, place, broken)) is None:
             continue
         try:
             asked = layers.get(training.pair, set())
@@ -64,21 +65,21 @@ def check(cells: Iterable[Cell], place: Place) -> list[str]:
                 problems[line] = None
         except BenchError as error:
             problems[f"{training.place}: {training.pair}: {error}"] = None
-    if problems:
-        raise BenchError("\n".join(problems))
+    if broken or problems:
+        raise BenchError("\n".join(dict.fromkeys([*broken.values(), *problems])))
     return list(notes)
 
 
-def _unfit(cell: Cell, place: Place) -> Iterator[str]:
-    """What a measure cannot do on a data set, before hours of training for it."""
-    measure = measures.load(str(cell.measure))
-    try:
-        dataset = load_dataset(cell.training, place)
-    except BenchError:
-        return  # told of its own
-    reason = measure.refusal(cell.options, dataset)
-    if reason:
-        yield f"{cell.training.dataset.label}/{cell.title}: {reason}"
+def _loaded(training: Training, place: Place, broken: dict[str, str]) -> Dataset | None:
+    """The data set; None if it is one of the `broken` (what is wrong, by label), to which it is
+    added: to find out again may take hours, which is how long many images take to decode."""
+    label = training.dataset.label
+    if label not in broken:
+        try:
+            return load_dataset(training, place)
+        except BenchError as error:
+            broken[label] = str(error)
+    return None
 
 
 def _check_training(

@@ -164,14 +164,18 @@ def test_the_second_time_nothing_is_decoded(
     assert capsys.readouterr().err == ""
 
 
-def test_other_images_are_another_entry(cache: Path, tmp_path: Path) -> None:
+def test_other_images_are_another_entry(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = in_colour(tmp_path / "own")
     before = load(name)
     file = tmp_path / "own" / "train" / "cat" / "001.png"
     file.write_bytes(encoded(colour(1, side=8, seed=7)[0]))
     assert not same(load(name), before)
     assert same(load(name), uncached(name))
+    capsys.readouterr()
     assert load(name, image_size=4).image_size == 4
+    assert " of imagefolder own at 4 x 4 pixels into " in capsys.readouterr().err
     assert len(entries(cache)) == 3
 
 
@@ -334,7 +338,7 @@ def test_too_little_room_is_told_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert load(in_colour(tmp_path / "own")).train.file is None
     told = capsys.readouterr().err
-    assert "GiB needed" in told
+    assert "KiB needed, 0.977 KiB free" in told
     assert "decoding" not in told
 
 
@@ -388,6 +392,32 @@ def test_a_run_on_mapped_images_is_the_run_on_images_in_memory(
     assert main([*words, "--out", "plain/run"]) == 0
     assert not cache.exists()
     assert run_of(Path("mapped/run")) == run_of(Path("plain/run"))
+
+
+def test_a_set_that_cannot_be_decoded_is_tried_once(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not for each measure and network: of a large set each time takes hours."""
+    monkeypatch.chdir(tmp_path)
+    root = large(tmp_path / "own")
+    (root / "test" / "dog" / "001.png").write_bytes(b"no image")
+    text = SUITE.replace("[lenet_fc]", "[lenet_fc, {name: lenet_fc, label: twin}]")
+    Path("suite.yaml").write_text(text.replace(", train_samples: 60", ""), encoding="utf-8")
+    assert main(["run", "suite.yaml"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in told] == ["decoding", f"{root / 'test/dog/001.png'}:"]
+
+
+def test_a_part_that_cannot_be_written_is_told_by_the_name_of_its_set(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = in_colour(tmp_path / "own")
+    load(name)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    capsys.readouterr()
+    assert load(name, train_samples=30).train.file is None
+    assert " holds the images of a part of imagefolder_own in memory (" in capsys.readouterr().err
 
 
 def test_a_threshold_that_is_no_number_is_refused(

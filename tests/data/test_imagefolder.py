@@ -203,3 +203,14 @@ def test_folders_that_are_missing_or_empty(folder: Path) -> None:
     assert message(folder) == f"no folder {folder / 'train'}"
     remove(folder)
     assert f"no folder {folder}" in message(folder)
+
+
+def test_of_many_classes_an_error_names_some(tmp_path: Path) -> None:
+    for split, count in (("train", 100), ("test", 99)):
+        for number in range(count):
+            folder = tmp_path / split / f"n{number:02}"
+            folder.mkdir(parents=True)
+            (folder / "0.png").touch()
+    found = message(tmp_path)
+    assert "has no folder of class 'n99'; the classes are n00, n01, n02" in found
+    assert found.endswith("n11 and 88 more")

@@ -209,6 +209,39 @@ def test_data_that_change_between_two_sessions(
     assert "taken over" not in capsys.readouterr().out
 
 
+def test_own_files_that_change_between_two_sessions(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their cells are other ones: that hours of work are done anew is not passed over."""
+    from PIL import Image
+
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (tmp_path / "own" / place).mkdir(parents=True)
+        for number in range(4):
+            file = tmp_path / "own" / place / f"{number}.png"
+            Image.new("RGB", (12, 12), (60 * number, len(place), 9)).save(file)
+    suite = str(tiny(("tiny_sets:blobs", "imagefolder:own")))
+    told = "note: dataset 'imagefolder:own': its files are not what they were in the last session"
+    other = tmp_path / "own" / "train" / "cat" / "9.png"
+
+    def out(*words: str) -> str:
+        assert main([*words, suite]) == 0
+        return capsys.readouterr().out
+
+    assert told not in out("plan", "--no-cost") + out("run")
+    shutil.copy(file, other)
+    assert told in out("plan", "--no-cost")
+    # Cells that are only added since are no news of the files.
+    other.unlink()
+    tiny(("tiny_sets:blobs", "imagefolder:own"), ("seeds: [0]", "seeds: [0, 1]"))
+    assert told not in out("plan", "--no-cost")
+    shutil.copy(file, other)
+    assert told in out("run", "--only", "*/seed0/*")
+    other.unlink()
+    assert told not in out("run", "--only", "*/seed1/*")
+    assert "6 cells: 6 done" in out("plan", "--no-cost")
+
+
 def test_data_that_change_under_a_run(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

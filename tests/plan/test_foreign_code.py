@@ -214,6 +214,44 @@ def test_own_data_count_by_content_not_by_place(here: Path, planned: Planned) ->
     assert other.cells[0].identity != found[0].cells[0].identity
 
 
+def own_images(root: Path, *names: str) -> None:
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (root / place).mkdir(parents=True)
+        for name in names:
+            (root / place / name).write_bytes(f"{root} {place}".encode())
+
+
+def test_own_images_behind_a_link_count_as_well(here: Path, planned: Planned) -> None:
+    """As large sets often lie: on another disk, a split or a class linked to."""
+    text = SUITE.replace("foreign_net:net", "lenet_fc").replace(
+        "[mnist]", "['imagefolder:one', 'imagefolder:two']"
+    )
+    for name in ("one", "two"):
+        own_images(here / f"{name}-disk", "0.png")
+        (here / name).mkdir()
+        for split in ("train", "test"):
+            (here / name / split).symlink_to(here / f"{name}-disk" / split)
+    (here / "two" / "train" / "again").symlink_to(here / "two")  # a circle, which has an end
+    first, second = (cell.identity for cell in planned(text).cells if cell.measure is None)
+    assert first != second
+    (here / "one-disk" / "train" / "cat" / "1.png").write_bytes(b"one more")
+    assert planned(text).cells[0].identity != first
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "train/cat/Thumbs.db", ".cache/0.png", "README.md"])
+def test_files_that_are_not_read_as_images_do_not_count(
+    name: str, here: Path, planned: Planned
+) -> None:
+    text = SUITE.replace("foreign_net:net", "lenet_fc").replace("mnist", "'imagefolder:own'")
+    own_images(here / "own", "0.png", "1.JPG")
+    before = planned(text).cells[0].identity
+    (here / "own" / name).parent.mkdir(exist_ok=True)
+    (here / "own" / name).write_bytes(b"left by some program")
+    assert planned(text).cells[0].identity == before
+    (here / "own" / "test" / "dog" / "2.JPG").write_bytes(b"an image")
+    assert planned(text).cells[0].identity != before
+
+
 def test_weights_count_by_content_with_the_normalisation_only(here: Path, planned: Planned) -> None:
     text = SUITE.replace("foreign_net:net", "{name: lenet_fc, weights: net.pt}")
     text += "recipe: {epochs: 5}\n"

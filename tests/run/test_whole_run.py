@@ -234,6 +234,19 @@ def test_a_plan_does_not_estimate_trainings_that_are_taken_over(
         assert f"{count} cells are not in it" in capsys.readouterr().out
 
 
+def test_a_plan_says_why_it_does_not_know_a_data_set(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own" / "train" / "cat").mkdir(parents=True)
+    suite = tiny(("tiny_sets:blobs", "imagefolder:own"), ("[tiny_nets:linear]", "[lenet_fc, nin]"))
+    assert main(["plan", str(suite)]) == 0
+    folder = tmp_path / "own"
+    why = f"{folder}: no folder test, val, valid or validation"
+    assert capsys.readouterr().out.splitlines()[-1] == f"  6 cells are not in it: {why}"
+    assert main(["plan", str(suite), "--only", "*/nin/*/train"]) == 0
+    assert f"  1 cell is not in it: {why}" in capsys.readouterr().out
+
+
 def test_a_neighbour_of_other_code_is_not_believed(
     tiny: Tiny, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
