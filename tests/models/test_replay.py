@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-import weakref
 from collections.abc import Callable
+from typing import ClassVar
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -33,8 +34,8 @@ class Recorder:
 
     recording: Recorder | None = None
     replays = 0
-    captures: list[tuple[object, object]] = []  # the pool and the stream of each
-    alive: weakref.WeakSet[Recorder] = weakref.WeakSet()
+    captures: ClassVar[list[tuple[object, object]]] = []  # the pool and the stream of each
+    alive: ClassVar[WeakSet[Recorder]] = WeakSet()
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], object]] = []
