@@ -88,9 +88,10 @@ class Source:
         codecs = {name: features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")}
         head = [FORMAT, PIL.__version__, codecs, sorted(self.settings.items())]
         sha = hashlib.sha256(json.dumps(head).encode())
-        above = len(str(self.root))  # `relative_to` takes its time for a million files
+        # `relative_to` takes its time for a million files. Names need not be UTF-8.
+        above = len(os.fsencode(self.root))
         for file in self.files:
-            sha.update(f"\n{str(file)[above:]}\0{_state(file)}".encode())
+            sha.update(b"\n%b\0%b" % (os.fsencode(file)[above:], _state(file).encode()))
         for file in self.files[:: max(1, len(self.files) // _SAMPLED)]:
             sha.update(_ends(file))
         return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', self.label)[:40]}-{sha.hexdigest()[:24]}"

@@ -57,12 +57,15 @@ def attack_all(
             f"attack '{trial.name}' takes images of {wanted} channels, not {images.shape[1]}"
         )
     replays = Replays(context.network, min(batch_size, len(images)), context.device)
-    return in_batches(
-        context,
-        samples,
-        batch_size,
-        lambda rows: _batch(context, trial, images[rows], labels[rows], samples[rows], replays),
-    )
+
+    def attacked(rows: slice) -> Arrays:
+        try:
+            return _batch(context, trial, images[rows], labels[rows], samples[rows], replays)
+        except Exception:
+            replays.forget()  # memory may have run out, and a smaller batch comes next
+            raise
+
+    return in_batches(context, samples, batch_size, attacked)
 
 
 def _batch(

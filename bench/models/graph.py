@@ -25,6 +25,23 @@ Inputs = Mapping[str, Tensor]
 Update = Callable[[Tensor, Inputs], R]
 
 
+class Room:
+    """Where graphs are captured that are replayed one at a time: on one stream, for libraries keep
+    memory for each that they meet, and in one pool of memory, as large as the largest of them.
+
+    Args:
+        device: a CUDA device, the current one.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def renew(self) -> None:
+        """Begin another pool: one that a capture has failed in may take no more."""
+        self.pool = torch.cuda.graph_pool_handle()
+
+
 class GraphedStep(Generic[R]):
     """Does steps of one batch size: some eagerly, then by replaying a graph of `update`.
 
@@ -34,13 +51,14 @@ class GraphedStep(Generic[R]):
     Args:
         batch_size: of the batches to replay.
         device: a CUDA device, the current one.
+        room: of several graphs; None: its own.
     """
 
-    def __init__(self, batch_size: int, device: torch.device) -> None:
+    def __init__(self, batch_size: int, device: torch.device, room: Room | None = None) -> None:
         self.note = ""
         self._batch_size, self._device = batch_size, device
         self._steps = 0
-        self._side = torch.cuda.Stream(device)
+        self._room = room or Room(device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._batch: Tensor
         self._more: Inputs
@@ -71,7 +89,7 @@ class GraphedStep(Generic[R]):
         for name, static in self._more.items():
             static.copy_(more[name])
         self._graph.replay()
-        # The next replay overwrites them.
+        # The next replay, of this graph or another in the room, overwrites them.
         if isinstance(self._found, Tensor):
             return self._found.clone()
         first, second = self._found
@@ -79,9 +97,9 @@ class GraphedStep(Generic[R]):
 
     def _aside(self, update: Update[R], batch: Tensor, more: Inputs, watched: bool) -> R:
         """A step on the side stream, as captures need; note it if the host waits meanwhile."""
-        mode = torch.cuda.get_sync_debug_mode()
-        self._side.wait_stream(torch.cuda.current_stream(self._device))
-        with warnings.catch_warnings(record=watched) as caught, torch.cuda.stream(self._side):
+        mode, side = torch.cuda.get_sync_debug_mode(), self._room.stream
+        side.wait_stream(torch.cuda.current_stream(self._device))
+        with warnings.catch_warnings(record=watched) as caught, torch.cuda.stream(side):
             if watched:
                 warnings.simplefilter("always")
                 torch.cuda.set_sync_debug_mode("warn")
@@ -89,7 +107,7 @@ class GraphedStep(Generic[R]):
                 found = update(batch, more)
             finally:
                 torch.cuda.set_sync_debug_mode(mode)
-        torch.cuda.current_stream(self._device).wait_stream(self._side)
+        torch.cuda.current_stream(self._device).wait_stream(side)
         if any("called a synchronizing" in str(warning.message) for warning in caught or ()):
             self.note = "no CUDA graph: the host waits for the device within a step"
         return found
@@ -97,14 +115,16 @@ class GraphedStep(Generic[R]):
     def _capture(self, update: Update[R], batch: Tensor, more: Inputs) -> bool:
         """Record a step, which does not run it; return whether that worked."""
         before = torch.cuda.current_stream(self._device)
-        self._batch = batch.clone()
-        self._more = {name: given.clone() for name, given in more.items()}
+        with torch.inference_mode(False):  # what is made in it takes nothing outside of it
+            self._batch = batch.detach().clone()
+            self._more = {name: given.detach().clone() for name, given in more.items()}
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self._side):
+            with torch.cuda.graph(graph, pool=self._room.pool, stream=self._room.stream):
                 self._found = update(self._batch, self._more)
         except Exception as error:  # a model may do anything that cannot be recorded
             torch.cuda.set_stream(before)  # a capture that fails does not put it back
+            self._room.renew()
             what = "memory" if is_out_of_memory(error) else str(error).partition("\n")[0]
             self.note = f"no CUDA graph: its capture failed ({what})"
             return False

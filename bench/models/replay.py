@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.models.graph import GraphedStep, Inputs
+from bench.models.graph import GraphedStep, Inputs, Room
 from bench.models.settings import is_known_code
 
 R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
@@ -47,6 +47,7 @@ class Replays:
         sizes = {math.ceil(most * share / 2**half) for half in halves for share in (1.0, 0.75)}
         self._sizes = sorted(sizes)
         self._steps: dict[tuple[object, ...], GraphedStep[Any] | None] = {}
+        self._room: Room | None = None
 
     def __call__(
         self, function: Callable[[Tensor, Inputs], R], name: str, images: Tensor, **more: Tensor
@@ -59,13 +60,16 @@ class Replays:
             images: n x C x H x W on the device.
             more: further arguments of n rows.
         """
+        if not self._tried:
+            return function(images, more)
         count = len(images)
         size = next((size for size in self._sizes if size >= count), 0)
         key = (name, size, *images.shape[1:])
-        if not self._tried or not count or not size or images.numel() > MOST:
+        if not count or not size or images.numel() > MOST:
             return function(images, more)
         if key not in self._steps:
-            self._steps[key] = GraphedStep(size, self._device)
+            self._room = self._room or Room(self._device)
+            self._steps[key] = GraphedStep(size, self._device, self._room)
         step = self._steps[key]
         if step is None:
             return function(images, more)
@@ -80,6 +84,11 @@ class Replays:
         ):
             self._steps[key] = None
         return _rows(found, count)
+
+    def forget(self) -> None:
+        """Let go of all graphs, and of the memory that they hold."""
+        self._steps.clear()
+        self._room = None
 
     def _seconds(self, call: Callable[[], object]) -> float:
         """The best of some rounds."""

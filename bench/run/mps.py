@@ -59,6 +59,9 @@ class Service:
         self._keeper = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", _KEEPER],
             stdin=subprocess.PIPE,
+            # Whoever reads what a run says would else wait for this, too, if the run is killed.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,  # no Ctrl-C
             env={**os.environ, **self.environment, VISIBLE: ",".join(gpus)},
         )

@@ -169,8 +169,10 @@ def _held(process: psutil.Process) -> int:
     """Resident bytes of one process that are no file's."""
     status = Path(f"/proc/{process.pid}/status")
     try:
-        lines = [line.split() for line in status.read_text(encoding="utf-8").splitlines()]
+        # Bytes: the name of a process, which is among them, may be anything.
+        lines = status.read_bytes().split(b"\n")
     except OSError:  # no Linux
         lines = []
-    found = [1024 * int(line[1]) for line in lines if line[0] in ("RssAnon:", "RssShmem:")]
+    held = (b"RssAnon:", b"RssShmem:")
+    found = [1024 * int(line.split()[1]) for line in lines if line.startswith(held)]
     return sum(found) if found else int(process.memory_info().rss)

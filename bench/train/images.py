@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import torch
 from torch import Tensor
 
 # Of a GPU's free memory, what images may take; the rest is for networks, and other processes.
 SHARE = 0.5
+# Batches on their way to a GPU. A host that ran ahead of it by a whole epoch would pin memory for
+# each of them.
+AHEAD = 4
 
 
 def fit(images: int, free: float) -> bool:
@@ -36,6 +41,7 @@ class Images:
         self.device, self.resident = device, resident
         self.all = images.to(device) if resident else images
         self.shape = tuple(images.shape)
+        self._copies: deque[torch.cuda.Event] = deque()
 
     def __len__(self) -> int:
         return len(self.all)
@@ -48,12 +54,19 @@ class Images:
     def at(self, index: Tensor) -> Tensor:
         """Images with these numbers (int64 n, at `home`), on the device.
 
-        From the host they are copied while the host goes on.
+        From the host they are copied while the host goes on, `AHEAD` batches at most.
         """
         if self.resident:
             return self.all[index]
         cuda = self.device.type == "cuda"
+        if len(self._copies) == AHEAD:
+            self._copies.popleft().synchronize()
         # Pinned memory is reused by PyTorch only when the copy out of it has ended.
         batch = torch.empty((len(index), *self.shape[1:]), dtype=torch.uint8, pin_memory=cuda)
         torch.index_select(self.all, 0, index, out=batch)
-        return batch.to(self.device, non_blocking=True)
+        there = batch.to(self.device, non_blocking=True)
+        if cuda:
+            copied = torch.cuda.Event()
+            copied.record(torch.cuda.current_stream(self.device))
+            self._copies.append(copied)
+        return there

@@ -179,6 +179,16 @@ def test_other_images_are_another_entry(
     assert len(entries(cache)) == 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_of_files_may_be_of_any_bytes(cache: Path, tmp_path: Path) -> None:
+    name = in_colour(tmp_path / "own")
+    file = next((tmp_path / "own" / "train" / "cat").iterdir())
+    file.rename(file.with_name(os.fsdecode(b"caf\xe9.png")))
+    found = load(name)
+    assert found.train.file is not None
+    assert same(found, uncached(name))
+
+
 def test_the_same_listing_with_other_bytes_is_another_entry(cache: Path, tmp_path: Path) -> None:
     """As of archives that give every file one time."""
     for part, seed in (("one", 0), ("two", 1)):

@@ -38,7 +38,7 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def recorded(graph: Recorder, stream: object) -> Iterator[None]:
+def recorded(graph: Recorder, pool: object, stream: object) -> Iterator[None]:
     assert isinstance(stream, Stream)
     Recorder.recording = graph
     try:
@@ -56,6 +56,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
         "set_stream": lambda stream: None,
         "CUDAGraph": Recorder,
         "graph": recorded,
+        "graph_pool_handle": object,
         "get_sync_debug_mode": lambda: 0,
         "set_sync_debug_mode": lambda mode: None,
     }.items():

@@ -6,8 +6,11 @@ Without a GPU a graph is stood in for by a record of what is to be done again on
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable
+from typing import ClassVar
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -31,9 +34,12 @@ class Recorder:
 
     recording: Recorder | None = None
     replays = 0
+    captures: ClassVar[list[tuple[object, object]]] = []  # the pool and the stream of each
+    alive: ClassVar[WeakSet[Recorder]] = WeakSet()
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], object]] = []
+        Recorder.alive.add(self)
 
     def replay(self) -> None:
         Recorder.replays += 1
@@ -42,8 +48,9 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def recorded(graph: Recorder, stream: object) -> object:  # type: ignore[misc]
+def recorded(graph: Recorder, pool: object, stream: object) -> object:  # type: ignore[misc]
     Recorder.recording = graph
+    Recorder.captures.append((pool, stream))
     try:
         yield
     finally:
@@ -53,12 +60,14 @@ def recorded(graph: Recorder, stream: object) -> object:  # type: ignore[misc]
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     Recorder.replays = 0
+    Recorder.captures.clear()
     for name, does in {
         "Stream": lambda device: Stream(),
         "current_stream": lambda device: Stream(),
         "stream": contextlib.nullcontext,
         "CUDAGraph": Recorder,
         "graph": recorded,
+        "graph_pool_handle": object,
         "get_sync_debug_mode": lambda: 0,
         "set_sync_debug_mode": lambda mode: None,
         "synchronize": lambda device: None,
@@ -86,7 +95,7 @@ class Asked:
             Recorder.recording.calls.append(lambda: self.redo(images, more, logits, wrong))
         return logits, wrong
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def redo(self, images: Tensor, more: Inputs, logits: Tensor, wrong: Tensor) -> None:
         time.sleep(self.again)
         logits.copy_(self.network(images))
@@ -122,6 +131,41 @@ def test_ever_fewer_images_are_replays_of_a_few_sizes(network: nn.Module) -> Non
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_graphs_of_all_sizes_share_a_stream_and_memory(network: nn.Module) -> None:
+    replays, asked = Replays(network, 20, CUDA), Asked(network)
+    for count in (20, 10, 3):
+        for _ in range(5):
+            check(replays, asked, count)
+    assert len(Recorder.captures) == 3
+    assert len(set(Recorder.captures)) == 1
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_graphs_that_are_forgotten_are_gone_and_can_be_made_anew(network: nn.Module) -> None:
+    replays, asked = Replays(network, 20, CUDA), Asked(network)
+    for _ in range(5):
+        check(replays, asked, 20)
+    gc.collect()
+    assert len(Recorder.alive) == 1
+    replays.forget()
+    gc.collect()
+    assert not Recorder.alive
+    for _ in range(5):
+        check(replays, asked, 10)
+    assert asked.captured == [20, 10]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_what_is_captured_in_inference_mode_is_replayed_outside(network: nn.Module) -> None:
+    replays, asked = Replays(network, 20, CUDA), Asked(network)
+    with torch.inference_mode():
+        for _ in range(5):
+            check(replays, asked, 20)
+    assert asked.captured == [20]
+    check(replays, asked, 20)
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_replays_that_are_slower_are_given_up(network: nn.Module) -> None:
     replays, asked = Replays(network, 20, CUDA), Asked(network, eager=0.0, again=0.02)
     for _ in range(6):
@@ -137,17 +181,21 @@ def test_replays_that_are_slower_are_given_up(network: nn.Module) -> None:
 def test_what_cannot_be_captured_is_asked_as_it_is(
     network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pools: list[object] = []
+
     @contextlib.contextmanager
-    def fails(graph: Recorder, stream: object) -> object:  # type: ignore[misc]
+    def fails(graph: Recorder, pool: object, stream: object) -> object:  # type: ignore[misc]
+        pools.append(pool)
         raise RuntimeError("operation not permitted when stream is capturing")
         yield
 
     monkeypatch.setattr(torch.cuda, "graph", fails)
     monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
     replays, asked = Replays(network, 20, CUDA), Asked(network)
-    for _ in range(8):
-        check(replays, asked, 20)
+    for count in [20] * 8 + [10] * 8:
+        check(replays, asked, count)
     assert Recorder.replays == 0
+    assert len(set(pools)) == 2, "a pool in which a capture failed is left alone"
 
 
 class Somebodys(nn.Flatten):

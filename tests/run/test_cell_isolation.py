@@ -64,6 +64,13 @@ def maps_a_file(context):
     time.sleep(1)
     return {"value": 7.0}
 
+def has_an_odd_name(context):
+    """One that is cut in the middle of a letter, as the kernel cuts long names."""
+    with open("/proc/self/comm", "wb") as file:
+        file.write("vierzehnBytesü".encode()[:14])
+    time.sleep(1)
+    return {"value": 8.0}
+
 def dies_once(context):
     if not os.path.exists("died"):
         open("died", "w").close()
@@ -211,6 +218,13 @@ def test_files_that_a_cell_maps_are_not_its_memory(tiny: Tiny) -> None:
     suite = with_measures(tiny, "hog", "maps_a_file", more="memory: 2GiB\n")
     assert main(["run", str(suite), "--workers", "1"]) == 1
     assert set(failed()) == {"hog"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of a process")
+def test_memory_is_found_whatever_a_process_is_called(tiny: Tiny) -> None:
+    suite = with_measures(tiny, "has_an_odd_name", more="memory: 8GiB\n")
+    assert main(["run", str(suite), "--workers", "1"]) == 0
+    assert failed() == {}
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from bench.store.database import Store
 from bench.store.read import results
 from leaderboard.results import Results
 
+ROOT = Path(__file__).parents[2]
 PRETENDED = Path(__file__).parent / "pretended_gpu"
 SUITE = """\
 name: shared
@@ -253,6 +254,25 @@ def test_the_service_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
     assert not folder.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(daemon, 0)
+
+
+def test_who_reads_what_a_run_says_does_not_wait_for_the_service(tmp_path: Path) -> None:
+    """A daemon that takes its time to end keeps no pipe of a run that is gone."""
+    late = 'until [ -e "$SERVICE_LOG.end" ]; do sleep 0.1; done\nkill'
+    machine = Machine(tmp_path, CONTROL.replace("\nkill", f"\n{late}"))
+    code = "import os; from bench.run import mps; print(mps.start(['GPU-0'])); os._exit(0)"
+    path = f"{ROOT}{os.pathsep}{machine.environment['PYTHONPATH']}"
+    try:
+        found = subprocess.run(
+            [sys.executable, "-S", "-u", "-c", f"import sys; sys.path = {sys.path!r}\n{code}"],
+            env=machine.environment | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert "Service" in found.stdout, found.stderr
+    finally:
+        machine.log.with_name("service.log.end").touch()
 
 
 @pytest.mark.gpu

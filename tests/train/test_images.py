@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from train_parts import CPU, corner_set, lenet
@@ -13,6 +18,33 @@ from bench.train.determinism import numerics, seeded
 from bench.train.images import Images, fit
 from bench.train.trainer import History, train
 
+ROOT = Path(__file__).parents[2]
+# What is pinned for a batch is in use until its copy has ended.
+COPIES = """\
+import torch
+from bench.train.images import AHEAD, Images
+
+pending, most = [], 0
+
+
+class Event:
+    def record(self, stream):
+        global most
+        pending.append(self)
+        most = max(most, len(pending))
+
+    def synchronize(self):
+        assert pending.pop(0) is self, "the one that was begun first ends first"
+
+
+torch.cuda.Event = Event
+images = torch.arange(90, dtype=torch.uint8).reshape(30, 3, 1, 1)
+held = Images(images, torch.device("cuda"), resident=False)
+for start in range(20):
+    index = torch.arange(start, start + 10)
+    assert torch.equal(held.at(index).cpu(), images[index])
+print(most == AHEAD)
+"""
 RECIPE = Recipe(
     epochs=2,
     batch_size=16,
@@ -59,3 +91,15 @@ def test_on_the_cpu_images_stay_where_they_are() -> None:
 def test_half_of_what_is_free_is_for_images() -> None:
     assert fit(50, 100)
     assert not fit(51, 100)
+
+
+def test_the_host_is_a_few_batches_ahead_of_a_gpu_at_most() -> None:
+    """On a pretended one, whose copies end when somebody waits for them."""
+    path = os.pathsep.join(map(str, (ROOT / "tests" / "run" / "pretended_gpu", ROOT)))
+    found = subprocess.run(
+        [sys.executable, "-c", COPIES],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout == "True\n", found.stderr

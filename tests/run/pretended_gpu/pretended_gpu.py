@@ -296,6 +296,7 @@ def install() -> None:
         "set_sync_debug_mode": lambda _: None,
         "CUDAGraph": object,
         "graph": _no_capture,
+        "graph_pool_handle": object,
     }
     for name, does in told.items():
         setattr(torch.cuda, name, does)
