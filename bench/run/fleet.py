@@ -126,6 +126,15 @@ class Fleet:
         with self._lock:
             self._busy.discard(child)
 
+    def gpu_was_lost(self) -> None:
+        """End idle processes that share it: they have lost it, too, and the service takes nobody
+        new before they are gone."""
+        with self._lock:
+            lost = [child for child in self._idle if child.shared]
+            self._idle = [child for child in self._idle if not child.shared]
+        for child in lost:
+            child.kill()
+
     def keep(self, count: int) -> None:
         """End idle processes beyond `count`."""
         with self._lock:

@@ -136,6 +136,7 @@ class _Supervision:
                 # A kernel that breaks takes the GPU from all that share it, and nobody says whose
                 # it was: what failed here just now is done again, apart from the others.
                 self._own = True
+                self._fleet.gpu_was_lost()
                 return found
             if found is not None and found.kind == "failed" and child.shared:
                 failed.append(found)

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from bench.run import mps
+from bench.run.fleet import Fleet
 from bench.store.database import Store
 from bench.store.read import results
 from leaderboard.results import Results
@@ -224,6 +225,22 @@ def test_what_another_process_broke_is_done_again_apart(tmp_path: Path) -> None:
     assert code == 0, text
     assert accuracies(machine.results()) == 2
     assert machine.seen("built").keys() == {"served", "own"}
+
+
+@pytest.mark.slow
+def test_idle_processes_end_with_the_gpu_that_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PRETENDED))  # which the processes have, too
+    fleet = Fleet(("GPU-pretended-0",), {"CUDA_MPS_PIPE_DIRECTORY": "/nowhere"})
+    first, own = fleet.take(), fleet.take(own=True)
+    try:
+        assert (first.shared, own.shared) == (True, False)
+        for child in (first, own):
+            fleet.give_back(child)
+        fleet.gpu_was_lost()
+        assert fleet.take() is own
+        assert fleet.take().shared
+    finally:
+        fleet.stop()
 
 
 @pytest.mark.slow
