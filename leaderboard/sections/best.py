@@ -42,5 +42,7 @@ def best_blocks(results: Results) -> Iterator[Block]:
         "The best was chosen by the same numbers, which flatters it: p is corrected for all these "
         "pairs (Bonferroni), and verdicts go by that, while an interval is of its number alone. "
         "Effect is the mean difference over its standard deviation between seeds. Inconclusive: "
-        "more seeds are needed to tell the two apart, so do not rank them."
+        "more seeds are needed to tell the two apart, so do not rank them. A pair that is under "
+        "Against bu, too, may have another verdict there, where spreads are pooled with, and p is "
+        "corrected for, other comparisons: go by the more careful one."
     )
