@@ -85,8 +85,11 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
     (tmp_path / "tiny_nets.py").write_text(NETS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for module in ("tiny_sets", "tiny_nets"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    # Other tests' modules of the same name lie in folders beside this one.
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(tmp_path.parent):
+            monkeypatch.delitem(sys.modules, name)
     identity.code_fingerprint.cache_clear()
 
     def write(*changes: tuple[str, str], name: str = "suite.yaml") -> Path:
