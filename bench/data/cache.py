@@ -14,8 +14,8 @@ import mmap
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from filelock import FileLock, Timeout
 
 from bench.data.pixels import Bytes, Shape
 from bench.errors import DataError
+from bench.locks import taken
 from bench.suite.units import size_text
 
 _ABOUT = "about.json"
-_QUIETLY = 1.0
 # Linux's, which Python names from 3.13 on; where it means nothing it is passed over.
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
@@ -108,7 +108,7 @@ def made(
     """
     place = folder() / name
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(place, waiting):
+    with taken(place.with_name(f"{name}.lock"), waiting):
         if (found := find(name)) is not None:
             return found
         _clear_up(place.parent)
@@ -209,23 +209,6 @@ def _describe(place: Path, about: Mapping[str, Any]) -> None:
         stream.write(f"{text}\n{_digest(text)}")
         stream.flush()
         os.fsync(stream.fileno())
-
-
-@contextmanager
-def _locked(place: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the entry's lock, after whoever has it; a process that dies gives it up."""
-    lock = FileLock(place.with_name(f"{place.name}.lock"))
-    try:
-        lock.acquire(timeout=_QUIETLY)
-    except Timeout:
-        waiting()
-        lock.acquire()
-    except NotImplementedError as error:  # a file system without locks
-        raise OSError(str(error)) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _clear_up(place: Path) -> None:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from bench.errors import BenchError
+from bench.locks import taken
 
 # A timing takes seconds; whoever waits this long waits for something that hangs.
 PATIENCE = 3600.0
-_QUIETLY = 1.0
 
 
 def lock_file(device: torch.device) -> Path:
@@ -40,10 +40,14 @@ def alone_on(device: torch.device, patience: float = PATIENCE) -> Iterator[None]
         BenchError: it did not become free within `patience` seconds, or cannot be made.
     """
     file = lock_file(device)
-    lock = FileLock(file)
+
+    def waiting() -> None:
+        text = f"waiting for another run's timing on {device.type} ({file})"
+        print(text, file=sys.stderr, flush=True)
+
     try:
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        _acquire(lock, file, device, patience)
+        lock = taken(file, waiting, patience)
     except Timeout:
         raise BenchError(
             f"another run has been timing on {device.type} for {patience:.0f} s ({file}); wait for "
@@ -51,21 +55,5 @@ def alone_on(device: torch.device, patience: float = PATIENCE) -> Iterator[None]
         ) from None
     except OSError as error:
         raise BenchError(f"{file}: cannot be locked for a timing: {error}") from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
-
-
-def _acquire(lock: FileLock, file: Path, device: torch.device, patience: float) -> None:
-    try:
-        lock.acquire(timeout=min(_QUIETLY, patience))
-    except Timeout:
-        if patience <= _QUIETLY:
-            raise
-        print(
-            f"waiting for another run's timing on {device.type} ({file})",
-            file=sys.stderr,
-            flush=True,
-        )
-        lock.acquire(timeout=patience - _QUIETLY)
