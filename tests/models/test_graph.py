@@ -5,12 +5,11 @@ What CUDA itself does is tested on a GPU (`test_training_gpu.py`); here it is th
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from recorded_graphs import Recorder, stand_in
 from torch import Tensor
 
 from bench.models.graph import WARM_UP, GraphedStep
@@ -19,48 +18,9 @@ from bench.train.augment import Draws
 DEVICE = torch.device("cpu")
 
 
-class Stream:
-    def wait_stream(self, other: object) -> None:
-        assert isinstance(other, Stream)
-
-
-class Recorder:
-    """A graph: what ran while it was recorded runs again at a replay, on the same tensors."""
-
-    recording: Recorder | None = None
-
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], None]] = []
-
-    def replay(self) -> None:
-        for call in self.calls:
-            call()
-
-
-@contextlib.contextmanager
-def recorded(graph: Recorder, pool: object, stream: object) -> Iterator[None]:
-    assert isinstance(stream, Stream)
-    Recorder.recording = graph
-    try:
-        yield
-    finally:
-        Recorder.recording = None
-
-
 @pytest.fixture(autouse=True)
 def device(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, stand_in in {
-        "Stream": lambda device: Stream(),
-        "current_stream": lambda device: Stream(),
-        "stream": contextlib.nullcontext,
-        "set_stream": lambda stream: None,
-        "CUDAGraph": Recorder,
-        "graph": recorded,
-        "graph_pool_handle": object,
-        "get_sync_debug_mode": lambda: 0,
-        "set_sync_debug_mode": lambda mode: None,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, stand_in)
+    stand_in(monkeypatch)
 
 
 class Trainer:

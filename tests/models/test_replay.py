@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Callable
-from typing import ClassVar
-from weakref import WeakSet
 
 import pytest
 import torch
+from recorded_graphs import Recorder, stand_in
 from torch import Tensor, nn
 
 import arches
@@ -24,55 +22,9 @@ from bench.models.replay import Replays
 CUDA = torch.device("cuda")
 
 
-class Stream:
-    def wait_stream(self, other: object) -> None:
-        assert isinstance(other, Stream)
-
-
-class Recorder:
-    """A graph: what was recorded is done again at a replay."""
-
-    recording: Recorder | None = None
-    replays = 0
-    captures: ClassVar[list[tuple[object, object]]] = []  # the pool and the stream of each
-    alive: ClassVar[WeakSet[Recorder]] = WeakSet()
-
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], object]] = []
-        Recorder.alive.add(self)
-
-    def replay(self) -> None:
-        Recorder.replays += 1
-        for call in self.calls:
-            call()
-
-
-@contextlib.contextmanager
-def recorded(graph: Recorder, pool: object, stream: object) -> object:  # type: ignore[misc]
-    Recorder.recording = graph
-    Recorder.captures.append((pool, stream))
-    try:
-        yield
-    finally:
-        Recorder.recording = None
-
-
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    Recorder.replays = 0
-    Recorder.captures.clear()
-    for name, does in {
-        "Stream": lambda device: Stream(),
-        "current_stream": lambda device: Stream(),
-        "stream": contextlib.nullcontext,
-        "CUDAGraph": Recorder,
-        "graph": recorded,
-        "graph_pool_handle": object,
-        "get_sync_debug_mode": lambda: 0,
-        "set_sync_debug_mode": lambda mode: None,
-        "synchronize": lambda device: None,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, does)
+def device(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch)
 
 
 class Asked:
@@ -117,7 +69,7 @@ def check(replays: Replays, asked: Asked, count: int) -> None:
     assert wrong.tolist() == (logits.argmax(1) != labels).tolist()
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("device")
 def test_ever_fewer_images_are_replays_of_a_few_sizes(network: nn.Module) -> None:
     replays, asked = Replays(network, 20, CUDA), Asked(network)
     for count in range(20, 0, -1):
@@ -130,7 +82,7 @@ def test_ever_fewer_images_are_replays_of_a_few_sizes(network: nn.Module) -> Non
     assert len(asked.sizes) == before
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("device")
 def test_graphs_of_all_sizes_share_a_stream_and_memory(network: nn.Module) -> None:
     replays, asked = Replays(network, 20, CUDA), Asked(network)
     for count in (20, 10, 3):
@@ -140,7 +92,7 @@ def test_graphs_of_all_sizes_share_a_stream_and_memory(network: nn.Module) -> No
     assert len(set(Recorder.captures)) == 1
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("device")
 def test_graphs_that_are_forgotten_are_gone_and_can_be_made_anew(network: nn.Module) -> None:
     replays, asked = Replays(network, 20, CUDA), Asked(network)
     for _ in range(5):
@@ -155,7 +107,7 @@ def test_graphs_that_are_forgotten_are_gone_and_can_be_made_anew(network: nn.Mod
     assert asked.captured == [20, 10]
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("device")
 def test_what_is_captured_in_inference_mode_is_replayed_outside(network: nn.Module) -> None:
     replays, asked = Replays(network, 20, CUDA), Asked(network)
     with torch.inference_mode():
@@ -165,7 +117,7 @@ def test_what_is_captured_in_inference_mode_is_replayed_outside(network: nn.Modu
     check(replays, asked, 20)
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("device")
 def test_replays_that_are_slower_are_given_up(network: nn.Module) -> None:
     replays, asked = Replays(network, 20, CUDA), Asked(network, eager=0.0, again=0.02)
     for _ in range(6):
@@ -177,7 +129,7 @@ def test_replays_that_are_slower_are_given_up(network: nn.Module) -> None:
     assert asked.sizes[-6:] == [19] * 6, "and the batch is not filled"
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("device")
 def test_what_cannot_be_captured_is_asked_as_it_is(
     network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +154,7 @@ class Somebodys(nn.Flatten):
     """Code of others."""
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("why", ["others", "large", "many", "cpu", "deterministic"])
 def test_not_everything_is_tried(why: str, network: nn.Module) -> None:
     device = torch.device("cpu") if why == "cpu" else CUDA

@@ -16,15 +16,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretended_machine import PRETENDED, Machine
 
 from bench.run import mps
 from bench.run.fleet import Fleet
-from bench.store.database import Store
-from bench.store.read import results
 from leaderboard.results import Results
 
 ROOT = Path(__file__).parents[2]
-PRETENDED = Path(__file__).parent / "pretended_gpu"
+SHARED = ("--device", "cuda", "--workers", "2")
 SUITE = """\
 name: shared
 datasets: [{name: fashion-mnist-mini, train_samples: 200, test_samples: 50}]
@@ -96,47 +95,31 @@ kill "$(cat "$CUDA_MPS_PIPE_DIRECTORY/pid")"
 """
 
 
-class Machine:
+class Served(Machine):
     """One with a pretended GPU and a service that has `control` in its place."""
 
     def __init__(self, folder: Path, control: str = CONTROL, breaks: str = "", wait: str = ""):
-        self.folder, self.log = folder, folder / "service.log"
+        self.log = folder / "service.log"
         programs = folder / "programs"
         programs.mkdir()
         if control:
             file = programs / "nvidia-cuda-mps-control"
             file.write_text(control.replace("    FAILS\n", ""))
             file.chmod(0o755)
-        self.environment = os.environ | {
-            "PYTHONPATH": f"{PRETENDED}{os.pathsep}{folder}",
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "SERVICE_LOG": str(self.log),
-            "OMP_NUM_THREADS": "1",
-        }
-        for name in ("CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "BENCH_MPS"):
-            self.environment.pop(name, None)
-        (folder / "shared.yaml").write_text(SUITE)
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        super().__init__(folder, SUITE, PATH=path, SERVICE_LOG=str(self.log))
         (folder / "nets.py").write_text(
             NETS.replace("BREAK", breaks or "pass").replace("WAIT", wait or "pass")
         )
         (folder / "probes.py").write_text(PROBES)
-        (folder / "seen").mkdir()
 
-    def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "bench", "run", "shared.yaml", "--out", "out"]
-        return subprocess.Popen(
-            [*command, "--device", "cuda", "--workers", "2", *words],
-            cwd=self.folder,
-            env=self.environment | more,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def begin(self, **more: str) -> subprocess.Popen[str]:
+        return self.start(*SHARED, **more)
 
-    def run(self, **more: str) -> tuple[int, str]:
-        process = self.start(**more)
-        text, _ = process.communicate()
-        return process.returncode, text
+    def done(self, **more: str) -> tuple[int, str]:
+        """The exit code of a run of two workers, and all that it said."""
+        found = self.run(*SHARED, **more)
+        return found.returncode, found.stdout + found.stderr
 
     def seen(self, what: str) -> dict[str, str]:
         """How a GPU was used where something was done, and what was visible of the GPUs."""
@@ -146,21 +129,14 @@ class Machine:
     def asked(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []
 
-    def results(self) -> Results:
-        store = Store.open(self.folder / "out")
-        try:
-            return results(store)
-        finally:
-            store.close()
-
 
 def accuracies(found: Results) -> int:
     return sum(row.metric == "top1" for row in found.rows)
 
 
 def test_workers_share_a_gpu_and_timings_have_it_alone(tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
-    code, text = machine.run()
+    machine = Served(tmp_path)
+    code, text = machine.done()
     assert code == 0, text
     assert accuracies(machine.results()) == 2
     # The driver looks at networks, too, and not through the service.
@@ -185,8 +161,8 @@ def test_workers_share_a_gpu_and_timings_have_it_alone(tmp_path: Path) -> None:
 def test_without_a_service_workers_take_turns(
     control: str, more: dict[str, str], asked: list[str], tmp_path: Path
 ) -> None:
-    machine = Machine(tmp_path, control)
-    code, text = machine.run(**more)
+    machine = Served(tmp_path, control)
+    code, text = machine.done(**more)
     assert code == 0, text
     assert accuracies(machine.results()) == 2
     assert machine.seen("built").keys() == {"own"}
@@ -195,16 +171,16 @@ def test_without_a_service_workers_take_turns(
 
 @pytest.mark.slow
 def test_a_service_of_the_user_is_left_to_them(tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
-    code, text = machine.run(CUDA_MPS_PIPE_DIRECTORY=str(tmp_path / "theirs"))
+    machine = Served(tmp_path)
+    code, text = machine.done(CUDA_MPS_PIPE_DIRECTORY=str(tmp_path / "theirs"))
     assert code == 0, text
     assert machine.asked() == []
 
 
 @pytest.mark.slow
 def test_a_service_that_gives_no_gpu_is_done_without(tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
-    code, text = machine.run(PRETENDED_DEAD_SERVICE="1")
+    machine = Served(tmp_path)
+    code, text = machine.done(PRETENDED_DEAD_SERVICE="1")
     assert code == 0, text
     assert text.count("note: workers take turns on the GPU, MPS does not work here (CUDA er") == 1
     assert accuracies(machine.results()) == 2
@@ -220,8 +196,8 @@ if CHILD and WHERE and x.is_cuda:
 
 def test_what_another_process_broke_is_done_again_apart(tmp_path: Path) -> None:
     """A broken kernel takes the GPU from all who share it: none of them is to blame for sure."""
-    machine = Machine(tmp_path, breaks=BREAKS.replace("WHERE", "SERVED"))
-    code, text = machine.run()
+    machine = Served(tmp_path, breaks=BREAKS.replace("WHERE", "SERVED"))
+    code, text = machine.done()
     assert code == 0, text
     assert accuracies(machine.results()) == 2
     assert machine.seen("built").keys() == {"served", "own"}
@@ -245,8 +221,8 @@ def test_idle_processes_end_with_the_gpu_that_they_share(monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_what_breaks_by_itself_fails(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, breaks=BREAKS.replace("WHERE", "True"))
-    code, text = machine.run()
+    machine = Served(tmp_path, breaks=BREAKS.replace("WHERE", "True"))
+    code, text = machine.done()
     assert code == 1, text
     failures = machine.results().failures
     assert failures
@@ -255,8 +231,8 @@ def test_what_breaks_by_itself_fails(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_service_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, wait="time.sleep(600 if SERVED else 0)")
-    process = machine.start()
+    machine = Served(tmp_path, wait="time.sleep(600 if SERVED else 0)")
+    process = machine.begin()
     until = time.monotonic() + 60
     while not list((tmp_path / "seen").glob("built served *")) and time.monotonic() < until:
         time.sleep(0.1)
@@ -276,7 +252,7 @@ def test_the_service_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
 def test_who_reads_what_a_run_says_does_not_wait_for_the_service(tmp_path: Path) -> None:
     """A daemon that takes its time to end keeps no pipe of a run that is gone."""
     late = 'until [ -e "$SERVICE_LOG.end" ]; do sleep 0.1; done\nkill'
-    machine = Machine(tmp_path, CONTROL.replace("\nkill", f"\n{late}"))
+    machine = Served(tmp_path, CONTROL.replace("\nkill", f"\n{late}"))
     code = "import os; from bench.run import mps; print(mps.start(['GPU-0'])); os._exit(0)"
     path = f"{ROOT}{os.pathsep}{machine.environment['PYTHONPATH']}"
     try:

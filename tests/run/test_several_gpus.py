@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from pretended_machine import PRETENDED, Machine
 
 from bench.cli import main
 from bench.commands import run_place
 from bench.run.fleet import Fleet
-from bench.store.database import Store
-from bench.store.read import results
-from leaderboard.results import Results
 
 Tiny = Callable[..., Path]
-PRETENDED = Path(__file__).parent / "pretended_gpu"
 SUITE = """\
 name: several
 datasets: [{name: fashion-mnist-mini, train_samples: 200, test_samples: 50}]
@@ -50,69 +46,44 @@ def net(channels, classes):
 """
 
 
-class Machine:
-    """One with these GPUs, and a folder to run the suite in."""
+def machine_with(folder: Path, *gpus: str) -> Machine:
+    return Machine(folder, SUITE, PRETENDED_GPUS=",".join(gpus))
 
-    def __init__(self, folder: Path, *gpus: str) -> None:
-        self.folder = folder
-        self.environment = os.environ | {
-            "PYTHONPATH": f"{PRETENDED}{os.pathsep}{folder}",
-            "PRETENDED_GPUS": ",".join(gpus),
-            "OMP_NUM_THREADS": "1",
-        }
-        self.environment.pop("CUDA_VISIBLE_DEVICES", None)
-        (folder / "several.yaml").write_text(SUITE)
-        (folder / "seen").mkdir()
 
-    def run(self, *words: str, waited: int = 1, **more: str) -> subprocess.CompletedProcess[str]:
-        (self.folder / "nets.py").write_text(NETS.replace("WAITED", str(waited)))
-        command = [sys.executable, "-m", "bench", "run", "several.yaml", "--out", "out", *words]
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment | more,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def run(
+    machine: Machine, *words: str, waited: int = 1, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run with a backbone that waits for so many processes."""
+    (machine.folder / "nets.py").write_text(NETS.replace("WAITED", str(waited)))
+    return machine.run(*words, **more)
 
-    def seen(self) -> dict[str, int]:
-        """How many processes saw each GPU alone."""
-        found: dict[str, int] = {}
-        for path in (self.folder / "seen").iterdir():
-            gpu = path.name.split()[0]
-            found[gpu] = found.get(gpu, 0) + 1
-        return found
 
-    def results(self) -> Results:
-        store = Store.open(self.folder / "out")
-        try:
-            return results(store)
-        finally:
-            store.close()
+def seen(machine: Machine) -> dict[str, int]:
+    """How many processes saw each GPU alone."""
+    return dict(Counter(path.name.split()[0] for path in (machine.folder / "seen").iterdir()))
 
 
 def test_workers_spread_over_the_gpus(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "H", "H", "H")
-    done = machine.run("--device", "cuda:0,2", "--workers", "3", waited=3)
+    machine = machine_with(tmp_path, "H", "H", "H")
+    done = run(machine, "--device", "cuda:0,2", "--workers", "3", waited=3)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert machine.seen() == {"0": 2, "2": 1}
+    assert seen(machine) == {"0": 2, "2": 1}
     found = machine.results()
     assert found.provenance["hardware"].startswith("2 x H (16 GiB); ")
     assert len(found.rows) >= 3
     # Another day with one GPU: the same kind of device.
-    done = machine.run("--device", "cuda:1", waited=3)
+    done = run(machine, "--device", "cuda:1", waited=3)
     assert (done.returncode, "nothing to do" in done.stdout) == (0, True)
 
 
 @pytest.mark.slow
 def test_all_gpus_have_one_worker_each_unless_told(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "H", "H", "H")
+    machine = machine_with(tmp_path, "H", "H", "H")
     # Counted among those that this process may see.
-    done = machine.run("--device", "cuda:all", waited=2, CUDA_VISIBLE_DEVICES="2,1")
+    done = run(machine, "--device", "cuda:all", waited=2, CUDA_VISIBLE_DEVICES="2,1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "workers: 2 (one on each of 2 GPUs)" in done.stdout
-    assert machine.seen() == {"1": 1, "2": 1}
+    assert seen(machine) == {"1": 1, "2": 1}
 
 
 @pytest.mark.slow
@@ -135,18 +106,18 @@ def test_where_fewest_work_the_next_one_does(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.slow
 def test_a_gpu_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
     """Else each cell there would fail at once, and so, one after the other, all that is left."""
-    machine = Machine(tmp_path, "H", "H")
-    done = machine.run("--device", "cuda:all", PRETENDED_DEAD="1")
+    machine = machine_with(tmp_path, "H", "H")
+    done = run(machine, "--device", "cuda:all", PRETENDED_DEAD="1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "note: GPU 1 does not answer and is left out (CUDA error: dev" in done.stderr
-    assert machine.seen().keys() == {"0"}
+    assert seen(machine).keys() == {"0"}
     assert len(machine.results().rows) >= 3
 
 
 @pytest.mark.slow
 def test_without_any_gpu_left_the_run_ends_in_a_line(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "H", "H", "H")
-    done = machine.run("--device", "cuda:1,2", PRETENDED_DEAD="1,2")
+    machine = machine_with(tmp_path, "H", "H", "H")
+    done = run(machine, "--device", "cuda:1,2", PRETENDED_DEAD="1,2")
     assert done.returncode == 2, done.stdout + done.stderr
     *_, last = done.stderr.splitlines()
     assert "no GPU answers any more (the last one: CUDA error: device-side" in last
