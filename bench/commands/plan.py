@@ -97,8 +97,7 @@ def _taken_over(left: list[Cell], folder: Path) -> set[str]:
     found = executor.borrowed(left, folder, resolve_device("auto"))
     if found:
         names = ", ".join(dict.fromkeys(str(folder.parent / f.name) for f in found.values()))
-        some = f"{len(found)} of the trainings" if len(found) > 1 else "1 of the trainings"
-        print(visible(f"{some} will be taken over from {names}"))
+        print(visible(f"{len(found)} of the trainings will be taken over from {names}"))
     return set(found)
 
 
