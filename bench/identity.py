@@ -12,9 +12,8 @@ import ast
 import hashlib
 import importlib.util
 import json
-import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from importlib.machinery import ModuleSpec
@@ -196,37 +195,3 @@ def hash_now(path: Path) -> str:
     """
     stat = path.stat()
     return file_hash(path, (stat.st_size, stat.st_mtime_ns))
-
-
-def folder_key(folder: Path, suffixes: Collection[str]) -> str:
-    """A hash over the data files of a folder: relative path, size, and content of what is not an
-    image (Parquet). Images count by name, size and time of change, for there are many.
-
-    Data files have one of the `suffixes` and are not hidden, nor in a hidden folder; what lies
-    behind a link counts as if it lay there.
-    """
-    total = hashlib.sha256()
-    for path in sorted(path for path in _data_files(folder) if path.suffix.lower() in suffixes):
-        stat = path.stat()
-        stamp = (stat.st_size, stat.st_mtime_ns)
-        content = file_hash(path, stamp) if path.suffix == ".parquet" else repr(stamp)
-        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\0".encode())
-    return total.hexdigest()[:20]
-
-
-def _data_files(folder: Path) -> Iterator[Path]:
-    """The files below a folder that are not hidden, through links to folders."""
-    for place, folders, files in os.walk(folder, followlinks=True):
-        here = os.path.realpath(place)
-        folders[:] = [
-            name
-            for name in folders
-            # A link back to a folder around this one would lead in a circle.
-            if not name.startswith(".") and not _is_around(os.path.join(place, name), here)
-        ]
-        paths = (Path(place, name) for name in files if not name.startswith("."))
-        yield from (path for path in paths if path.is_file())
-
-
-def _is_around(link: str, place: str) -> bool:
-    return os.path.islink(link) and Path(place).is_relative_to(os.path.realpath(link))

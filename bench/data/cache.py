@@ -24,6 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.data.pixels import Bytes, Shape
+from bench.data.root import cache_home
 from bench.errors import DataError
 from bench.locks import taken
 from bench.suite.units import size_text
@@ -48,12 +49,7 @@ class Entry:
 
 def folder() -> Path:
     """Where entries lie: in `$BENCH_CACHE`, else in the user's cache directory."""
-    chosen = os.environ.get("BENCH_CACHE")
-    if chosen:
-        return Path(chosen).expanduser() / "decoded"
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("topdown-bench", appauthor=False)) / "decoded"
+    return cache_home() / "decoded"
 
 
 def threshold() -> float:

@@ -1,4 +1,4 @@
-"""The folder that data sets lie in."""
+"""The folders that data sets lie in, and that what is made of them is kept in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ def default_root() -> Path:
     chosen = os.environ.get("BENCH_DATA")
     if chosen:
         return Path(chosen).expanduser()
+    return _user_cache() / "data"
+
+
+def cache_home() -> Path:
+    """Return `$BENCH_CACHE`, else the folder `topdown-bench` of the user's cache directory."""
+    chosen = os.environ.get("BENCH_CACHE")
+    return Path(chosen).expanduser() if chosen else _user_cache()
+
+
+def _user_cache() -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("topdown-bench", appauthor=False)) / "data"
+    return Path(platformdirs.user_cache_dir("topdown-bench", appauthor=False))

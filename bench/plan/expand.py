@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import identity
 from bench.data import catalog
+from bench.data.content import folder_key
 from bench.data.sources import REGISTRY as DATASETS
 from bench.data.sources import OwnData, find
 from bench.data.subset import OR_FEWER
@@ -222,7 +223,7 @@ def dataset_key(dataset: DatasetRef, base: Path) -> dict[str, Any]:
     """What identifies a data set: name and options; for own files their content, not their path."""
     source = find(dataset.name, base)
     if isinstance(source, OwnData):
-        content = identity.folder_key(source.path, source.suffixes)
+        content = folder_key(source.path, source.suffixes)
         return {"content": content, "options": dict(dataset.options)}
     return identity.reference_key(DATASETS.find(dataset.name), dataset.options)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import identity
+from bench.data.content import key_by_times
 from bench.data.fingerprint import difference, is_of_images_alone
 from bench.data.sources import OwnData, find
 from bench.errors import BenchError
@@ -67,14 +68,26 @@ def moved(plan: Plan, store: Store) -> list[str]:
         if cell.identity in statuses:
             sets.pop(cell.training.dataset.label, None)
     return [
-        f"dataset '{label}': its files are not what they were in the last session (added, removed, "
-        "changed, or copied without their times); its cells are new ones, and the old results "
-        "count again when the old files are back"
+        told
         for label, ref in sets.items()
-        if label in files
-        and _is_own(ref, plan.base)
-        and files[label] != dataset_key(ref, plan.base)["content"]
+        if label in files and (told := _moved(label, ref, plan.base, files[label]))
     ]
+
+
+def _moved(label: str, ref: DatasetRef, base: Path, known: str) -> str | None:
+    source = find(ref.name, base)
+    if not isinstance(source, OwnData) or known == dataset_key(ref, base)["content"]:
+        return None
+    if known == key_by_times(source.path, source.suffixes):
+        return (
+            f"dataset '{label}': an earlier version knew its images by the times of their files, "
+            "this one by what is in them; its cells are new ones"
+        )
+    return (
+        f"dataset '{label}': its files are not what they were in the last session (added, removed "
+        "or changed); its cells are new ones, and the old results count again when the old files "
+        "are back"
+    )
 
 
 def _is_own(dataset: DatasetRef, base: Path) -> bool:

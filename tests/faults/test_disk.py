@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.data.content import key_by_times
 from bench.store.database import Store
 
 Tiny = Callable[..., Path]
@@ -240,6 +241,13 @@ def test_own_files_that_change_between_two_sessions(
     other.unlink()
     assert told not in out("run", "--only", "*/seed1/*")
     assert "6 cells: 6 done" in out("plan", "--no-cost")
+    by_an_earlier_version = key_by_times(tmp_path / "own", frozenset({".png"}))
+    store = Store.create_or_open(RUN)
+    store.set_facts({"files": json.dumps({"imagefolder:own": by_an_earlier_version})})
+    store.close()
+    assert "6 cells: 6 done" in out("plan", "--no-cost")  # as long as they have their cells
+    tiny(("tiny_sets:blobs", "imagefolder:own"), ("seeds: [0]", "seeds: [2]"))
+    assert "an earlier version knew its images by the times" in out("plan", "--no-cost")
 
 
 def test_data_that_change_under_a_run(

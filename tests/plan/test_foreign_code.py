@@ -1,4 +1,4 @@
-"""Identities of what is not ours: modules, packages, own data and weights count by content."""
+"""Identities of what is not ours: modules, packages and weights count by content."""
 
 from __future__ import annotations
 
@@ -199,57 +199,6 @@ def test_a_module_that_hides_an_installed_one_counts_by_its_code(here: Path) -> 
     sys.path[:0] = [str(here), str(site)]
     (here / "foreign_dist.py").write_text("def net(c, n): ...\n")
     assert fingerprint("foreign_dist:net").startswith("source:")
-
-
-def test_own_data_count_by_content_not_by_place(here: Path, planned: Planned) -> None:
-    text = SUITE.replace("foreign_net:net", "lenet_fc")
-    for folder in ("one", "two"):
-        (here / folder).mkdir()
-        (here / folder / "train.parquet").write_bytes(b"same")
-    found = [planned(text.replace("mnist", f"'parquet:{name}'")) for name in ("one", "two")]
-    assert found[0].cells[0].identity == found[1].cells[0].identity
-    assert found[0].cells[0].name != found[1].cells[0].name
-    (here / "two" / "train.parquet").write_bytes(b"other")
-    other = planned(text.replace("mnist", "'parquet:two'"))
-    assert other.cells[0].identity != found[0].cells[0].identity
-
-
-def own_images(root: Path, *names: str) -> None:
-    for place in ("train/cat", "train/dog", "test/cat", "test/dog"):
-        (root / place).mkdir(parents=True)
-        for name in names:
-            (root / place / name).write_bytes(f"{root} {place}".encode())
-
-
-def test_own_images_behind_a_link_count_as_well(here: Path, planned: Planned) -> None:
-    """As large sets often lie: on another disk, a split or a class linked to."""
-    text = SUITE.replace("foreign_net:net", "lenet_fc").replace(
-        "[mnist]", "['imagefolder:one', 'imagefolder:two']"
-    )
-    for name in ("one", "two"):
-        own_images(here / f"{name}-disk", "0.png")
-        (here / name).mkdir()
-        for split in ("train", "test"):
-            (here / name / split).symlink_to(here / f"{name}-disk" / split)
-    (here / "two" / "train" / "again").symlink_to(here / "two")  # a circle, which has an end
-    first, second = (cell.identity for cell in planned(text).cells if cell.measure is None)
-    assert first != second
-    (here / "one-disk" / "train" / "cat" / "1.png").write_bytes(b"one more")
-    assert planned(text).cells[0].identity != first
-
-
-@pytest.mark.parametrize("name", [".DS_Store", "train/cat/Thumbs.db", ".cache/0.png", "README.md"])
-def test_files_that_are_not_read_as_images_do_not_count(
-    name: str, here: Path, planned: Planned
-) -> None:
-    text = SUITE.replace("foreign_net:net", "lenet_fc").replace("mnist", "'imagefolder:own'")
-    own_images(here / "own", "0.png", "1.JPG")
-    before = planned(text).cells[0].identity
-    (here / "own" / name).parent.mkdir(exist_ok=True)
-    (here / "own" / name).write_bytes(b"left by some program")
-    assert planned(text).cells[0].identity == before
-    (here / "own" / "test" / "dog" / "2.JPG").write_bytes(b"an image")
-    assert planned(text).cells[0].identity != before
 
 
 def test_weights_count_by_content_with_the_normalisation_only(here: Path, planned: Planned) -> None:
