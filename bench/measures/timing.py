@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bench.errors import BenchError
+from bench.models.algorithms import algorithms
 from bench.models.cudnn import convolutions
 
 Found = TypeVar("Found")
@@ -148,14 +149,8 @@ def fastest() -> Iterator[None]:
     """PyTorch's switches as for prediction in production, whatever the recipe trained with:
     algorithms need not be deterministic, convolutions may use TF32, which is PyTorch's default, and
     cuDNN may try out which algorithm is fastest."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
-    try:
-        with convolutions(tf32=True, search=True):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+    with algorithms(deterministic=False), convolutions(tf32=True, search=True):
+        yield
 
 
 def suffixed(figures: Mapping[str, float], name: object) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.utils.deterministic
 
+from bench.models.algorithms import algorithms
 from bench.models.cudnn import convolutions
 from bench.models.settings import Mode
 
@@ -22,17 +23,14 @@ def numerics(mode: Mode, device: torch.device) -> Iterator[None]:
     training may use TF32, which is PyTorch's default.
     """
     deterministic = mode == "deterministic"
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     if deterministic and device.type == "cuda":
         # cuBLAS reads it at its first call in the process.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
-    try:
-        with convolutions(tf32=not deterministic, search=not deterministic):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+    with (
+        algorithms(deterministic=deterministic),
+        convolutions(tf32=not deterministic, search=not deterministic),
+    ):
+        yield
 
 
 @contextmanager

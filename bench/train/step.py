@@ -17,11 +17,11 @@ from bench.models.settings import Settings, autocast
 from bench.suite.recipe import Recipe
 from bench.train.augment import Draws, apply, colour_axes, draw, on_device
 from bench.train.images import Images
+from bench.train.optimizer import optimizer
 
 # Whose colour axes are found at once.
 _PIXELS = 2**26
 IMAGES = "images"  # among a step's inputs, where the images are not on the device
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class TrainingMemoryError(BenchError):
@@ -181,38 +181,3 @@ def held(device: torch.device) -> str:
         return ""
     free, total = torch.cuda.mem_get_info(device)
     return f" ({(total - free) / 2**30:.1f} of {total / 2**30:.1f} GiB in use)"
-
-
-def optimizer(
-    network: Network, recipe: Recipe, device: torch.device, lr: Tensor | None = None
-) -> torch.optim.SGD:
-    """SGD as the recipe has it, all parameters in one call where PyTorch has that."""
-    floats = all(parameter.is_floating_point() for parameter in network.parameters())
-    return torch.optim.SGD(
-        parameter_groups(network, recipe.weight_decay),
-        lr=recipe.lr if lr is None else lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        # Three times faster than a loop on the CPU; else PyTorch chooses (foreach on devices).
-        fused=True if floats and device.type in ("cpu", "cuda") else None,
-    )
-
-
-def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on kernels only (tensors of two or more dimensions), never on biases or
-    normalisation (of any shape), nor on what the backbone names in `no_weight_decay()`."""
-    names = getattr(network.backbone, "no_weight_decay", None)
-    exempt = set(names()) if callable(names) else set()
-    for path, module in network.backbone.named_modules():
-        if isinstance(module, _NORMS):
-            exempt |= {name for name, _ in module.named_parameters(path, recurse=False)}
-    kernels: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in network.backbone.named_parameters():
-        if parameter.requires_grad:
-            kernel = parameter.ndim >= 2 and not name.endswith("bias") and name not in exempt
-            (kernels if kernel else others).append(parameter)
-    return [
-        {"params": kernels, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]

@@ -36,8 +36,8 @@ from bench.plan.expand import expand
 from bench.run.unit import build_network
 from bench.suite.recipe import Augment
 from bench.train.determinism import seeded
+from bench.train.optimizer import parameter_groups
 from bench.train.schedule import learning_rate
-from bench.train.step import parameter_groups
 from bench.train.trainer import set_bn_momentum, split
 
 CPU = torch.device("cpu")

@@ -16,7 +16,8 @@ from bench.models import settings as module
 from bench.models.network import wrap
 from bench.models.settings import Settings, mode_of, settle
 from bench.suite.recipe import Recipe
-from bench.train.step import optimizer, why_eager
+from bench.train.optimizer import optimizer
+from bench.train.step import why_eager
 from bench.train.trainer import train
 
 

@@ -10,7 +10,7 @@ from train_parts import corner_set
 import arches
 from bench.models.network import Network, wrap
 from bench.suite.recipe import Recipe
-from bench.train.step import parameter_groups
+from bench.train.optimizer import parameter_groups
 
 
 def network_of(backbone: nn.Module) -> Network:

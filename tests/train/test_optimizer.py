@@ -1,0 +1,85 @@
+"""Our gradient descent is PyTorch's, without its compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bench.train.optimizer import EagerSGD
+
+ROOT = Path(__file__).parents[2]
+SUITE = """\
+name: lean
+datasets: [{name: fashion-mnist-mini, train_samples: 64, test_samples: 20}]
+backbones: [lenet_fc]
+variants: [td]
+seeds: [0]
+recipe: {epochs: 1, mode: MODE}
+measures: [accuracy, {robustness: {samples: 4, attacks: [{name: additive_gaussian, epsilons: 3}]}}]
+"""
+RUN = """\
+import sys
+from bench.cli import main
+code = main(["run", "suite.yaml", "--quiet", "--device", "cpu"])
+compilers = [name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules]
+sys.exit(code or f"imported: {compilers}" if compilers else code)
+"""
+
+
+def trained(kind: type[torch.optim.SGD], momentum: float, nesterov: bool, fused: bool) -> nn.Module:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
+    groups = [
+        {"params": [network[0].weight, network[3].weight], "weight_decay": 0.1},
+        {"params": [network[0].bias, *network[1].parameters()], "weight_decay": 0.0},
+    ]
+    optimizer = kind(groups, lr=0.1, momentum=momentum, nesterov=nesterov, fused=fused)
+    for step in range(6):
+        optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)
+        optimizer.zero_grad(set_to_none=True)
+        network(torch.randn(8, 7)).square().mean().backward()
+        optimizer.step()
+    return network
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_it_is_pytorchs_to_the_bit(momentum: float, nesterov: bool, fused: bool) -> None:
+    ours, theirs = (
+        trained(kind, momentum, nesterov, fused).state_dict()
+        for kind in (EagerSGD, torch.optim.SGD)
+    )
+    for name, tensor in theirs.items():
+        assert torch.equal(tensor, ours[name]), name
+
+
+def test_nothing_of_a_step_is_differentiated() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = EagerSGD([weight], lr=0.5)
+    weight.sum().backward()
+    optimizer.step()
+    assert torch.equal(weight, torch.full((3,), 0.5))
+    assert weight.is_leaf
+    optimizer.zero_grad()
+    assert weight.grad is None
+
+
+@pytest.mark.parametrize("mode", ["fast", "deterministic"])
+def test_a_run_does_not_load_pytorchs_compiler(tmp_path: Path, mode: str) -> None:
+    """A second of every process."""
+    (tmp_path / "suite.yaml").write_text(SUITE.replace("MODE", mode))
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
