@@ -81,16 +81,25 @@ def test_measures_do_not_reach_for_the_leaderboards_rendering() -> None:
         assert all(f.startswith("leaderboard.results") for f in reached), name
 
 
-# What a leaderboard is made of, in the order in which it is made.
-ROOMS = ("leaderboard.statistics", "leaderboard.numbers", "leaderboard.figures",
-         "leaderboard.sections", "leaderboard.page", "leaderboard.html")  # fmt: skip
+# What is made of one another, in the order in which it is made: a room knows none that comes later.
+LEADERBOARD = ("leaderboard.statistics", "leaderboard.numbers", "leaderboard.figures",
+               "leaderboard.sections", "leaderboard.page", "leaderboard.html")  # fmt: skip
+RUN = ("bench.run.devices", "bench.run.unit", "bench.run.processes", "bench.run.engine",
+       "bench.run.cluster", "bench.run.dispatch", "bench.run.executor")  # fmt: skip
 
 
-def test_numbers_know_nothing_of_figures_and_figures_nothing_of_pages() -> None:
-    for name, path in modules("leaderboard"):
-        at = next((n for n, room in enumerate(ROOMS) if name.startswith(room)), len(ROOMS))
-        later = {f for f in imports(path) if f.startswith(ROOMS[at + 1 :])}
-        assert at == len(ROOMS) or not later, f"{name} imports {later}"
+@pytest.mark.parametrize("rooms", [LEADERBOARD, RUN])
+def test_rooms_know_nothing_of_later_ones(rooms: tuple[str, ...]) -> None:
+    package = rooms[0].partition(".")[0]
+    seen = set()
+    for name, path in modules(package):
+        at = next((n for n, room in enumerate(rooms) if name.startswith(room)), None)
+        if at is None:
+            continue
+        seen.add(at)
+        later = {found for found in imports(path) if found.startswith(rooms[at + 1 :])}
+        assert not later, f"{name} imports {later}"
+    assert len(seen) == len(rooms)
 
 
 def test_rooms_are_small() -> None:

@@ -26,7 +26,7 @@ from bench.store.outcome import error_text
 from bench.store.selection import FACT, unselected
 
 if TYPE_CHECKING:
-    from bench.run.cluster import Cluster
+    from bench.run.cluster.join import Cluster
     from bench.run.events import Event
     from bench.run.place import Place
     from leaderboard.results import Results

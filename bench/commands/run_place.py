@@ -14,7 +14,7 @@ from bench.plan.cell import Cell, Plan
 from bench.plan.plugins import plugins_of
 
 if TYPE_CHECKING:
-    from bench.run.cluster import Cluster
+    from bench.run.cluster.join import Cluster
     from bench.run.place import Place
 
 _NUMBER = re.compile("0|[1-9][0-9]*")  # of a device, as PyTorch reads it
@@ -41,11 +41,11 @@ def joined(args: argparse.Namespace, plan: Plan) -> Iterator[Cluster]:
     Raises:
         BenchError: it cannot be reached or used.
     """
-    from bench.run import cluster
+    from bench.run.cluster import join
 
-    certificates = cluster.Certificates(args.tls_ca, args.tls_cert, args.tls_key)
+    certificates = join.Certificates(args.tls_ca, args.tls_cert, args.tls_key)
     targets = [entry.target for entry in plugins_of(plan)]
-    with cluster.joined(args.scheduler, certificates, targets, args.device) as found:
+    with join.joined(args.scheduler, certificates, targets, args.device) as found:
         yield found
 
 
@@ -101,7 +101,7 @@ def _cuda_devices() -> int:
 
 def place_of(args: argparse.Namespace, plan: Plan, device: str) -> Place:
     """Where the cells will work."""
-    from bench.run import gpus
+    from bench.run.devices import gpus
     from bench.run.place import Place
 
     root = (args.data or catalog.default_root()).expanduser()

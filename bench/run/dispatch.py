@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell
-from bench.run import wire
 from bench.run.engine import Engine, Over
 from bench.run.events import CellFinished, Event
+from bench.run.processes import wire
 from bench.run.tuned import refused
 from bench.store.outcome import Failed
 

@@ -1,4 +1,4 @@
-"""Where units are done: threads that supervise processes here, or (`bench.run.cluster`) elsewhere.
+"""Where units are done: threads that supervise processes here, or `bench.run.cluster` elsewhere.
 
 An engine takes numbered jobs and puts what happens into `news`, in order for each job.
 """
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bench.plan.cell import Limits
-from bench.run import mps, wire
-from bench.run.fleet import Fleet, Stopped
-from bench.run.gpus import names
-from bench.run.supervisor import supervise
+from bench.run.devices import mps
+from bench.run.devices.gpus import names
+from bench.run.processes import wire
+from bench.run.processes.fleet import Fleet, Stopped
+from bench.run.processes.supervisor import supervise
 
 if TYPE_CHECKING:
     from bench.run.place import Place
@@ -62,7 +63,7 @@ class LocalEngine:
         limits: of each cell.
         device: where they compute.
         gpus: several of its kind, over which they spread. Where there are more workers than GPUs,
-            a service lets them compute side by side (`bench.run.mps`).
+            a service lets them compute side by side (`bench.run.devices.mps`).
     """
 
     def __init__(self, workers: int, limits: Limits, device: str, gpus: Sequence[int] = ()) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell, Limits
+from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.events import CellFinished, CellPart, Event
-from bench.run.lost import DeviceLost, is_lost
 from bench.run.renewed import of_same_network
 from bench.run.tuned import refused, settled
 from bench.store import parts

@@ -26,10 +26,10 @@ from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
 from bench.run.clock import CellClock
-from bench.run.device_lock import alone_on
+from bench.run.devices.lock import alone_on
+from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.edited import edited
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
-from bench.run.lost import DeviceLost, is_lost
 from bench.run.notes import notes_on
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine

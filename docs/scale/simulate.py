@@ -30,10 +30,11 @@ from bench.commands.run import claim
 from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
-from bench.run import executor, wire
+from bench.run import executor
 from bench.run.engine import News, Over
 from bench.run.events import CellFinished, CellStarted, Event
 from bench.run.place import Place
+from bench.run.processes import wire
 from bench.run.progress import Lines
 from bench.run.unit import TRAIN_METRICS, Unit
 from bench.store.database import Store

@@ -157,14 +157,14 @@ def test_units_end_when_their_driver_does(tiny: Tiny, cluster: LocalCluster, num
     worker = cluster.worker(nanny=False)
     process = driver(suite, "--scheduler", cluster.address, "--out", "run")
     until = time.monotonic() + 60
-    while "bench.run.child" not in commands(worker.pid):
+    while "bench.run.processes.child" not in commands(worker.pid):
         assert time.monotonic() < until
         time.sleep(0.1)
     time.sleep(3)
     process.send_signal(number)
     process.communicate(timeout=30)
     until = time.monotonic() + 30
-    while "bench.run.child" in commands(worker.pid):
+    while "bench.run.processes.child" in commands(worker.pid):
         assert time.monotonic() < until, "its child works on"
         time.sleep(0.1)
     assert worker.poll() is None
@@ -194,7 +194,7 @@ def test_bad_flags_are_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bench.run.cluster.PATIENCE", 1.0)
+    monkeypatch.setattr("bench.run.cluster.join.PATIENCE", 1.0)
     assert main(["run", str(tiny()), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
@@ -207,7 +207,7 @@ def test_nobody_there_is_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bench.run.cluster.FIRST", 1.0)
+    monkeypatch.setattr("bench.run.cluster.join.FIRST", 1.0)
     assert main(["run", str(tiny()), "--scheduler", cluster.address]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"no worker is there; start one with `dask worker {cluster.address}`" in line
@@ -220,16 +220,16 @@ def test_a_worker_with_other_code_is_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bench.run import cluster_worker
+    from bench.run.cluster import worker as inside
 
     cluster.worker(nanny=False)
     suite = tiny()
-    mine = cluster_worker.versions
+    mine = inside.versions
 
     def other(plugins: tuple[str, ...] = ()) -> dict[str, str]:
         return {**mine(plugins), "torch": "9.9.9"}
 
-    monkeypatch.setattr(cluster_worker, "versions", other)
+    monkeypatch.setattr(inside, "versions", other)
     other.__module__, other.__qualname__ = mine.__module__, mine.__qualname__
     assert main(["run", str(suite), "--scheduler", cluster.address]) == 2
     error = capsys.readouterr().err

@@ -159,7 +159,7 @@ def workers_of(pid: int) -> list[int]:
         ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     ).stdout
     found = [line.strip().partition(" ") for line in listed.splitlines()]
-    return [int(child) for child, _, words in found if "bench.run.child" in words]
+    return [int(child) for child, _, words in found if "bench.run.processes.child" in words]
 
 
 def finished(run: Path) -> int:

@@ -16,14 +16,14 @@ import torch
 
 from bench.cli import main
 from bench.errors import BenchError
-from bench.run import device_lock
-from bench.run.device_lock import alone_on, lock_file
+from bench.run.devices import lock as device_lock
+from bench.run.devices.lock import alone_on, lock_file
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time, torch
-from bench.run.device_lock import alone_on
+from bench.run.devices.lock import alone_on
 with alone_on(torch.device("cpu")):
     print("held", flush=True)
     time.sleep(float(sys.argv[1]))

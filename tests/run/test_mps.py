@@ -18,8 +18,8 @@ import pytest
 import torch
 from pretended_machine import PRETENDED, Machine
 
-from bench.run import mps
-from bench.run.fleet import Fleet
+from bench.run.devices import mps
+from bench.run.processes.fleet import Fleet
 from leaderboard.results import Results
 
 ROOT = Path(__file__).parents[2]
@@ -253,7 +253,7 @@ def test_who_reads_what_a_run_says_does_not_wait_for_the_service(tmp_path: Path)
     """A daemon that takes its time to end keeps no pipe of a run that is gone."""
     late = 'until [ -e "$SERVICE_LOG.end" ]; do sleep 0.1; done\nkill'
     machine = Served(tmp_path, CONTROL.replace("\nkill", f"\n{late}"))
-    code = "import os; from bench.run import mps; print(mps.start(['GPU-0'])); os._exit(0)"
+    code = "import os; from bench.run.devices import mps; print(mps.start(['GPU-0'])); os._exit(0)"
     path = f"{ROOT}{os.pathsep}{machine.environment['PYTHONPATH']}"
     try:
         found = subprocess.run(

@@ -18,12 +18,12 @@ from bench.errors import BenchError
 from bench.plan.cell import Cell, Limits
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
-from bench.run import wire
-from bench.run.cluster_worker import Assignment
+from bench.run.cluster.worker import Assignment
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, CellWarning, Event
-from bench.run.packed import pack, unpack
 from bench.run.place import Place
-from bench.run.plain import framed, unframed
+from bench.run.processes import wire
+from bench.run.processes.packed import pack, unpack
+from bench.run.processes.plain import framed, unframed
 from bench.run.unit import Unit
 from bench.store.outcome import Failed, Outcome
 from leaderboard.results import MetricInfo

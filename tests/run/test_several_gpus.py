@@ -13,7 +13,7 @@ from pretended_machine import PRETENDED, Machine
 
 from bench.cli import main
 from bench.commands import run_place
-from bench.run.fleet import Fleet
+from bench.run.processes.fleet import Fleet
 
 Tiny = Callable[..., Path]
 SUITE = """\

@@ -15,7 +15,7 @@ from bench.data.dataset import Dataset
 from bench.models.graph import WARM_UP
 from bench.models.network import Network, wrap
 from bench.models.settings import mode_of, settle
-from bench.run.lost import is_lost
+from bench.run.devices.lost import is_lost
 from bench.suite.recipe import Augment, Recipe
 from bench.train.determinism import numerics, seeded
 from bench.train.images import free
@@ -290,7 +290,7 @@ def test_the_second_device_does_its_own_work() -> None:
 
 BREAKS = """
 import torch
-from bench.run.lost import is_lost
+from bench.run.devices.lost import is_lost
 
 device = torch.device("cuda")
 try:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from bench import identity
 from bench.errors import BenchError
 from bench.plan.cell import Limits
-from bench.run import wire
-from bench.run.fleet import Fleet
-from bench.run.plain import framed, unframed
-from bench.run.supervisor import supervise
+from bench.run.processes import wire
+from bench.run.processes.fleet import Fleet
+from bench.run.processes.plain import framed, unframed
+from bench.run.processes.supervisor import supervise
 
 if TYPE_CHECKING:
     from distributed import Worker

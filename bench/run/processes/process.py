@@ -17,10 +17,11 @@ from pathlib import Path
 import psutil
 
 from bench.errors import BenchError
-from bench.run.child import WHERE
-from bench.run.gpus import VISIBLE
-from bench.run.wire import READY, Message, Order
+from bench.run.devices.gpus import VISIBLE
+from bench.run.processes.child import WHERE
+from bench.run.processes.wire import READY, Message, Order
 
+_CHILD = "bench.run.processes.child"
 # Importing PyTorch takes seconds, from a cold network disk a minute.
 START = 600.0
 # A service that does not work may keep whoever asks it waiting for ever.
@@ -57,7 +58,7 @@ class Child:
         # The path of this process, for plugins lie anywhere on it.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "bench.run.child", *map(str, fds), *(["cuda"] if gpu else [])],
+            [sys.executable, "-m", _CHILD, *map(str, fds), *(["cuda"] if gpu else [])],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a process group, to end whatever it starts; no Ctrl-C

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.measures import base as measures
 from bench.plan.cell import Cell, Training
-from bench.run.plain import framed, to_plain, unframed
+from bench.run.processes.plain import framed, to_plain, unframed
 from bench.suite.recipe import Recipe
 from bench.suite.schema import BackboneRef, DatasetRef
 
@@ -92,7 +92,7 @@ def _cell(found: Mapping[str, Any], training: Training) -> Cell:
 @lru_cache(maxsize=64)
 def _options(measure: str, given: str) -> Mapping[str | None, Any]:
     """The options of each item of a measure, read as `bench.plan.expand` reads them."""
-    from bench.run.plain import from_plain
+    from bench.run.processes.plain import from_plain
 
     found = measures.load(measure)
     options = found.options.model_validate(from_plain(json.loads(given)))

@@ -15,9 +15,9 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.plan.cell import Limits
-from bench.run.fleet import Fleet, Stopped
-from bench.run.process import Child, ChildDied
-from bench.run.wire import LOST, OVER, Job, Message, Order, failure, failures_of
+from bench.run.processes.fleet import Fleet, Stopped
+from bench.run.processes.process import Child, ChildDied
+from bench.run.processes.wire import LOST, OVER, Job, Message, Order, failure, failures_of
 from bench.store.outcome import Failed
 from bench.suite.units import size_text, time_text
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.plan.cell import Limits
-from bench.run import cluster_worker, wire
+from bench.run.cluster import worker as inside
 from bench.run.engine import News, Over
+from bench.run.processes import wire
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -51,7 +52,7 @@ class ClusterEngine:
         self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._client, self._limits, self._own_data = client, limits, own_data
         self._gpu = gpu
-        self._code = cluster_worker.versions(plugins)
+        self._code = inside.versions(plugins)
         self._name = f"bench-{uuid.uuid4().hex}"
         self._queue = Queue(self._name, client=client)
         self._tasks: dict[int, Any] = {}
@@ -81,7 +82,7 @@ class ClusterEngine:
         key = f"{self._name}-{number}"
         # Threads are what the worker's environment says (dask sets OMP_NUM_THREADS=1).
         where = {"data_root": None} if self._own_data else {}
-        task = cluster_worker.Assignment(
+        task = inside.Assignment(
             key,
             number,
             self._name,
@@ -91,12 +92,12 @@ class ClusterEngine:
             self._code,
         )
         packed: Any = task.pack()
-        if len(packed) > cluster_worker.LARGE:
+        if len(packed) > inside.LARGE:
             # Weights lie on a worker, not with the scheduler; if it dies, the task is lost.
             with contextlib.suppress(TimeoutError):  # nobody is there now
                 packed = self._client.scatter(packed, hash=False)
         future = self._client.submit(
-            cluster_worker.work,
+            inside.work,
             packed,
             key=key,
             pure=False,
@@ -112,7 +113,7 @@ class ClusterEngine:
         if future.status == "finished":
             return
         error = None if future.cancelled() else future.exception()
-        lost = error is None or isinstance(error, KilledWorker | cluster_worker.WorkerDied)
+        lost = error is None or isinstance(error, KilledWorker | inside.WorkerDied)
         self.news.put(Over(number, lost=lost, error=error))
 
     def _read(self) -> None:
@@ -161,7 +162,7 @@ class ClusterEngine:
             LOG.debug("closing: %s", error)
 
     def _everywhere(self, count: int) -> None:
-        self._client.run(cluster_worker.rest, count, on_error="ignore")
+        self._client.run(inside.rest, count, on_error="ignore")
 
 
 def _files(unit: Unit) -> dict[str, bytes]:

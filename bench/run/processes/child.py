@@ -1,6 +1,6 @@
 """The process that a supervisor starts: does units one after the other and tells what happens.
 
-    python -m bench.run.child EVENTS LOG [DEVICE]
+    python -m bench.run.processes.child EVENTS LOG [DEVICE]
 
 The first two are numbers of inherited file descriptors: a socket for orders and messages, and a
 file for what Python's fault handler writes if the process crashes or is asked where it hangs. A
@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.run import wire
+from bench.run.processes import wire
 
 if TYPE_CHECKING:
     from bench.run.place import Place
@@ -42,7 +42,7 @@ def main(events: int, log: int, device: str | None = None) -> None:
     import torch
 
     import bench.run.unit  # noqa: F401  (seconds, which belong to no cell)
-    from bench.run.lost import silence
+    from bench.run.devices.lost import silence
 
     if device and (said := silence(device)):
         connection.send_bytes(wire.Message("dead", said).pack())
@@ -57,7 +57,7 @@ def main(events: int, log: int, device: str | None = None) -> None:
 
 def _work(order: wire.Order, connection: Connection) -> wire.Message:
     """Do a unit; return how that ended."""
-    from bench.run.lost import DeviceLost
+    from bench.run.devices.lost import DeviceLost
     from bench.run.unit import execute
 
     unit, place = _unpacked(order)
@@ -71,7 +71,7 @@ def _work(order: wire.Order, connection: Connection) -> wire.Message:
 def _unpacked(order: wire.Order) -> tuple[Unit, Place]:
     """The unit, narrowed to what is left of it, with its files where they are here."""
     from bench.data import catalog
-    from bench.run.packed import unpack
+    from bench.run.processes.packed import unpack
 
     unit, place = unpack(order.unit)
     place = replace(place, **order.place)

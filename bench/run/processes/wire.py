@@ -20,7 +20,7 @@ from bench.run.events import (
     CellWarning,
     Event,
 )
-from bench.run.plain import framed, unframed
+from bench.run.processes.plain import framed, unframed
 from bench.store.outcome import Failed, Outcome
 from leaderboard.results import MetricInfo
 
@@ -120,7 +120,7 @@ def job(unit: Unit, place: Place, files: Mapping[str, bytes] | None = None) -> J
     Raises:
         BenchError: an option is no plain data.
     """
-    from bench.run.packed import pack
+    from bench.run.processes.packed import pack
 
     train = unit.train.identity if unit.train else None
     cells = tuple(cell.identity for cell in unit.cells)

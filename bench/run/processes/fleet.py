@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from bench.errors import BenchError, visible
-from bench.run.process import Child, ChildDied, DeviceSilent
+from bench.run.processes.process import Child, ChildDied, DeviceSilent
 
 _STARTS = 3
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.plan.cell import Limits
-from bench.run import cluster_worker
-from bench.run.cluster_engine import ClusterEngine
+from bench.run.cluster import worker as inside
+from bench.run.cluster.engine import ClusterEngine
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -143,16 +143,16 @@ def checked_workers(client: Client, address: str, plugins: Iterable[str]) -> lis
             f"--scheduler {address}: no worker is there; start one with `dask worker {address}`"
         ) from None
     targets = tuple(plugins)
-    mine = cluster_worker.versions(targets)
+    mine = inside.versions(targets)
     found, wrong = [], []
     # It unpacks tasks, too.
-    if different := cluster_worker.differences(mine, _of_scheduler(client, targets)):
+    if different := inside.differences(mine, _of_scheduler(client, targets)):
         wrong.append(f"the scheduler has other code than the driver: {different}")
-    answers = client.run(cluster_worker.describe, targets, on_error="return")
+    answers = client.run(inside.describe, targets, on_error="return")
     for address, told in sorted(answers.items()):
         if isinstance(told, BaseException):
             wrong.append(f"worker {address}: cannot run this version of bench: {told}")
-        elif different := cluster_worker.differences(mine, told["versions"]):
+        elif different := inside.differences(mine, told["versions"]):
             wrong.append(f"worker {address} has other code than the driver: {different}")
         else:
             found.append(Worker(address, told["host"], told["hardware"], told["gpus"]))
@@ -163,9 +163,9 @@ def checked_workers(client: Client, address: str, plugins: Iterable[str]) -> lis
 
 def _of_scheduler(client: Client, targets: tuple[str, ...]) -> dict[str, str]:
     """Its versions; those of plugins count on workers only."""
-    mine = cluster_worker.versions(targets)
+    mine = inside.versions(targets)
     try:
-        found: dict[str, str] = client.run_on_scheduler(cluster_worker.versions)
+        found: dict[str, str] = client.run_on_scheduler(inside.versions)
     except Exception as error:
         raise BenchError(f"the scheduler cannot run this version of bench: {error}") from None
     return {**mine, **found}

@@ -1,0 +1,1 @@
+"""A dask cluster in place of processes of this machine."""
