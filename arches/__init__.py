@@ -13,11 +13,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from arches.analysis.describing import describe
+    from arches.analysis.description import Description
+    from arches.analysis.effective_field import EffectiveField, effective_fields
+    from arches.analysis.measured_field import MeasuredField, measured_fields
     from arches.backbones import BACKBONES, VARIANTS, names
     from arches.declaration import Backbone
-    from arches.describing import describe
-    from arches.description import Description
-    from arches.effective_field import EffectiveField, effective_fields
     from arches.factory import create
     from arches.inversion.adapters import register_adapter
     from arches.inversion.bottom_up import BottomUp
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from arches.inversion.network import InvertedNetwork
     from arches.inversion.options import InvertOptions
     from arches.inversion.stages import Stage, Stages
-    from arches.measured_field import MeasuredField, measured_fields
     from arches.network import Network
     from arches.options import Options
     from arches.receptive_field import Field, receptive_fields
@@ -39,10 +39,10 @@ _HOMES = {
     "VARIANTS": "arches.backbones",
     "names": "arches.backbones",
     "Backbone": "arches.declaration",
-    "Description": "arches.description",
-    "describe": "arches.describing",
-    "EffectiveField": "arches.effective_field",
-    "effective_fields": "arches.effective_field",
+    "Description": "arches.analysis.description",
+    "describe": "arches.analysis.describing",
+    "EffectiveField": "arches.analysis.effective_field",
+    "effective_fields": "arches.analysis.effective_field",
     "create": "arches.factory",
     "BottomUp": "arches.inversion.bottom_up",
     "InversionError": "arches.inversion.errors",
@@ -54,8 +54,8 @@ _HOMES = {
     "invert": "arches.inversion.invert",
     "register_adapter": "arches.inversion.adapters",
     "stages": "arches.inversion.invert",
-    "MeasuredField": "arches.measured_field",
-    "measured_fields": "arches.measured_field",
+    "MeasuredField": "arches.analysis.measured_field",
+    "measured_fields": "arches.analysis.measured_field",
     "Network": "arches.network",
     "Options": "arches.options",
     "Field": "arches.receptive_field",

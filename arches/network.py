@@ -7,14 +7,14 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from arches.blocks import Pooling, PreActivated, build_conv, build_layer
-from arches.dropout import build_dropout
-from arches.heads import DenseHead, ScoreHead, build_head
-from arches.initialise import initialise
-from arches.merge import Merge, build_merge
+from arches.layers.blocks import Pooling, PreActivated, build_conv, build_layer
+from arches.layers.dropout import build_dropout
+from arches.layers.heads import DenseHead, ScoreHead, build_head
+from arches.layers.initialise import initialise
+from arches.layers.merge import Merge, build_merge
+from arches.layers.pyramid import Pyramid, scale_names
 from arches.options import Options
 from arches.plan import Plan, Position
-from arches.pyramid import Pyramid, scale_names
 from arches.receptive_field import Field, plan_fields
 from arches.surface import PositionedNetwork
 

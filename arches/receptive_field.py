@@ -18,7 +18,7 @@ from typing import Any
 
 from arches.backbones import declaration
 from arches.declaration import Backbone
-from arches.filters import blur_width
+from arches.layers.filters import blur_width
 from arches.options import Options
 from arches.plan import BlockPlan, ConvPlan, DensePlan, Plan, PoolPlan, Position
 from arches.topdown import plan_network

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from arches.blocks import Unit
-from arches.pyramid import Pyramid
+from arches.layers.blocks import Unit
+from arches.layers.pyramid import Pyramid
 
 
 @dataclass(frozen=True, slots=True)

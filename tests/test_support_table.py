@@ -19,7 +19,7 @@ from torch import nn
 
 import arches
 from arches import support
-from arches.cost import READS_VALUES
+from arches.analysis.cost import READS_VALUES
 from arches.inversion import matrix
 from arches.inversion.attempt import attempt
 from arches.inversion.sources import load

@@ -12,7 +12,7 @@ from arches.inversion.options import InvertOptions
 from arches.inversion.read import read_stages
 from arches.inversion.stages import Stage, Stages, in_short
 from arches.inversion.strides import without_strides
-from arches.pyramid import Pyramid, scale_names
+from arches.layers.pyramid import Pyramid, scale_names
 from arches.surface import Part, ScaledNetwork
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from arches.cost import read_cost
+from arches.analysis.cost import read_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Estimate:
 def estimate(network: nn.Module, image_size: int, in_chans: int = 3) -> Estimate:
     """The cost of a network for one image of that side.
 
-    It is read as :func:`arches.cost.read_cost` does, without running the network where that can be.
+    It is read as :func:`arches.analysis.cost.read_cost` does, without running the network where
+    that can be.
 
     Args:
         network: left as it is; a copy is read.

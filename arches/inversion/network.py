@@ -8,14 +8,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from arches.blocks import ConvNormReLU, Unit, build_conv
 from arches.declaration import Norm
-from arches.heads import global_average
 from arches.inversion.options import InvertOptions
 from arches.inversion.stages import Stage, Stages, in_short
-from arches.merge import Merge, Rise
+from arches.layers.blocks import ConvNormReLU, Unit, build_conv
+from arches.layers.heads import global_average
+from arches.layers.merge import Merge, Rise
+from arches.layers.pyramid import Pyramid, scale_names
 from arches.plan import ConvPlan
-from arches.pyramid import Pyramid, scale_names
 from arches.surface import PositionedNetwork
 
 NORM = Norm(momentum=0.1, eps=1e-5)

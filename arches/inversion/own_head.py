@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from arches.blocks import Unit
 from arches.inversion.ending import read_ending
 from arches.inversion.head import Head, read_head
 from arches.inversion.head_graph import HeadError
@@ -17,6 +16,7 @@ from arches.inversion.network import InvertedPosition, LinearHead
 from arches.inversion.observe import Seen
 from arches.inversion.rescale import head_at_width
 from arches.inversion.stages import Stages
+from arches.layers.blocks import Unit
 
 # Sides of maps in pixels at which a head is tried.
 _SIDES = (3, 6)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from arches.resample import upsample
+from arches.layers.resample import upsample
 
 # Share of the side that must be left where layers without padding lose pixels at the border.
 _FILLED = 0.6

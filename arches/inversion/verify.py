@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from arches.analysis.unused import named
 from arches.inversion.errors import InversionError, first_line
 from arches.inversion.network import InvertedNetwork
-from arches.unused import named
 
 
 def verify(network: InvertedNetwork, image_size: int) -> None:

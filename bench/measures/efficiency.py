@@ -110,7 +110,7 @@ def run(context: Context) -> Found:
     """Return the figures of a mode; those that this machine or mode does not have are left out.
 
     - `parameters` (without frozen ones), `flops`, `macs` and `activations` (elements) of the
-      deployed network for one image (:mod:`arches.operations`), `train_parameters`;
+      deployed network for one image (:mod:`arches.analysis.operations`), `train_parameters`;
     - `train_memory`, `inference_memory`: bytes in tensors; `..._allocated` and `..._reserved` of
       CUDA's allocator, `..._resident` of a fresh process on the CPU. `train_batch_size` and
       `inference_batch_size` are their batches, fewer where memory ran out;
@@ -138,7 +138,7 @@ def run(context: Context) -> Found:
 
 
 def _counts(subject: Subject) -> dict[str, float]:
-    from arches.operations import count_operations
+    from arches.analysis.operations import count_operations
 
     trained = [(p.numel(), p.requires_grad) for p in subject.trained.parameters()]
     frozen = sum(size for size, learns in trained if not learns)

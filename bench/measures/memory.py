@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arches.storages import StorageTracker
+from arches.analysis.storages import StorageTracker
 from bench.models.memory import release
 
 Forward = Callable[[Tensor], Tensor]

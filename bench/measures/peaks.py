@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from arches.cost import READS_VALUES, without_values
+from arches.analysis.cost import READS_VALUES, without_values
 from bench.measures.memory import allocator_peak, tensor_peak
 from bench.measures.modes import as_batch, runner
 from bench.measures.resident import resident_peaks

@@ -98,7 +98,7 @@ def unused_notes(
 
     Only those of `bu`: an inverted network has none.
     """
-    from arches.unused import note, unused_parameters
+    from arches.analysis.unused import note, unused_parameters
 
     if training.variant != "bu" or not backbones.is_plugin(training.backbone.name):
         return

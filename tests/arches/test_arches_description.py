@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import arches
-from arches.cost import measure_cost
+from arches.analysis.cost import measure_cost
 from arches.receptive_field import Field
 
 ALL = [(name, variant) for name in arches.BACKBONES for variant in arches.VARIANTS]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import arches
-from arches.dropout import HalfDropout, build_dropout
+from arches.layers.dropout import HalfDropout, build_dropout
 
 
 def dropped(x: Tensor, seed: int = 0) -> Tensor:
@@ -71,7 +71,7 @@ def test_in_evaluation_nothing_happens() -> None:
 
 
 def test_first_use_in_inference_mode_spoils_nothing() -> None:
-    from arches import dropout
+    from arches.layers import dropout
 
     dropout._scales.cache_clear()
     with torch.inference_mode():

@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 import arches
-from arches.cost import read_cost
-from arches.measured_field import measured_fields
+from arches.analysis.cost import read_cost
+from arches.analysis.measured_field import measured_fields
 
 family = pytest.mark.parametrize("name", NAMES)
 
@@ -128,10 +128,10 @@ def test_named_feature_maps(name: str) -> None:
 @pytest.mark.parametrize("name", TOP_DOWN)
 def test_the_family_shares_the_pyramid_and_the_merge(name: str) -> None:
     model = network(name)
-    assert type(model.pyramid) is arches.pyramid.Pyramid
+    assert type(model.pyramid) is arches.layers.pyramid.Pyramid
     levels = model.pyramid([torch.rand(1, 3, SIDE, SIDE)] * len(model.scales))
     assert [level.shape[-1] for level in levels] == [-(-SIDE // f) for f in model.scales]
-    merges = [part for part in model.modules() if isinstance(part, arches.merge.Merge)]
+    merges = [part for part in model.modules() if isinstance(part, arches.layers.merge.Merge)]
     assert len(merges) == len(model.scales) - 1
 
 

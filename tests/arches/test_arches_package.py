@@ -55,7 +55,7 @@ def test_declarations_and_rule_are_short() -> None:
 
 
 def test_rooms_are_small() -> None:
-    for path in HOME.glob("*.py"):
+    for path in (*HOME.glob("*.py"), *HOME.glob("layers/*.py"), *HOME.glob("analysis/*.py")):
         source = path.read_text()
         assert len(source.splitlines()) <= 300, path.name
         for node in ast.walk(ast.parse(source)):

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from arches.filters import (
+from arches.layers.filters import (
     antialias_rows,
     bilinear_rows,
     blur_width,
     repetition,
     sampled_gaussian_rows,
 )
+from arches.layers.resample import downsample, upsample
+from arches.layers.same_pad import SameConv2d, SameMaxPool2d, same_padding
 from arches.options import DOWNSAMPLING
-from arches.resample import downsample, upsample
-from arches.same_pad import SameConv2d, SameMaxPool2d, same_padding
 
 few = settings(max_examples=40, deadline=None)
 many = settings(max_examples=300, deadline=None)

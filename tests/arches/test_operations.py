@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import arches
-from arches.operations import Operations, count_operations
+from arches.analysis.operations import Operations, count_operations
 from bench.models.deployed import deployed
 
 TABLE = Path(__file__).parents[1] / "measures" / "timm_benchmark.csv"

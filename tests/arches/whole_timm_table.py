@@ -18,7 +18,7 @@ import timm
 import torch
 from torch import nn
 
-from arches.operations import count_operations
+from arches.analysis.operations import count_operations
 from bench.models.deployed import deployed
 
 COLUMNS = {"param_count": "M parameters", "infer_gmacs": "GMACs", "infer_macts": "M activations"}

@@ -42,7 +42,7 @@ def test_features_go_from_coarse_to_fine_and_the_merge_is_the_papers() -> None:
         (2, 8, 16, 16),
         (2, 10),
     ]
-    assert isinstance(network.positions[1].merge, arches.merge.Merge)
+    assert isinstance(network.positions[1].merge, arches.layers.merge.Merge)
     assert network.positions[0].merge is None
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import arches
+from arches.analysis.unused import unused_parameters
 from arches.inversion.graph import as_graph
-from arches.unused import unused_parameters
 
 SHARING = [nets.OneForAll, lambda c, n: nets.OneForAll(c, n, by_value=True), nets.OneActivation]
 

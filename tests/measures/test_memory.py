@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from arches.storages import StorageTracker
+from arches.analysis.storages import StorageTracker
 
 FLOAT = 4
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from arches.blocks import ConvNormReLU, NormReLU, Unit
+from arches.layers.blocks import ConvNormReLU, NormReLU, Unit
 from arches.plan import DensePlan, ScorePlan
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from arches.resample import downsample
+from arches.layers.resample import downsample
 
 _NAMES = {1: ("high",), 2: ("high", "low"), 3: ("high", "medium", "low")}
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from arches.cost import READS_VALUES, without_values
+from arches.analysis.cost import READS_VALUES, without_values
 
 aten = torch.ops.aten
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from arches.description import Description, Row
+    from arches.analysis.description import Description, Row
 
 _HEADINGS = (
     "depth",

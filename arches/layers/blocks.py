@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arches.declaration import Norm
+from arches.layers.same_pad import SameConv2d, SameMaxPool2d
 from arches.plan import BlockPlan, ConvPlan, PoolPlan
-from arches.same_pad import SameConv2d, SameMaxPool2d
 
 
 class Unit(nn.Module):

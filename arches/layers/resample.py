@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from arches.filters import (
+from arches.layers.filters import (
     Rows,
     antialias_rows,
     bilinear_rows,

@@ -136,7 +136,7 @@ class Description:
 
     def text(self, width: int = 100) -> str:
         """The description as a table for a terminal of that many columns (at least 80)."""
-        from arches.description_text import render
+        from arches.analysis.description_text import render
 
         return render(self, width)
 

@@ -17,7 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from arches.storages import StorageTracker
+from arches.analysis.storages import StorageTracker
 
 # What models raise that read values while they run, which the meta device does not have
 # (an operation without shapes is a RuntimeError as well).

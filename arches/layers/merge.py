@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from arches.blocks import ConvNormReLU, PreActivated, Unit, build_conv
+from arches.layers.blocks import ConvNormReLU, PreActivated, Unit, build_conv
+from arches.layers.resample import upsample
 from arches.plan import BlockPlan, Position
-from arches.resample import upsample
 
 
 class Rise(Unit):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from arches.cost import READS_VALUES, without_values
+from arches.analysis.cost import READS_VALUES, without_values
 from arches.inversion.bottom_up import BottomUp
 
 

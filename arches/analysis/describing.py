@@ -9,21 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arches.analysis.cost import Cost, PartCost, read_cost
+from arches.analysis.description import Description, FeatureField, Row, Totals
+from arches.analysis.effective_field import effective_fields
+from arches.analysis.measured_field import MeasuredField, measured_fields
+from arches.analysis.unused import note, unused_in
 from arches.backbones import declaration
 from arches.choices import require_count
-from arches.cost import Cost, PartCost, read_cost
 from arches.declaration import Backbone
-from arches.description import Description, FeatureField, Row, Totals
-from arches.effective_field import effective_fields
 from arches.factory import create
 from arches.inversion.bottom_up import BottomUp
 from arches.inversion.errors import first_line
 from arches.inversion.invert import invert
 from arches.inversion.network import InvertedNetwork
-from arches.measured_field import MeasuredField, measured_fields
 from arches.network import Network
 from arches.surface import Part, ScaledNetwork
-from arches.unused import note, unused_in
 
 # Gradient and momentum of SGD beside the weight itself.
 _COPIES_IN_TRAINING = 3

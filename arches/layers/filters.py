@@ -1,6 +1,7 @@
 """The filters of resampling as plain numbers: for one axis, one row of weights per output.
 
-Everything here is independent of torch; :mod:`arches.resample` applies it to images and maps.
+Everything here is independent of torch; :mod:`arches.layers.resample` applies it to images and
+maps.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What a network consists of, costs, and sees of an image."""
