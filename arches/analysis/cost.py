@@ -20,8 +20,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from arches.analysis.storages import StorageTracker
 
 # What models raise that read values while they run, which the meta device does not have
-# (an operation without shapes is a RuntimeError as well).
-READS_VALUES = (RuntimeError, TypeError, ValueError)
+# (an operation without shapes is a RuntimeError as well), or that look which device it is.
+READS_VALUES = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ Only shapes are followed, on the meta device, so the figures are the same on eve
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -26,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from arches.analysis.attention import fused_attention
 from arches.analysis.cost import READS_VALUES, without_values
 
 aten = torch.ops.aten
@@ -61,8 +64,22 @@ def count_operations(network: nn.Module, shape: Shape) -> Operations:
         return _count(without_values(network), torch.empty(1, *shape, device="meta"))
     except READS_VALUES:
         twin = copy.deepcopy(network).cpu()
-        with torch.random.fork_rng(devices=[]):
-            return _count(twin, torch.rand(1, *shape))
+        with torch.random.fork_rng(devices=[]), _without_onednn(), fused_attention():
+            try:
+                return _count(twin, torch.rand(1, *shape))
+            except ValueError:  # statistics of a batch need two images
+                two = _count(twin, torch.rand(2, *shape))
+    return Operations(two.flops // 2, two.macs // 2, two.activations // 2)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """oneDNN's kernel for recurrent layers hides their products."""
+    with warnings.catch_warnings():
+        # PyTorch's own switch also sets one that is for other hardware, and warns of that.
+        warnings.filterwarnings("ignore", "TF32 acceleration", UserWarning)
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def _count(network: nn.Module, images: Tensor) -> Operations:

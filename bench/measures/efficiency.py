@@ -19,6 +19,8 @@ from bench.suite.words import shown
 from leaderboard.results import Better, MetricInfo, Scale
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bench.measures.subject import Subject
 
 
@@ -82,15 +84,18 @@ class Task:
 
 
 def items(options: Options) -> list[Item]:
-    """A cell for each mode; the default one has no name, and the first one has the counts."""
+    """A cell for each mode; the default one has no name. It, or else the first, has the counts."""
+    # The counts come with the default mode: others may fail, as where there is no compiler.
+    labels = [mode.label for mode in options.modes]
+    first = labels.index("") if "" in labels else 0
     # In an order and form that say the same for the same wish.
     wanted = sorted(set(options.batch_sizes), key=str)
     key = options.model_dump(mode="json", exclude={"modes"}) | {"batch_sizes": wanted}
     return [
         Item(
             mode.label or None,
-            key | {"mode": mode.model_dump(mode="json"), "counts": not number},
-            Task(options, mode, not number),
+            key | {"mode": mode.model_dump(mode="json"), "counts": number == first},
+            Task(options, mode, number == first),
         )
         for number, mode in enumerate(options.modes)
     ]
@@ -113,7 +118,8 @@ def run(context: Context) -> Found:
       deployed network for one image (:mod:`arches.analysis.operations`), `train_parameters`;
     - `train_memory`, `inference_memory`: bytes in tensors; `..._allocated` and `..._reserved` of
       CUDA's allocator, `..._resident` of a fresh process on the CPU. `train_batch_size` and
-      `inference_batch_size` are their batches, fewer where memory ran out;
+      `inference_batch_size` are their batches (`[allocated]`: of the allocator), fewer where memory
+      ran out, two instead of one where a network needs the statistics of a batch;
     - `images_per_second` and `batch_size`, and the like for other batches (`[64]`, `[largest]`),
       `largest_batch`; `..._iqr` are interquartile ranges;
     - `latency` of one image and its tails, in ms (:func:`bench.measures.timing.latencies`);
@@ -141,11 +147,9 @@ def _counts(subject: Subject) -> dict[str, float]:
     from arches.analysis.operations import count_operations
 
     trained = [(p.numel(), p.requires_grad) for p in subject.trained.parameters()]
-    frozen = sum(size for size, learns in trained if not learns)
     found = count_operations(subject.deployed, subject.shape)
     counts: dict[str, float] = {
-        # Folding makes new weights, of which nobody can tell whether they were frozen.
-        "parameters": sum(p.numel() for p in subject.deployed.parameters()) - frozen,
+        "parameters": _learned(subject.trained, subject.deployed),
         "train_parameters": sum(size for size, learns in trained if learns),
         "flops": found.flops,
         "macs": found.macs,
@@ -154,12 +158,26 @@ def _counts(subject: Subject) -> dict[str, float]:
     return {name: float(value) for name, value in counts.items()} | _by_depth(subject)
 
 
+def _learned(trained: nn.Module, deployed: nn.Module) -> int:
+    """Parameters of a deployed network without frozen ones. Folding makes new ones, which were
+    learned if one of those that went into them was."""
+    before = dict(trained.named_parameters())
+    after = dict(deployed.named_parameters())
+    folded = any(before[name].requires_grad for name in before.keys() - after.keys())
+    return sum(
+        weight.numel()
+        for name, weight in after.items()
+        if (before[name].requires_grad if name in before else folded)
+    )
+
+
 def _by_depth(subject: Subject) -> dict[str, float]:
     """Bytes that training keeps for its backward pass at each depth, per image; nothing for a
     network that cannot be described."""
     import copy
 
     import arches
+    from arches.analysis.cost import READS_VALUES
 
     try:
         rows = arches.describe(
@@ -168,7 +186,7 @@ def _by_depth(subject: Subject) -> dict[str, float]:
             image_size=subject.shape[1],
             measured=False,
         ).rows
-    except (ValueError, RuntimeError):
+    except READS_VALUES:
         return {}
     found: dict[str, float] = {}
     for row in rows:

@@ -12,16 +12,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from arches.analysis.attention import fused_attention
 from arches.analysis.storages import StorageTracker
 from bench.models.memory import release
 
 Forward = Callable[[Tensor], Tensor]
 
+# Shares of free main memory that may be taken, by a search and by a batch that was asked for:
+# beyond it Linux ends processes, without a word.
+SEARCHED, GIVEN = 0.5, 0.9
+
 
 def weight_bytes(network: nn.Module) -> int:
-    """Bytes of all weights and statistics."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+    """Bytes of all weights and statistics; what several of them share counts once."""
+    storages = [t.untyped_storage() for t in (*network.parameters(), *network.buffers())]
+    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
 
 def one_pass(network: nn.Module, forward: Forward, images: Tensor) -> None:
@@ -37,14 +42,14 @@ def one_pass(network: nn.Module, forward: Forward, images: Tensor) -> None:
 
 
 def tensor_peak(network: nn.Module, forward: Forward, images: Tensor) -> float:
-    """Peak bytes in tensors during :func:`one_pass`, weights included, the images themselves not.
+    """Peak bytes in tensors during :func:`one_pass`, without the weights and the images themselves.
 
     It is arithmetic on shapes: on the meta device as on any other, and the same everywhere. Scratch
     space inside of operations is not in it.
     """
-    with StorageTracker() as tracker:
+    with StorageTracker() as tracker, fused_attention():
         one_pass(network, forward, images)
-    return float(tracker.peak + weight_bytes(network))
+    return float(tracker.peak)
 
 
 def allocator_peak(network: nn.Module, forward: Forward, images: Tensor) -> tuple[float, float]:
@@ -79,3 +84,17 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
         used = (groups / "memory.current").read_text(encoding="utf-8")
         free.append(float((groups / "memory.max").read_text(encoding="utf-8")) - float(used))
     return min(free, default=None)
+
+
+def fitting(batch: int, each: float, share: float) -> int:
+    """The batch, or half of it, a quarter ... that takes no more than a share of free main memory.
+
+    Args:
+        batch: images.
+        each: bytes of an image.
+        share: of what is free.
+    """
+    free = available()
+    while free is not None and batch > 1 and batch * each > share * free:
+        batch //= 2
+    return batch

@@ -39,7 +39,13 @@ class Mode(Strict):
 
 def laid_out(network: nn.Module, mode: Mode) -> nn.Module:
     """The network itself with weights in the mode's layout; a training may have left another."""
-    return network.to(memory_format=_layout(mode))
+    import torch
+
+    with torch.no_grad():
+        for tensor in [*network.parameters(), *network.buffers()]:
+            if tensor.dim() == 4:  # volumes and others have no such layout
+                tensor.data = tensor.data.to(memory_format=_layout(mode))
+    return network
 
 
 def as_batch(images: Tensor, mode: Mode) -> Tensor:
@@ -63,7 +69,9 @@ def runner(
 
     def run(images: Tensor) -> Tensor:
         dtype = dtypes.get(mode.precision)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        if dtype is None:  # the meta device has not even an autocast that is off
+            return called(images)
+        with torch.autocast(device.type, dtype=dtype):
             return called(images)
 
     return run

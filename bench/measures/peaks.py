@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from arches.analysis.cost import READS_VALUES, without_values
-from bench.measures.memory import allocator_peak, tensor_peak
+from bench.measures.memory import (
+    GIVEN,
+    allocator_peak,
+    fitting,
+    one_pass,
+    tensor_peak,
+    weight_bytes,
+)
 from bench.measures.modes import as_batch, runner
 from bench.measures.resident import resident_peaks
 from bench.measures.subject import Subject
@@ -15,45 +22,82 @@ from bench.measures.timing import backing_off
 
 def memory_peaks(subject: Subject) -> dict[str, float]:
     """Peak bytes of training and of inference: in tensors, and of CUDA's allocator or resident."""
-    batch, mode = subject.options.batch_size, subject.mode
+    mode = subject.mode
     metrics: dict[str, float] = {}
     for name, network in subject.networks.items():
+        batch = _least(subject, network)
         if not mode.compile:  # compiled code keeps its tensors to itself
-            metrics |= _of_tensors(subject, name, network)
+            metrics |= _of_tensors(subject, name, network, batch)
         if subject.device.type == "cuda":
-            metrics |= _of_allocator(subject, name, network)
-    # A compiler has processes and memory of its own.
-    if subject.device.type == "cpu" and subject.options.resident and not mode.compile:
-        found = resident_peaks(subject.networks, (batch, *subject.shape), mode)
-        metrics |= {f"{name}_memory_resident": peak for name, peak in found.items()}
+            metrics |= _of_allocator(subject, name, network, batch)
+        # A compiler has processes and memory of its own.
+        elif subject.options.resident and not mode.compile:
+            found = resident_peaks({name: network}, (batch, *subject.shape), mode)
+            metrics |= {f"{name}_memory_resident": peak for peak in found.values()}
     return metrics
 
 
-def _of_tensors(subject: Subject, name: str, network: nn.Module) -> dict[str, float]:
+def _least(subject: Subject, network: nn.Module) -> int:
+    """The batch asked for; two images instead of one for a network that needs the statistics of a
+    batch."""
+    batch = subject.options.batch_size
+    if batch == 1:
+        try:
+            one_pass(
+                network, runner(network, subject.mode, subject.device, True), subject.images(1)
+            )
+        except ValueError:
+            return 2
+    return batch
+
+
+def _of_tensors(subject: Subject, name: str, network: nn.Module, batch: int) -> dict[str, float]:
     """Bytes in tensors: of shapes alone where that can be, else of a real pass."""
-    batch, mode = subject.options.batch_size, subject.mode
+    mode = subject.mode
+    weights = weight_bytes(network)
     if mode.precision == "fp32":  # there is no autocast for shapes
         try:
             twin = without_values(network).train(network.training)
             images = as_batch(torch.empty(batch, *subject.shape, device="meta"), mode)
-            forward = runner(twin, mode, images.device)
-            return {f"{name}_memory": tensor_peak(twin, forward, images)}
+            peak = tensor_peak(twin, runner(twin, mode, images.device), images)
+            return {f"{name}_memory": peak + weights, f"{name}_batch_size": float(batch)}
         except READS_VALUES:
             pass  # the model reads values while it runs
     forward = runner(network, mode, subject.device)
-    fitted, peak = backing_off(batch, lambda n: tensor_peak(network, forward, subject.images(n)))
-    return {f"{name}_memory": peak, f"{name}_batch_size": float(fitted)}
+    fitted, peak = backing_off(
+        _fitting(subject, network, batch),
+        lambda n: tensor_peak(network, forward, subject.images(n)),
+    )
+    return {f"{name}_memory": peak + weights, f"{name}_batch_size": float(fitted)}
 
 
-def _of_allocator(subject: Subject, name: str, network: nn.Module) -> dict[str, float]:
+def _fitting(subject: Subject, network: nn.Module, batch: int) -> int:
+    """The batch, or what of it main memory has room for."""
+    if subject.device.type != "cpu" or batch <= 2:
+        return batch
+    return max(2, fitting(batch, bytes_of_an_image(subject, network), GIVEN))
+
+
+def bytes_of_an_image(subject: Subject, network: nn.Module) -> float:
+    """Of one among others, itself included; two are run, for one has no statistics."""
+    forward = runner(network, subject.mode, subject.device, eager=True)
+
+    def held(batch: int) -> float:
+        images = subject.images(batch)
+        return tensor_peak(network, forward, images) + images.nbytes
+
+    batch, peak = backing_off(2, held)
+    return peak / batch
+
+
+def _of_allocator(subject: Subject, name: str, network: nn.Module, batch: int) -> dict[str, float]:
     """Bytes of CUDA's allocator, at the largest batch up to the one asked for that fits."""
     forward = runner(network, subject.mode, subject.device)
     fitted, (allocated, reserved) = backing_off(
-        subject.options.batch_size,
-        lambda batch: allocator_peak(network, forward, subject.images(batch)),
+        batch, lambda n: allocator_peak(network, forward, subject.images(n))
     )
     return {
         f"{name}_memory_allocated": allocated,
         f"{name}_memory_reserved": reserved,
-        f"{name}_batch_size": float(fitted),
+        f"{name}_batch_size[allocated]": float(fitted),
     }

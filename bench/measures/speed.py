@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
 
 from bench.measures import memory, sensors, timing
 from bench.measures.modes import runner
+from bench.measures.peaks import bytes_of_an_image
 from bench.measures.subject import Subject
 
 LARGEST = "largest"
 # Calls after which a latency has all its tails (1,000 for the 99th percentile).
 _LATENCIES = timing.needed(0.99)
-# Share of free main memory that a batch may take: beyond it Linux ends processes, without a word.
-_SHARE = 0.5
 
 
 def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, float]:
@@ -22,19 +22,31 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
     options, watch = subject.options, _Stopwatch(subject)
     metrics: dict[str, float] = {}
     with torch.no_grad():
-        batch, seconds = timing.backing_off(options.batch_size, watch.times)
+        first = _first_guess(subject, options.batch_size, memory.GIVEN)
+        batch, seconds = timing.backing_off(first, watch.times)
         metrics |= _rate(seconds, batch)
         if watch.joules is not None:
             metrics["energy_per_image"] = watch.joules / (len(seconds) * batch)
         progress(0.5)
-        metrics |= timing.latencies(watch.times(1, most=_LATENCIES, alone=True))
-        for wanted in options.batch_sizes:
-            first = _first_guess(subject) if wanted == LARGEST else int(wanted)
-            fitted, times = timing.backing_off(first, watch.times)
-            metrics |= timing.suffixed(_rate(times, fitted), wanted)
+        with _perhaps(batch > 1):
+            metrics |= timing.latencies(watch.times(1, most=_LATENCIES, alone=True))
+        for wanted in dict.fromkeys(options.batch_sizes):
+            if wanted == LARGEST:
+                first = _first_guess(subject, options.limit, memory.SEARCHED)
+            else:
+                first = _first_guess(subject, int(wanted), memory.GIVEN)
+            with _perhaps(first == 1 < batch):
+                fitted, times = timing.backing_off(first, watch.times)
+                metrics |= timing.suffixed(_rate(times, fitted), wanted)
             if wanted == LARGEST:
                 metrics["largest_batch"] = float(fitted)
     return metrics | watch.figures
+
+
+def _perhaps(single: bool) -> AbstractContextManager[None]:
+    """For what a network may not be able to do with a single image, though it did with more: it
+    needs the statistics of a batch. Such a figure is left out."""
+    return suppress(ValueError) if single else nullcontext()
 
 
 class _Stopwatch:
@@ -46,16 +58,17 @@ class _Stopwatch:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._forward = runner(subject.deployed, subject.mode, subject.device)
         self.figures: dict[str, float] = {}
         self.joules: float | None = None
 
     def times(self, batch: int, most: int | None = None, alone: bool = False) -> list[float]:
         """Seconds of each of the passes of a batch, at most so many of them."""
         device, images = self._subject.device, self._subject.images(batch)
+        # Compiled anew: of a second batch PyTorch makes slower code, for any size.
+        forward = runner(self._subject.deployed, self._subject.mode, device)
 
         def once() -> None:
-            self._forward(images)
+            forward(images)
 
         timing.warm_up(once, device)
         with sensors.watching(device) as seen:
@@ -77,18 +90,9 @@ def _rate(seconds: list[float], batch: int) -> Mapping[str, float]:
     }
 
 
-def _first_guess(subject: Subject) -> int:
-    """Where the search for the largest batch begins: where CUDA lacks memory it says so, but Linux
-    ends the process, so what would take more than half of what is free is not tried there."""
-    batch = subject.options.limit
-    free = memory.available() if subject.device.type == "cpu" else None
-    if free is None:
+def _first_guess(subject: Subject, batch: int, share: float) -> int:
+    """The first batch to try: where CUDA lacks memory it says so, but Linux ends the process, so
+    what would take more than a share of what is free is not tried there."""
+    if subject.device.type != "cpu":
         return batch
-    network = subject.deployed
-    forward = runner(network, subject.mode, subject.device, eager=True)
-    image = subject.images(1)
-    weights = memory.weight_bytes(network)
-    each = memory.tensor_peak(network, forward, image) - weights + image.nbytes
-    while batch > 1 and weights + batch * each > _SHARE * free:
-        batch //= 2
-    return batch
+    return memory.fitting(batch, bytes_of_an_image(subject, subject.deployed), share)

@@ -24,6 +24,8 @@ ON_HARDWARE = (*TIMED, "energy_per_image")
 OTHER_HARDWARE = "timed on different hardware"
 _NOT_BOLD = "They are not bold, and verdicts on them say so."
 _NAMED = 6  # networks in one sentence
+# The batch of a figure that has a column, and what it is called.
+_OF_BATCHES = {"batch_size": "images/s are", "train_batch_size": "training memory is"}
 
 
 def timing_notes(results: Results, dataset: str) -> list[str]:
@@ -97,18 +99,18 @@ def _busy(found: Mapping[Key, Mapping[int, float]]) -> tuple[dict[Net, float], d
 
 
 def _smaller_batches(found: Mapping[Key, Mapping[int, float]]) -> Iterator[str]:
-    columns: dict[str, dict[str, float]] = {}
+    columns: dict[tuple[str, str], dict[str, float]] = {}
     for key, seeds in found.items():
-        if key.metric == "batch_size":
+        if key.metric in _OF_BATCHES:
             name = f"{key.backbone} {key.variant}"
-            columns.setdefault(key.measure, {})[name] = min(seeds.values())
-    for measure, batches in columns.items():
+            columns.setdefault((key.measure, key.metric), {})[name] = min(seeds.values())
+    for (measure, metric), batches in columns.items():
         most = max(batches.values())
         fewer = {name: f"{batch:.0f}" for name, batch in batches.items() if batch < most}
         if fewer:
             yield (
-                f"{_column(measure)} are of batches of {most:.0f}, but where that did not fit into "
-                f"memory: {_listed(fewer)}."
+                f"{_column(measure, _OF_BATCHES[metric])} of batches of {most:.0f}, but where that "
+                f"did not fit into memory: {_listed(fewer)}."
             )
 
 
@@ -119,6 +121,6 @@ def _listed(values: dict[str, str]) -> str:
     return ", ".join(named[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _column(measure: str) -> str:
+def _column(measure: str, name: str) -> str:
     mode = measure.partition("/")[2]
-    return f"{words(mode)}: images/s" if mode else "Images/s"
+    return f"{words(mode)}: {name}" if mode else capital(name)

@@ -156,3 +156,15 @@ def test_columns_of_several_modes(count: int) -> None:
         ],
         *["Compile: images/s ↑"][: count > 2],
     ]
+
+
+def test_training_memory_of_fewer_images_is_told() -> None:
+    """A figure that looks better because memory ran out."""
+    results = made(one=QUIET | {"train_batch_size": 100.0}, two=QUIET | {"train_batch_size": 200.0})
+    (note,) = timing_notes(results, "d")
+    assert note == (
+        "Training memory is of batches of 200, but where that did not fit into memory: "
+        "one bu (100)."
+    )
+    same = QUIET | {"train_batch_size": 100.0}
+    assert timing_notes(made(one=same, two=same), "d") == []

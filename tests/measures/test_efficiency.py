@@ -467,7 +467,7 @@ def test_figures_of_a_gpu(mode: Any) -> None:
         assert 0 < allocated <= reserved
         # cuDNN has scratch space and blocks are rounded up; nothing is missing.
         assert found[f"{kind}_memory"] * 0.8 < allocated
-        assert found[f"{kind}_batch_size"] == 256
+        assert found[f"{kind}_batch_size[allocated]"] == 256
     assert found["latency"] > 0
     assert found["largest_batch"] == 512
     assert found["images_per_second"] > found["images_per_second[largest]"] / 10
@@ -495,7 +495,7 @@ def test_a_gpu_that_is_full_backs_off() -> None:
     network = nn.Sequential(nn.Flatten(), Wide(math.ceil(each / wide)))
     found = figures(network, side=64, batch_size=64, device=GPU)
     assert found["batch_size"] < 64
-    assert found["inference_batch_size"] < 64
+    assert found["inference_batch_size[allocated]"] < 64
 
 
 class Wide(nn.Module):
