@@ -136,7 +136,8 @@ def test_a_line_of_ones_own_code_is_named(suite: Tiny, capsys: Out) -> None:
 RETURNED = {
     "Auxiliary": "returns a tuple of 2 in training mode, not a tensor of logits; have its forward "
     "return the logits alone there too, without those of auxiliary heads",
-    "Named": "returns a dict of 1, not a tensor of logits; have its forward return the logits alone",
+    "Named": "returns a dict of 1, not a tensor of logits; have its forward return the logits "
+    "alone",
 }
 
 
