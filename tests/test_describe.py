@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +334,25 @@ def test_a_misspelled_option_of_a_plugin_is_found_in_a_suite(folder: Path, capsy
     said = capsys.readouterr().err
     place = f"{suite}:7: backbones[2].widht: "
     assert said == f"{place}unknown option 'widht'; did you mean 'width'?\n"
+
+
+@pytest.mark.parametrize("columns", [80, 90])
+def test_tables_fit_the_terminal(columns: int, folder: Path) -> None:
+    """Nothing wraps there; what is piped is the same whatever the terminal."""
+    words = [sys.executable, "-m", "bench", "describe", "describe_nets:net@td"]
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    with subprocess.Popen(words, stdout=theirs, stdin=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # that is how a terminal says that nobody writes to it any more
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    lines = shown.decode().splitlines()
+    assert columns - 10 < max(map(len, lines)) <= columns
+    piped = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    assert max(map(len, piped.stdout.splitlines())) > 90

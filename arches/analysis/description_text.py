@@ -22,22 +22,27 @@ _HEADINGS = (
     "field",
 )
 
+_LEAST = 8  # columns of an operation
+_NUMBERS = "per image, single precision"  # and the widths of its columns where there is room
+_ROOM = (52, 14, 14, 9)
+
 _MEASURED = "field: measured, the smallest and the largest over the scales; + where the border cuts"
 
 
 def render(description: Description, width: int) -> str:
     """Lines no longer than ``width`` columns (at least 80); operations are cut if need be."""
+    width = max(width, 80)
     lines = [
-        *textwrap.wrap(_title(description), max(width, 80)),
+        *textwrap.wrap(_title(description), width),
         "",
-        *_table(description, max(width, 80)),
+        *_table(description, width),
         "",
-        *_totals(description),
+        *_totals(description, width),
     ]
     if description.fields == "measured" and any(row.field_largest for row in description.rows):
-        lines += ["", _MEASURED]
+        lines += ["", *_wrapped([_MEASURED], width)]
     if description.remarks:
-        lines += ["", *_wrapped(description.remarks, max(width, 80))]
+        lines += ["", *_wrapped(description.remarks, width)]
     if description.features:
         lines += ["", *_features(description)]
     return "\n".join(line.rstrip() for line in lines)
@@ -54,7 +59,8 @@ def _title(description: Description) -> str:
 
 
 def _table(description: Description, width: int, short: bool = False) -> list[str]:
-    """Lines of the table; `short` writes 1.18M for 1,180,160 where room is scarce."""
+    """Lines of the table; `short` writes 1.18M for 1,180,160 where room is scarce, and one space
+    between columns where that is not enough."""
     cells = [_HEADINGS, *_rows_with_depth(description, short)]
     flops, kept = description.other
     if flops or kept:
@@ -63,10 +69,12 @@ def _table(description: Description, width: int, short: bool = False) -> list[st
     spare = width - 2 * (len(widths) - 1) - sum(widths)
     if spare < 0 and not short:
         return _table(description, width, short=True)
-    widths[3] = max(min(widths[3], widths[3] + spare), 8)
+    gap = 2 if widths[3] + spare >= _LEAST else 1
+    spare = width - gap * (len(widths) - 1) - sum(widths)
+    widths[3] = max(min(widths[3], widths[3] + spare), _LEAST)
     left = {2, 3}
     return [
-        "  ".join(
+        (gap * " ").join(
             _cut(cell, size) if column in left else cell.rjust(size)
             for column, (cell, size) in enumerate(zip(row, widths, strict=True))
         )
@@ -126,16 +134,22 @@ def _short(number: int) -> str:
     return str(number)
 
 
-def _totals(description: Description) -> list[str]:
+def _totals(description: Description, width: int) -> list[str]:
     own, base, ratios = description.totals, description.baseline, description.ratios
-    lines = [f"{'per image, single precision':52}{'this':>14}{'bottom-up':>14}{'ratio':>9}"]
+    cells = [(_NUMBERS, "this", "bottom-up", "ratio")]
     for key, label, scale in _lines():
         number = "{:,.0f}" if scale == 1 else "{:,.2f}"
         mine = number.format(getattr(own, key) / scale)
         other = "-" if base is None else number.format(getattr(base, key) / scale)
         ratio = f"{ratios[key]:.2f}" if key in ratios else "-"
-        lines.append(f"{label:52}{mine:>14}{other:>14}{ratio:>9}")
-    return lines
+        cells.append((label, mine, other, ratio))
+    first, *others = _ROOM
+    if sum(_ROOM) > width:
+        first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
+        others = [size + 2 for size in others]
+    return [
+        label.ljust(first) + "".join(map(str.rjust, numbers, others)) for label, *numbers in cells
+    ]
 
 
 def _lines() -> tuple[tuple[str, str, float], ...]:

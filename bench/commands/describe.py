@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import arches
     from bench.data.dataset import DatasetInfo
     from bench.suite.schema import BackboneRef
+
+PIPED = 100  # columns where nobody's terminal is written to
 
 
 def main(args: argparse.Namespace) -> int:
@@ -39,12 +43,17 @@ def main(args: argparse.Namespace) -> int:
         else:
             described = _description(args, name, variant, options)
             described = dataclasses.replace(described, name=given.label)
-            content, text = described.as_dict(), described.text()
+            content, text = described.as_dict(), described.text(_width())
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise BenchError(f"describe {args.backbone}: {first}") from None
     print(json.dumps(content, indent=2) if args.json else text.rstrip("\n"))
     return 0
+
+
+def _width() -> int:
+    """Columns of the terminal; of files and pipes always the same."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
 
 
 def _asked(args: argparse.Namespace) -> tuple[BackboneRef, str]:

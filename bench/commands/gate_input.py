@@ -29,6 +29,8 @@ CELLS = """SELECT p.dataset, p.backbone, p.variant, p.seed, p.identity, c.file, 
     FROM planned p JOIN cells c USING (identity)
     WHERE c.status = 'done' AND p.measure = ? ORDER BY p.position"""
 
+TRAININGS = "SELECT * FROM planned WHERE measure = 'train' ORDER BY position"
+
 
 def read_run(folder: Path) -> Measured:
     """A run directory as the gate sees it; one in which nothing was measured has no numbers.
@@ -134,6 +136,7 @@ def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Me
         attacked=attacked,
         limits=limits,
         weights=_weights(store),
+        trainings={_net(row): row["identity"] for row in store.rows(TRAININGS)},
         made={key: found.provenance.get(key, "") for key in MADE},
     )
 

@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
         timed = not args.no_cost
         looks = cost.look(left, plan.base, timed)
         for line in cost.lines(left, looks, timed):
-            print(line)
+            print(visible(line))
         objections = [
             f"{look.place}: {pair}: {look.objection}"
             for pair, look in looks.items()

@@ -47,7 +47,7 @@ UNWRITABLE = {
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
     from bench.run.place import forget_datasets
-    from bench.run.redo import redo
+    from bench.run.redo import redo, take_back_damaged
 
     check_flags(args)
     forget_datasets()
@@ -70,11 +70,13 @@ def main(args: argparse.Namespace) -> int:
             print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device, chosen)
 
-        def again(cells: Iterable[Cell]) -> None:
-            run_cells(args, plan, cells, store, device, cluster)
+        def do(cells: Iterable[Cell]) -> bool:
+            return run_cells(args, plan, cells, store, device, cluster)
 
-        again(chosen)
-        return finish(store, chosen, redo(plan, chosen, store, again), quiet=args.quiet)
+        known = take_back_damaged(chosen, store)
+        if do(chosen):
+            known = None
+        return finish(store, chosen, redo(plan, chosen, store, do, known), quiet=args.quiet)
 
 
 @contextmanager
@@ -138,8 +140,8 @@ def run_cells(
     store: Store,
     device: str,
     cluster: Cluster | None = None,
-) -> None:
-    """Do what is left to do, if anything."""
+) -> bool:
+    """Do what is left to do; whether there was anything."""
     from bench.observe.log import RunLog
     from bench.run import contents, edited, executor
     from bench.run.progress import display
@@ -151,7 +153,7 @@ def run_cells(
     if not left:
         if not args.quiet:
             print(f"{plan.suite}: all {len(chosen)} cells are there; nothing to do")
-        return
+        return False
     notes = check_start(left, place := place_of(args, plan, device))
     changed = contents.moved(plan, store) + edited.since(store, plugins := plugin_code(plan))
     place = replace(contents.pinned(left, place, store), code=plugin_sources(plan))
@@ -176,9 +178,8 @@ def run_cells(
         if reason:
             print(f"workers: {workers} ({reason})")
         tell([*notes, *changed], executor.carried_on(left, store.folder))
-        print(
-            f"{plan.suite}: {len(left)} of {len(chosen)} cells to do, in {store.folder}", flush=True
-        )
+        count = f"{len(left)} of {len(chosen)} cells to do"
+        print(f"{plan.suite}: {count}, in {store.folder}", flush=True)
     took, over = remaining(chosen, left, store), len(chosen) - len(left)
     shown = display(took, len(left), over, args.quiet, args.verbose, notes)
     log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
@@ -191,6 +192,7 @@ def run_cells(
     with shown, log:
         executor.run(left, store, session, place, workers, watch, plan.limits, engine)
     store.end(session)
+    return True
 
 
 def _counted(trainings: int) -> str:

@@ -110,6 +110,8 @@ def lines(cells: list[Cell], looks: dict[str, Look], timed: bool) -> Iterator[st
     for reason, count in unknown.items():
         if timed and count:
             yield f"  {count} cell{'s are' if count > 1 else ' is'} not in it: {reason}"
+        elif not timed and reason != _NOT_KNOWN:  # what is wrong with a data set, at a glance
+            yield f"note: {reason}"
     for pair, seen in looks.items():
         yield from (f"note: {pair}: {note}" for note in seen.notes)
 

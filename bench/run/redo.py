@@ -1,4 +1,5 @@
-"""What cannot stay as it is is done again: everything recorded is looked at before a page is made.
+"""What cannot stay as it is is done again: everything recorded is looked at before the
+run begins, and once more before a page is made.
 
 That is what is damaged, what was trained with another recipe than the trials choose now, and what
 was measured of a network that was lost and came out otherwise when it was trained again.
@@ -17,18 +18,25 @@ from bench.run.tuned import outdated
 from bench.store import parts
 from bench.store.check import damaged_files
 from bench.store.database import Store
-from bench.store.read import read
+from bench.store.read import Reading, read
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
 
 
 def redo(
-    plan: Plan, chosen: Iterable[Cell], store: Store, do: Callable[[list[Cell]], None]
+    plan: Plan,
+    chosen: Iterable[Cell],
+    store: Store,
+    do: Callable[[list[Cell]], object],
+    known: Results | None = None,
 ) -> Results:
-    """The results, after `do` was asked to do those of the chosen cells again that cannot stay."""
+    """The results, after `do` was asked to do those of the chosen cells again that cannot stay.
+
+    `known` are those that `take_back_damaged` has found, if nothing was done since.
+    """
     chosen = list(chosen)
-    found = _redo_damaged(chosen, store, do)
+    found = _redo_damaged(chosen, store, do) if known is None else known
     old = outdated(plan.cells, store)
     again_there = {cell.identity for cell in old}
     changed = [cell for cell in renewed(plan.cells, store) if cell.identity not in again_there]
@@ -44,8 +52,8 @@ def redo(
         parts.drop(store.folder, cell.identity)  # of the other network
     if not old:
         return found
-    known = {cell.identity for cell in old}
-    again = [cell for cell in chosen if cell.identity in known]
+    wanted = {cell.identity for cell in old}
+    again = [cell for cell in chosen if cell.identity in wanted]
     if again:
         do(again)
     return read(store).results
@@ -55,27 +63,44 @@ def damaged(store: Store) -> dict[str, str]:
     """What is wrong with the cells whose record or arrays are damaged, by identity; nothing is
     changed. Of a run whose tables are damaged it is not known."""
     try:
-        found = read(store)
+        return _damaged(store, read(store))
     except BenchError:  # the next run tells
         return {}
-    rest = damaged_files(store, "arrays", skip={*found.damaged, *found.sound})
-    return {**found.damaged, **{identity: text for identity, _, text in rest}}
 
 
-def _redo_damaged(chosen: list[Cell], store: Store, do: Callable[[list[Cell]], None]) -> Results:
+def take_back_damaged(chosen: Iterable[Cell], store: Store) -> Results | None:
+    """Forget those of the chosen cells whose record or arrays are damaged, so that they are to do,
+    and say so. The results if there are none, else None; also of a run that cannot be read yet."""
+    try:
+        found = read(store)
+    except BenchError:  # nothing was run there; else the page tells
+        return None
+    return None if _forget_damaged(list(chosen), store, found) else found.results
+
+
+def _redo_damaged(chosen: list[Cell], store: Store, do: Callable[[list[Cell]], object]) -> Results:
+    """What was damaged while the run was at work."""
     found = read(store)
-    damaged = dict(found.damaged)
-    for identity, _, text in damaged_files(store, "arrays", skip={*damaged, *found.sound}):
-        damaged[identity] = text
-    again = [cell for cell in chosen if cell.identity in damaged]
+    again = _forget_damaged(chosen, store, found)
     if not again:
         return found.results
-    for cell in again:
-        text = f"{cell.name}: {damaged[cell.identity]}; it is done again"
-        print(visible(text), file=sys.stderr)
-        store.forget(cell.identity)
     do(_with_trainings(again, chosen))
     return read(store).results
+
+
+def _forget_damaged(chosen: list[Cell], store: Store, found: Reading) -> list[Cell]:
+    wrong = _damaged(store, found)
+    again = [cell for cell in chosen if cell.identity in wrong]
+    for cell in again:
+        print(visible(f"{cell.name}: {wrong[cell.identity]}; it is done again"), file=sys.stderr)
+        store.forget(cell.identity)
+    return again
+
+
+def _damaged(store: Store, found: Reading) -> dict[str, str]:
+    """What is wrong with damaged cells, by identity: as they were read, and in files beside."""
+    rest = damaged_files(store, "arrays", skip={*found.damaged, *found.sound})
+    return {**found.damaged, **{identity: text for identity, _, text in rest}}
 
 
 def _with_trainings(again: list[Cell], chosen: list[Cell]) -> list[Cell]:

@@ -22,6 +22,7 @@ from bench.identity import hash_now
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
 from bench.models.cudnn import exact
+from bench.models.logits import check_logits
 from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
@@ -230,25 +231,6 @@ def build_network(training: Training, dataset: Dataset) -> Network:
         dataset.image_size,
     )
     return wrap(backbone, dataset, training.recipe)
-
-
-def check_logits(network: Network, dataset: Dataset) -> None:
-    """Ask for the logits of two images, so that a wrong backbone is told before it is trained.
-
-    Raises:
-        BenchError: they are no tensor N x num_classes.
-    """
-    network.eval()
-    with torch.no_grad():
-        logits: object = network(dataset.test.images[:2].float().div(255))
-    if not isinstance(logits, torch.Tensor):
-        raise BenchError(f"the backbone returns a {type(logits).__name__}, not a tensor of logits")
-    wanted = (min(2, len(dataset.test)), dataset.num_classes)
-    if tuple(logits.shape) != wanted:
-        raise BenchError(
-            f"the backbone returns logits of shape {tuple(logits.shape)} for {wanted[0]} images "
-            f"of {wanted[1]} classes; it must be {wanted}"
-        )
 
 
 class _Kept(measures.Parts):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.data.dataset import Split
 from bench.errors import BenchError
 from bench.models.graph import GraphedStep, Inputs
+from bench.models.logits import require_tensor
 from bench.models.memory import is_out_of_memory, release
 from bench.models.network import Network
 from bench.models.settings import Settings, autocast
@@ -125,7 +126,7 @@ class Step:
         labels, losses = self.labels[index], []
         for part, wanted in zip(inputs.chunk(self.parts), labels.chunk(self.parts), strict=True):
             with autocast(self.settings, self.device):
-                logits = network.backbone(part).float()
+                logits = require_tensor(network.backbone(part), training=True).float()
                 loss = F.cross_entropy(logits, wanted, label_smoothing=recipe.label_smoothing)
             if self.parts > 1:
                 loss = loss * (len(part) / len(inputs))

@@ -12,6 +12,7 @@ import numpy as np
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.judge import Pair, curve_part, same_weights
 from leaderboard.gate.measured import ACCURACY, AREA, Measured
+from leaderboard.gate.renamed import renamed, under
 from leaderboard.gate.shown import alike
 from leaderboard.gate.stale import differences
 from leaderboard.gate.thresholds import Threshold, kind
@@ -62,9 +63,11 @@ class Comparison:
 
 
 def compare(one: Baseline, other: Baseline) -> Comparison:
-    """Compare the second with the first."""
+    """Compare the second with the first; a backbone that has only another label there goes by that
+    of the first, and a note says so."""
     before = one.measured
-    after = other.measured.up_to(before.limits)
+    labels = renamed(before, other.measured)
+    after = under(labels, other.measured).up_to(before.limits)
     mine, theirs = (
         {k for k, n in side.numbers.items() if n.better != "neither"} for side in (before, after)
     )
@@ -73,7 +76,11 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
         for key, number in before.numbers.items()
         if key in theirs and key in mine
     ]
-    notes = differences(before, after)
+    notes = [
+        f"{old} in the baseline is {new} in the run: the same network under another label"
+        for new, old in labels.items()
+    ]
+    notes += differences(before, after)
     machine = before.machine.differs(after.machine)
     if machine:
         notes.append(f"another machine: {machine}")

@@ -100,7 +100,8 @@ class Measured:
     measures; where it differs, numbers have another meaning. `gaps` are cells that failed, are
     missing or damaged, with the reason. `correct` and `attacked` are per image, `limits` the L2 up
     to which an attack's area is taken, by (data set, attack). `weights` tells whether two networks
-    are the same (a hash). `made` are texts for a reader.
+    are the same (a hash). `trainings` tells whether two trainings are (the identity of their cell;
+    of runs only). `made` are texts for a reader.
     """
 
     suite: str
@@ -112,6 +113,7 @@ class Measured:
     attacked: Mapping[tuple[Trained, str], Attacked] = field(default_factory=dict)
     limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
     weights: Mapping[Trained, str] = field(default_factory=dict)
+    trainings: Mapping[Trained, str] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
 
     def up_to(self, limits: Mapping[tuple[str, str], float]) -> Measured:

@@ -355,6 +355,52 @@ def test_compare(made: tuple[Path, Path], capsys: Out) -> None:
     assert read["gone"] == ["blobs/linear/bu/accuracy top1 (never reached)"]
 
 
+def named(labels: list[str]) -> tuple[tuple[str, str], ...]:
+    """Changes to the tiny suite: two seeds, and its backbone under these labels."""
+    backbones = "".join(f"{{name: 'tiny_nets:linear', label: {label}}}, " for label in labels)
+    return ("seeds: [0]", "seeds: [0, 1]"), ("[tiny_nets:linear]", f"[{backbones}]")
+
+
+@pytest.mark.parametrize("of_baseline", [False, True])
+def test_another_label_is_not_another_network(
+    of_baseline: bool, made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    run, baseline = made
+    other = run.with_name("other")
+    ran(tiny(*named(["flat"]), name="flat.yaml"), other)
+    assert main(["compare", str(baseline if of_baseline else run), str(other)]) == 0
+    out = capsys.readouterr().out.replace("\\", "")
+    assert "- ⚠ linear before is flat after: the same network under another label" in out
+    assert "0 worse, 0 better, 0 inconclusive, 2 the same; 0 added, 0 removed" in out
+    assert main(["compare", str(other), str(run)]) == 0
+    assert "- ⚠ flat before is linear after: " in capsys.readouterr().out.replace("\\", "")
+
+
+def test_of_two_labels_for_one_network_each_goes_with_one(
+    made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    run, _ = made
+    other = run.with_name("other")
+    ran(tiny(*named(["flat", "level"]), name="twice.yaml"), other)
+    assert main(["compare", str(run), str(other)]) == 0
+    out = capsys.readouterr().out.replace("\\", "")
+    assert out.count("the same network under another label") == 1
+    assert "2 the same; 2 added, 0 removed" in out
+    assert "- blobs/level/bu/accuracy top1" in out
+
+
+def test_another_network_under_another_label_stays_another(
+    made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    run, _ = made
+    other = run.with_name("other")
+    ran(tiny(*named(["flat"]), ("lr: 0.05", "lr: 0.04"), name="flat.yaml"), other)
+    assert main(["compare", str(run), str(other)]) == 0
+    out = capsys.readouterr().out
+    assert "under another label" not in out
+    assert "0 the same; 2 added, 2 removed" in out
+
+
 def damaged(run: Path, name: str) -> Path:
     """A copy of a run in which the arrays of a cell are damaged."""
     copy = run.with_name(f"damaged{len(list(run.parent.iterdir()))}")

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from bench.cli import main
 from bench.errors import BenchError
 from bench.plan.cell import Plan
 
@@ -133,3 +135,48 @@ def test_files_that_are_not_read_as_images_do_not_count(
     assert identity_of(planned) == before
     (here / "own" / "test" / "dog" / "2.JPG").write_bytes(b"an image")
     assert identity_of(planned) != before
+
+
+def _cut_class(own: Path) -> None:
+    shutil.rmtree(own / "test" / "dog")
+
+
+def _emptied(own: Path) -> None:
+    for file in (own / "train" / "dog").iterdir():
+        file.unlink()
+
+
+def _no_image(own: Path) -> None:
+    (own / "train" / "cat" / "0.png").write_bytes(b"no image")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_cut_class, "test: has no folder of class 'dog'"),
+        (_emptied, "dog: no images"),
+        (_no_image, "0.png: cannot be decoded"),
+    ],
+)
+@pytest.mark.parametrize("words", [(), ("--no-cost",)])
+def test_a_broken_folder_is_told_where_it_is_planned(
+    words: tuple[str, ...],
+    damage: Callable[[Path], None],
+    said: str,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With or without the estimate: a run would stop there, with the same words."""
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (here / "own" / place).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(here / "own" / place / "0.png")
+    (here / "suite.yaml").write_text(SUITE.replace("lenet_fc", "lenet_fc, nin_light"))
+    assert main(["plan", "suite.yaml", *words]) == 0
+    assert str(here / "own") not in capsys.readouterr().out
+    damage(here / "own")
+    assert main(["plan", "suite.yaml", *words]) == 0
+    out = capsys.readouterr().out
+    assert out.count(said) == 1
+    assert main(["run", "suite.yaml"]) == 2
+    (wrong,) = capsys.readouterr().err.splitlines()
+    assert said in wrong

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from bench.cli import main
 
@@ -51,6 +54,20 @@ class Few(nn.Module):
 
     def forward(self, x):
         return self.net(x)
+
+class Auxiliary(nn.Module):
+    """As networks with auxiliary heads do: a tuple in training mode, else the logits alone."""
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.net = linear(in_chans, num_classes)
+
+    def forward(self, x):
+        return (self.net(x), self.net(x)) if self.training else self.net(x)
+
+class Named(Auxiliary):
+    """A tuple, or a mapping, at all times."""
+    def forward(self, x):
+        return {"logits": self.net(x)}
 '''
 SAID = {
     "constructor": "cannot be built: ValueError: cannot be made:",
@@ -114,6 +131,33 @@ def test_a_line_of_ones_own_code_is_named(suite: Tiny, capsys: Out) -> None:
         "backbone 'bad_nets:Forward' (bu): the model itself fails on an image: "
         f"RuntimeError: shapes differ: (bad_nets.py:{number})"
     )
+
+
+RETURNED = {
+    "Auxiliary": "returns a tuple of 2 in training mode, not a tensor of logits; have its forward "
+    "return the logits alone there too, without those of auxiliary heads",
+    "Named": "returns a dict of 1, not a tensor of logits; have its forward return the logits "
+    "alone",
+}
+
+
+@pytest.mark.parametrize("name", RETURNED)
+def test_what_a_backbone_returns_beside_logits_is_told(name: str, suite: Tiny, capsys: Out) -> None:
+    (line,) = refused(["run", str(suite([name], "[bu]"))], capsys)
+    assert line.endswith(f"backbones[1]: blobs/{name}/bu: the backbone {RETURNED[name]}")
+
+
+def test_weights_need_no_logits_in_training_mode(suite: Tiny) -> None:
+    """What is only measured is never in training mode."""
+    torch.manual_seed(0)
+    path = suite(["Auxiliary"], "[bu]")
+    state = {f"net.1.{key}": tensor for key, tensor in nn.Linear(144, 4).state_dict().items()}
+    save_file(state, path.with_name("w.safetensors"))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text.replace("bad_nets:Auxiliary'", "bad_nets:Auxiliary', weights: w.safetensors")
+    )
+    assert main(["run", str(path), "--only", "*/Auxiliary/*"]) == 0
 
 
 TWICE = ("[tiny_sets:blobs]", "[tiny_sets:blobs, {name: 'tiny_sets:blobs', label: again}]")

@@ -659,3 +659,39 @@ def test_a_crop_larger_than_the_images_stops_the_run(
     suite = tiny(("lr: 0.05}", "lr: 0.05, augment: {crop: 99}}"))
     assert main(["run", str(suite)]) == 2
     assert "crop: 99 is larger than the training images (12 pixels)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["cut short", "another byte", "another number"])
+def test_what_is_damaged_counts_as_to_do_from_the_start(
+    damage: str, tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`bench plan` and `bench run` say the same, and only what is done again is said to be done."""
+    suite, run = tiny(), Path("runs/tiny")
+    ran(suite, run)
+    before = tidy(run)
+    with sqlite3.connect(run / "results.sqlite") as db:
+        query = "SELECT file FROM cells WHERE name LIKE '%/gaussian_blur'"
+        arrays = run / db.execute(query).fetchone()[0]
+    whole = arrays.read_bytes()
+    if damage == "cut short":
+        arrays.write_bytes(whole[: len(whole) // 2])
+    elif damage == "another byte":
+        arrays.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    else:
+        with sqlite3.connect(run / "results.sqlite") as db:
+            db.execute(
+                "UPDATE metrics SET value = 0 WHERE identity IN "
+                "(SELECT identity FROM cells WHERE name LIKE '%/gaussian_blur')"
+            )
+    capsys.readouterr()
+    assert main(["plan", str(suite), "--no-cost"]) == 0
+    assert "3 cells: 2 done, 0 failed, 1 to do (1 of them again" in capsys.readouterr().out
+    assert main(["run", str(suite)]) == 0
+    said, warned = capsys.readouterr()
+    assert "nothing to do" not in said
+    assert "tiny: 1 of 3 cells to do" in said
+    assert "[3/3] blobs/linear/bu/seed0/robustness/gaussian_blur" in said
+    assert warned.count("it is done again") == 1
+    assert tidy(run) == before
+    assert main(["run", str(suite)]) == 0
+    assert "all 3 cells are there; nothing to do" in capsys.readouterr().out

@@ -287,3 +287,18 @@ def test_bn_momentum_is_set_only_where_the_recipe_says_so() -> None:
         train(network, dataset, Recipe(epochs=1, bn_momentum=wanted), 0, CPU)
         found = {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
         assert found == {expected}
+
+
+def test_logits_in_a_tuple_are_told_and_not_trained_on() -> None:
+    """As networks with auxiliary heads return them, in training mode only."""
+
+    class Auxiliary(nn.Sequential):
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = super().forward(images)
+            return [logits, logits] if self.training else logits  # type: ignore[return-value]
+
+    dataset = corner_set(20)
+    recipe = Recipe(epochs=1, batch_size=10, validation=0.0)
+    network = wrap(Auxiliary(*linear(dataset).children()), dataset, recipe)
+    with pytest.raises(BenchError, match=r"returns a list of 2 in training mode, .*return the log"):
+        train(network, dataset, recipe, 0, CPU)
