@@ -180,6 +180,21 @@ def after(context):
     return {"mean": float(context.network.normalize.mean.mean()), "process": float(os.getpid())}
 '''
 
+# The same, beside a disk that damages a cell meanwhile.
+DAMAGING = """
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+_breaks = breaks
+
+def breaks(context):
+    results = Path(__file__).with_name("out") / "results.sqlite"
+    with closing(sqlite3.connect(results)) as db, db:
+        db.execute("UPDATE cells SET seconds = 9 WHERE name LIKE '%after'")
+    return _breaks(context)
+"""
+
 
 @pytest.mark.parametrize("workers", [(), pytest.param(("--workers", "2"), marks=pytest.mark.slow)])
 def test_a_device_that_is_lost_takes_one_cell_with_it(
@@ -207,15 +222,14 @@ def test_a_device_that_is_lost_takes_one_cell_with_it(
 def test_a_process_that_lost_its_device_does_not_touch_what_is_done_again(
     tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A cell that was found damaged is done again after the others, when the device is lost."""
-    Path("losers.py").write_text(LOSERS)
+    """A cell that is damaged while the run is at work is done again after the others, when the
+    device is lost."""
+    Path("losers.py").write_text(LOSERS + DAMAGING)
     suite = tiny(("  - accuracy\n", "  - losers:after\n")).resolve()
     out, here = tmp_path / "out", Path.cwd()
     words = ("-m", "bench", "run", suite, "--device", "cuda", "--out", out)
     done = on_gpu(*words, plugins=here)
     assert done.returncode == 0, done.stdout + done.stderr
-    with closing(sqlite3.connect(out / "results.sqlite")) as db, db:
-        db.execute("UPDATE cells SET seconds = 9 WHERE name LIKE '%after'")
     tiny(("  - accuracy\n", "  - losers:after\n  - losers:breaks\n"))
     done = on_gpu(*words, plugins=here)
     assert "after: what is recorded of it was changed; it is done again" in done.stderr
