@@ -48,19 +48,6 @@ def check_logits(network: Network, dataset: Dataset) -> None:
         )
 
 
-def check_in_training(network: Network, dataset: Dataset) -> None:
-    """The same in training mode, of a network that is thrown away: its buffers change.
-
-    Raises:
-        BenchError: the backbone returns no tensor there.
-    """
-    try:
-        output = _of_two_images(network.train(), dataset)
-    except Exception:  # such as batch normalisation of so few images; the training tells
-        return
-    require_tensor(output, training=True)
-
-
 def _of_two_images(network: Network, dataset: Dataset) -> object:
     with torch.no_grad():
         output: object = network(dataset.test.images[:2].float().div(255))

@@ -10,7 +10,7 @@ import torch
 from bench.data.dataset import Dataset
 from bench.errors import BenchError, NotInvertibleError, own_line
 from bench.models import backbones
-from bench.models.logits import check_in_training, check_logits
+from bench.models.logits import check_logits
 from bench.models.network import Network
 from bench.plan import guard
 from bench.plan.cell import Training
@@ -55,14 +55,12 @@ class Probe:
 
     def fault(self, training: Training, dataset: Dataset) -> str:
         """What is wrong with the bottom-up network of a training, on one line; empty if it can be
-        built and gives logits for two images; also in training mode, if it is trained as it is."""
+        built and gives logits for two images."""
         plain = replace(training, variant="bu")
         network = network_of(plain, dataset)
-        trained = training.variant == "bu" and training.weights is None
-        tried = f"{network}, trained" if trained else network
-        if tried not in self._faults:
-            self._faults[tried] = _fault(plain, dataset, trained)
-        return self._faults[tried]
+        if network not in self._faults:
+            self._faults[network] = _fault(plain, dataset)
+        return self._faults[network]
 
 
 def network_of(training: Training, dataset: Dataset) -> str:
@@ -72,7 +70,7 @@ def network_of(training: Training, dataset: Dataset) -> str:
     return repr((training.backbone.name, options, training.variant, shape))
 
 
-def _fault(training: Training, dataset: Dataset, trained: bool) -> str:
+def _fault(training: Training, dataset: Dataset) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are the cells' to tell
         doing = ""
@@ -80,8 +78,6 @@ def _fault(training: Training, dataset: Dataset, trained: bool) -> str:
             network = build_network(training, dataset)
             doing = "the model itself fails on an image: "
             check_logits(network, dataset)
-            if trained:
-                check_in_training(network, dataset)
         except (Exception, SystemExit) as error:
             return _said(training, error, doing)
     return ""

@@ -133,18 +133,22 @@ def test_a_line_of_ones_own_code_is_named(suite: Tiny, capsys: Out) -> None:
     )
 
 
-RETURNED = {
-    "Auxiliary": "returns a tuple of 2 in training mode, not a tensor of logits; have its forward "
-    "return the logits alone there too, without those of auxiliary heads",
-    "Named": "returns a dict of 1, not a tensor of logits; have its forward return the logits "
-    "alone",
-}
+def test_what_a_backbone_returns_beside_logits_is_told(suite: Tiny, capsys: Out) -> None:
+    (line,) = refused(["run", str(suite(["Named"], "[bu]"))], capsys)
+    assert line.endswith(
+        "backbones[1]: blobs/Named/bu: the backbone returns a dict of 1, not a tensor of logits; "
+        "have its forward return the logits alone"
+    )
 
 
-@pytest.mark.parametrize("name", RETURNED)
-def test_what_a_backbone_returns_beside_logits_is_told(name: str, suite: Tiny, capsys: Out) -> None:
-    (line,) = refused(["run", str(suite([name], "[bu]"))], capsys)
-    assert line.endswith(f"backbones[1]: blobs/{name}/bu: the backbone {RETURNED[name]}")
+def test_auxiliary_heads_are_told_by_the_training(suite: Tiny, capsys: Out) -> None:
+    """Nothing is tried in training mode before: what dies there takes only its own process along."""
+    assert main(["run", str(suite(["Auxiliary"], "[bu]"))]) == 1
+    said = capsys.readouterr()
+    assert (
+        "blobs/Auxiliary/bu/seed0/train: the backbone returns a tuple of 2 in training mode, not a "
+        "tensor of logits; have its forward return the logits alone there too"
+    ) in said.out + said.err
 
 
 def test_weights_need_no_logits_in_training_mode(suite: Tiny) -> None:
