@@ -142,7 +142,7 @@ def test_what_a_backbone_returns_beside_logits_is_told(suite: Tiny, capsys: Out)
 
 
 def test_auxiliary_heads_are_told_by_the_training(suite: Tiny, capsys: Out) -> None:
-    """Nothing is tried in training mode before: what dies there takes only its own process along."""
+    """None is tried in training mode before: what dies there takes its own process along only."""
     assert main(["run", str(suite(["Auxiliary"], "[bu]"))]) == 1
     said = capsys.readouterr()
     assert (
