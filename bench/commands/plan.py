@@ -79,13 +79,11 @@ def _standing(
     store = Store.open(folder)
     try:
         recorded = store.statuses()
-        again = executor.to_do_again(chosen, store, damaged=redo.damaged(store))
-        usable = {key: status for key, status in recorded.items() if key not in again}
-        left = executor.without_result(chosen, usable)
+        left, again = executor.left_to_do(chosen, store, damaged=redo.damaged(store)[0])
         changed = [*contents.moved(plan, store), *edited.since(store, plugin_code(plan))]
     finally:
         store.close()
-    return {**usable, **dict.fromkeys(again, AGAIN)}, left, changed if left else []
+    return {**recorded, **dict.fromkeys(again, AGAIN)}, left, changed if left else []
 
 
 def _taken_over(left: list[Cell], folder: Path) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import identity
 from bench.commands.run_place import check_flags, check_start, joined, place_of, resolve_devices
@@ -47,7 +47,7 @@ UNWRITABLE = {
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
     from bench.run.place import forget_datasets
-    from bench.run.redo import redo, take_back_damaged
+    from bench.run.redo import damaged, redo
 
     check_flags(args)
     forget_datasets()
@@ -70,11 +70,11 @@ def main(args: argparse.Namespace) -> int:
             print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device, chosen)
 
-        def do(cells: Iterable[Cell]) -> bool:
-            return run_cells(args, plan, cells, store, device, cluster)
+        def do(cells: Iterable[Cell], damaged: Mapping[str, str]) -> bool:
+            return run_cells(args, plan, cells, store, device, cluster, damaged)
 
-        known = take_back_damaged(chosen, store)
-        if do(chosen):
+        wrong, known = damaged(store)
+        if do(chosen, wrong):
             known = None
         return finish(store, chosen, redo(plan, chosen, store, do, known), quiet=args.quiet)
 
@@ -139,17 +139,18 @@ def run_cells(
     chosen: Iterable[Cell],
     store: Store,
     device: str,
-    cluster: Cluster | None = None,
+    cluster: Cluster | None,
+    damaged: Mapping[str, str],
 ) -> bool:
-    """Do what is left to do; whether there was anything."""
+    """Do what is left to do, and again what is `damaged`; whether there was anything."""
     from bench.observe.log import RunLog
     from bench.run import contents, edited, executor
     from bench.run.progress import display
     from bench.run.remaining import remaining
-    from bench.store import provenance
 
     chosen = executor.distinct(chosen)
-    left = executor.to_do(chosen, store, retry_failed=args.retry == "failed")
+    known = {cell.identity for cell in chosen}.intersection(damaged)
+    left, again = executor.left_to_do(chosen, store, args.retry == "failed", known)
     if not left:
         if not args.quiet:
             print(f"{plan.suite}: all {len(chosen)} cells are there; nothing to do")
@@ -158,17 +159,11 @@ def run_cells(
     changed = contents.moved(plan, store) + edited.since(store, plugins := plugin_code(plan))
     place = replace(contents.pinned(left, place, store), code=plugin_sources(plan))
     workers, reason = cluster.size if cluster else how_many(args, left, place)
-    session = store.begin(
-        provenance.collect(
-            plan.suite,
-            "cpu" if cluster else device,
-            suite_text=plan.text,
-            plugins=plugins,
-            workers=workers,
-            notes=notes,
-            **({"hardware": cluster.hardware} if cluster else {}),
-        )
-    )
+    # Now that all is ready: of a run that cannot begin, what is known stays.
+    executor.take_back(again, store)
+    tell_damage(chosen, damaged)
+    facts = {"plugins": plugins, "workers": workers, "notes": notes}
+    session = store.begin(circumstances(plan, device, cluster, **facts))
     wanted = len(left)
     if cluster is None or device == "cpu":  # else it is not this machine that has such a device
         left = executor.borrow_trainings(left, store, session, place)
@@ -193,6 +188,23 @@ def run_cells(
         executor.run(left, store, session, place, workers, watch, plan.limits, engine)
     store.end(session)
     return True
+
+
+def circumstances(plan: Plan, device: str, cluster: Cluster | None, **facts: Any) -> dict[str, Any]:
+    """The provenance of a session; a cluster has hardware of its own."""
+    from bench.store import provenance
+
+    if cluster:
+        device, facts = "cpu", {**facts, "hardware": cluster.hardware}
+    return provenance.collect(plan.suite, device, suite_text=plan.text, **facts)
+
+
+def tell_damage(chosen: Iterable[Cell], damaged: Mapping[str, str]) -> None:
+    """Say which cells are done again, and what is wrong with what is recorded of them."""
+    for cell in chosen:
+        if cell.identity in damaged:
+            text = f"{cell.name}: {damaged[cell.identity]}; it is done again"
+            print(visible(text), file=sys.stderr)
 
 
 def _counted(trainings: int) -> str:

@@ -32,24 +32,31 @@ def distinct(cells: Iterable[Cell]) -> list[Cell]:
     return list(found.values())
 
 
-def to_do(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> list[Cell]:
-    """The cells without a result, in order; failed ones too if they are to be tried again.
-
-    What is to be done again is taken back.
-    """
-    cells = distinct(cells)
-    for identity in to_do_again(cells, store, retry_failed):
-        store.forget(identity)
-    return without_result(cells, store.statuses(), retry_failed)
-
-
-def to_do_again(
+def left_to_do(
     cells: Iterable[Cell],
     store: Store,
     retry_failed: bool = False,
     damaged: Iterable[str] = (),
+) -> tuple[list[Cell], set[str]]:
+    """The cells to do, in order (failed ones too if they are to be tried again), and identities of
+    what is recorded and to be done again. Nothing is changed: `take_back` comes when all is ready.
+    """
+    cells = distinct(cells)
+    again = _to_do_again(cells, store, retry_failed, damaged)
+    usable = {key: status for key, status in store.statuses().items() if key not in again}
+    return _without_result(cells, usable, retry_failed), again
+
+
+def take_back(again: Iterable[str], store: Store) -> None:
+    """Forget what is to be done again."""
+    for identity in again:
+        store.forget(identity)
+
+
+def _to_do_again(
+    cells: list[Cell], store: Store, retry_failed: bool, damaged: Iterable[str]
 ) -> set[str]:
-    """Identities of recorded cells that cannot be used; nothing is changed.
+    """Identities of recorded cells that cannot be used.
 
     They are cells whose arrays are gone or that are known as `damaged`, trainings whose weights are
     needed but missing or damaged, and trials whose record is damaged before it has chosen anything.
@@ -57,7 +64,6 @@ def to_do_again(
     again = {*store.lost(), *damaged}
     statuses = {key: status for key, status in store.statuses().items() if key not in again}
     over = _over(retry_failed)
-    cells = list(cells)
     needed = {
         cell.training.identity
         for cell in cells
@@ -76,8 +82,8 @@ def to_do_again(
     return again
 
 
-def without_result(
-    cells: Iterable[Cell], statuses: Mapping[str, str], retry_failed: bool = False
+def _without_result(
+    cells: Iterable[Cell], statuses: Mapping[str, str], retry_failed: bool
 ) -> list[Cell]:
     """The cells that a run does, in order, with what is recorded of them."""
     over = _over(retry_failed)

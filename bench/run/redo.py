@@ -8,7 +8,7 @@ was measured of a network that was lost and came out otherwise when it was train
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, visible
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from leaderboard.results import Results
 
 
+# Does what is left of cells, and again what is damaged of them (what is wrong, by identity); tells
+# whether there was anything to do.
+Do = Callable[[Iterable[Cell], Mapping[str, str]], bool]
+
+
 def redo(
-    plan: Plan,
-    chosen: Iterable[Cell],
-    store: Store,
-    do: Callable[[list[Cell]], object],
-    known: Results | None = None,
+    plan: Plan, chosen: Iterable[Cell], store: Store, do: Do, known: Results | None = None
 ) -> Results:
     """The results, after `do` was asked to do those of the chosen cells again that cannot stay.
 
-    `known` are those that `take_back_damaged` has found, if nothing was done since.
+    `known` are those that `damaged` has found beside, if nothing was damaged or done since.
     """
     chosen = list(chosen)
     found = _redo_damaged(chosen, store, do) if known is None else known
@@ -55,46 +56,29 @@ def redo(
     wanted = {cell.identity for cell in old}
     again = [cell for cell in chosen if cell.identity in wanted]
     if again:
-        do(again)
+        do(again, {})
     return read(store).results
 
 
-def damaged(store: Store) -> dict[str, str]:
-    """What is wrong with the cells whose record or arrays are damaged, by identity; nothing is
-    changed. Of a run whose tables are damaged it is not known."""
-    try:
-        return _damaged(store, read(store))
-    except BenchError:  # the next run tells
-        return {}
-
-
-def take_back_damaged(chosen: Iterable[Cell], store: Store) -> Results | None:
-    """Forget those of the chosen cells whose record or arrays are damaged, so that they are to do,
-    and say so. The results if there are none, else None; also of a run that cannot be read yet."""
+def damaged(store: Store) -> tuple[dict[str, str], Results | None]:
+    """What is wrong with the cells whose record or arrays are damaged, by identity, and the results
+    without those; nothing is changed. Of a run that cannot be read nothing is known yet."""
     try:
         found = read(store)
-    except BenchError:  # nothing was run there; else the page tells
-        return None
-    return None if _forget_damaged(list(chosen), store, found) else found.results
+    except BenchError:  # nothing was run there, or the page tells
+        return {}, None
+    return _damaged(store, found), found.results
 
 
-def _redo_damaged(chosen: list[Cell], store: Store, do: Callable[[list[Cell]], object]) -> Results:
+def _redo_damaged(chosen: list[Cell], store: Store, do: Do) -> Results:
     """What was damaged while the run was at work."""
     found = read(store)
-    again = _forget_damaged(chosen, store, found)
-    if not again:
-        return found.results
-    do(_with_trainings(again, chosen))
-    return read(store).results
-
-
-def _forget_damaged(chosen: list[Cell], store: Store, found: Reading) -> list[Cell]:
     wrong = _damaged(store, found)
     again = [cell for cell in chosen if cell.identity in wrong]
-    for cell in again:
-        print(visible(f"{cell.name}: {wrong[cell.identity]}; it is done again"), file=sys.stderr)
-        store.forget(cell.identity)
-    return again
+    if not again:
+        return found.results
+    do(_with_trainings(again, chosen), wrong)
+    return read(store).results
 
 
 def _damaged(store: Store, found: Reading) -> dict[str, str]:

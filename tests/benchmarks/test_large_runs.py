@@ -51,7 +51,8 @@ def decided(folder: Path) -> tuple[Plan, int]:
     chosen = select(plan, "*")
     store = Store.create_or_open(folder / "run")
     command.claim(store, plan, "cpu", plan.cells)
-    left = executor.to_do(executor.distinct(chosen), store)
+    left, again = executor.left_to_do(chosen, store)
+    executor.take_back(again, store)
     store.close()
     return plan, len(left)
 

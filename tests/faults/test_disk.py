@@ -250,6 +250,30 @@ def test_own_files_that_change_between_two_sessions(
     assert "an earlier version knew its images by the times" in out("plan", "--no-cost")
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_a_run_that_cannot_begin_keeps_what_is_known_of_damaged_cells(
+    damage: str, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = with_files(tiny, tmp_path)
+    assert main(["run", suite, "--quiet"]) == 0
+    recorded = rows()
+    for array in (RUN / "arrays").iterdir():
+        if damage == "gone":
+            array.unlink()
+        else:
+            array.write_bytes(array.read_bytes()[:-1])
+    Path("by.txt").write_text("5", encoding="utf-8")  # other images
+    assert main(["run", suite, "--quiet"]) == 2
+    assert "done again" not in capsys.readouterr().err
+    assert rows() == recorded
+    Path("by.txt").write_text("0", encoding="utf-8")
+    assert main(["run", suite, "--quiet"]) == 0
+    assert "done again" in capsys.readouterr().err
+    assert len(rows()) == len(recorded)
+    assert main(["run", suite]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
 def test_data_that_change_under_a_run(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
