@@ -84,17 +84,3 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
         used = (groups / "memory.current").read_text(encoding="utf-8")
         free.append(float((groups / "memory.max").read_text(encoding="utf-8")) - float(used))
     return min(free, default=None)
-
-
-def fitting(batch: int, each: float, share: float) -> int:
-    """The batch, or half of it, a quarter ... that takes no more than a share of free main memory.
-
-    Args:
-        batch: images.
-        each: bytes of an image.
-        share: of what is free.
-    """
-    free = available()
-    while free is not None and batch > 1 and batch * each > share * free:
-        batch //= 2
-    return batch

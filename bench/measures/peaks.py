@@ -6,16 +6,16 @@ import torch
 from torch import nn
 
 from arches.analysis.cost import READS_VALUES, without_values
+from bench.measures import memory
 from bench.measures.memory import (
     GIVEN,
     allocator_peak,
-    fitting,
     one_pass,
     tensor_peak,
     weight_bytes,
 )
 from bench.measures.modes import as_batch, runner
-from bench.measures.resident import resident_peaks
+from bench.measures.resident import resident_peak
 from bench.measures.subject import Subject
 from bench.measures.timing import backing_off
 
@@ -31,9 +31,10 @@ def memory_peaks(subject: Subject) -> dict[str, float]:
         if subject.device.type == "cuda":
             metrics |= _of_allocator(subject, name, network, batch)
         # A compiler has processes and memory of its own.
-        elif subject.options.resident and not mode.compile:
-            found = resident_peaks({name: network}, (batch, *subject.shape), mode)
-            metrics |= {f"{name}_memory_resident": peak for peak in found.values()}
+        if subject.device.type == "cpu" and subject.options.resident and not mode.compile:
+            peak = resident_peak(network, (batch, *subject.shape), mode)
+            if peak is not None:
+                metrics[f"{name}_memory_resident"] = peak
     return metrics
 
 
@@ -65,20 +66,25 @@ def _of_tensors(subject: Subject, name: str, network: nn.Module, batch: int) -> 
             pass  # the model reads values while it runs
     forward = runner(network, mode, subject.device)
     fitted, peak = backing_off(
-        _fitting(subject, network, batch),
+        first_to_try(subject, network, batch, GIVEN),
         lambda n: tensor_peak(network, forward, subject.images(n)),
     )
     return {f"{name}_memory": peak + weights, f"{name}_batch_size": float(fitted)}
 
 
-def _fitting(subject: Subject, network: nn.Module, batch: int) -> int:
-    """The batch, or what of it main memory has room for."""
-    if subject.device.type != "cpu" or batch <= 2:
+def first_to_try(subject: Subject, network: nn.Module, batch: int, share: float) -> int:
+    """The batch, or half of it, a quarter ... that takes no more than a share of free main memory:
+    where CUDA lacks memory it says so, but Linux ends the process. Two images are always tried."""
+    free = memory.available() if subject.device.type == "cpu" and batch > 2 else None
+    if free is None:
         return batch
-    return max(2, fitting(batch, bytes_of_an_image(subject, network), GIVEN))
+    each = _bytes_of_an_image(subject, network)
+    while batch > 2 and batch * each > share * free:
+        batch //= 2
+    return max(batch, 2)
 
 
-def bytes_of_an_image(subject: Subject, network: nn.Module) -> float:
+def _bytes_of_an_image(subject: Subject, network: nn.Module) -> float:
     """Of one among others, itself included; two are run, for one has no statistics."""
     forward = runner(network, subject.mode, subject.device, eager=True)
 

@@ -33,46 +33,39 @@ _CLEAR = Path("/proc/self/clear_refs")
 _servers: dict[int, subprocess.Popen[str]] = {}
 
 
-def resident_peaks(
-    networks: Mapping[str, nn.Module], shape: tuple[int, int, int, int], mode: Mode
-) -> dict[str, float]:
-    """Peak resident bytes of a pass of each network, as :func:`bench.measures.memory.one_pass`.
+def resident_peak(network: nn.Module, shape: tuple[int, int, int, int], mode: Mode) -> float | None:
+    """Peak resident bytes of a pass of a network, as :func:`bench.measures.memory.one_pass`.
 
-    A network's weights count exactly; what PyTorch itself takes, and the images, do not.
+    Its weights count exactly; what PyTorch itself takes, and the images, do not.
 
     Args:
-        networks: on the CPU, by name; each gets a process of its own.
+        network: on the CPU; it gets a process of its own.
         shape: of the batch, N x C x H x W.
-        mode: how they are run.
+        mode: how it is run.
 
     Returns:
-        Bytes by name, without those that could not be measured: where a process cannot be forked
-        (Windows), of a network that cannot be sent to another one, or that ran out of memory there.
+        Bytes; None where they could not be measured: where a process cannot be forked (Windows), of
+        a network that cannot be sent to another one, or that ran out of memory there.
     """
     import torch
 
-    found: dict[str, float] = {}
-    for name, network in networks.items():
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "network.pt"
-            try:
-                torch.save(network, file)
-            except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):
-                continue
-            peak = _ask(
-                {
-                    "file": str(file),
-                    "shape": shape,
-                    "mode": mode.model_dump(),
-                    "threads": torch.get_num_threads(),
-                    "path": sys.path,
-                    # The server imports them once, not each process anew.
-                    "modules": sorted({type(part).__module__ for part in network.modules()}),
-                }
-            )
-        if peak is not None:
-            found[name] = peak
-    return found
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.pt"
+        try:
+            torch.save(network, file)
+        except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):
+            return None
+        return _ask(
+            {
+                "file": str(file),
+                "shape": shape,
+                "mode": mode.model_dump(),
+                "threads": torch.get_num_threads(),
+                "path": sys.path,
+                # The server imports them once, not each process anew.
+                "modules": sorted({type(part).__module__ for part in network.modules()}),
+            }
+        )
 
 
 def _ask(request: Mapping[str, Any]) -> float | None:

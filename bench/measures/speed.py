@@ -9,7 +9,7 @@ import torch
 
 from bench.measures import memory, sensors, timing
 from bench.measures.modes import runner
-from bench.measures.peaks import bytes_of_an_image
+from bench.measures.peaks import first_to_try
 from bench.measures.subject import Subject
 
 LARGEST = "largest"
@@ -22,7 +22,7 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
     options, watch = subject.options, _Stopwatch(subject)
     metrics: dict[str, float] = {}
     with torch.no_grad():
-        first = _first_guess(subject, options.batch_size, memory.GIVEN)
+        first = first_to_try(subject, subject.deployed, options.batch_size, memory.GIVEN)
         batch, seconds = timing.backing_off(first, watch.times)
         metrics |= _rate(seconds, batch)
         if watch.joules is not None:
@@ -31,14 +31,14 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
         with _perhaps(batch > 1):
             metrics |= timing.latencies(watch.times(1, most=_LATENCIES, alone=True))
         for wanted in dict.fromkeys(options.batch_sizes):
-            if wanted == LARGEST:
-                first = _first_guess(subject, options.limit, memory.SEARCHED)
-            else:
-                first = _first_guess(subject, int(wanted), memory.GIVEN)
+            searched = wanted == LARGEST
+            most = options.limit if searched else int(wanted)
+            share = memory.SEARCHED if searched else memory.GIVEN
+            first = first_to_try(subject, subject.deployed, most, share)
             with _perhaps(first == 1 < batch):
                 fitted, times = timing.backing_off(first, watch.times)
                 metrics |= timing.suffixed(_rate(times, fitted), wanted)
-            if wanted == LARGEST:
+            if searched:
                 metrics["largest_batch"] = float(fitted)
     return metrics | watch.figures
 
@@ -88,11 +88,3 @@ def _rate(seconds: list[float], batch: int) -> Mapping[str, float]:
         "images_per_second_iqr": spread,
         "batch_size": float(batch),
     }
-
-
-def _first_guess(subject: Subject, batch: int, share: float) -> int:
-    """The first batch to try: where CUDA lacks memory it says so, but Linux ends the process, so
-    what would take more than a share of what is free is not tried there."""
-    if subject.device.type != "cpu":
-        return batch
-    return memory.fitting(batch, bytes_of_an_image(subject, subject.deployed), share)

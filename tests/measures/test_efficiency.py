@@ -303,6 +303,22 @@ def test_the_search_for_the_largest_starts_where_main_memory_suffices(
     assert found["largest_batch"] in (15, 31)
 
 
+def test_batches_that_main_memory_has_no_room_for_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither for times, nor where memory is that of a real pass; and what was tried is said."""
+    network = Reads()
+    each = 4 * 9  # bytes of an image of 3 x 3 pixels, of which several copies are held
+    monkeypatch.setattr(memory, "available", lambda: 64.0 * each)
+    found = figures(network, side=3, batch_size=1024, batch_sizes=[512, 4])
+    for name in ("batch_size", "batch_size[512]", "train_batch_size", "inference_batch_size"):
+        assert 4 <= found[name] < 64, name
+    assert found["batch_size[4]"] == 4
+    monkeypatch.setattr(memory, "available", lambda: None)  # nobody knows how much there is
+    found = figures(network, side=3, batch_size=1024)
+    assert found["batch_size"] == found["train_batch_size"] == 1024
+
+
 def test_modes_are_cells_with_names_and_the_first_has_the_counts() -> None:
     given = {"modes": ["default", {"precision": "bf16", "channels_last": True}, {"compile": True}]}
     items = efficiency.items(options(**given))
