@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from arches.analysis.attention import fused_attention
 from arches.analysis.storages import StorageTracker
 
 # What models raise that read values while they run, which the meta device does not have
@@ -136,17 +137,27 @@ def measure_cost(module: nn.Module, images: Tensor, parts: Sequence[nn.Module] =
     """
     training = module.training
     try:
-        parts_cost, flops, saved = _training_pass(module.train(), images, parts)
-        peak = _inference_peak(module.eval(), images)
+        with fused_attention():
+            parts_cost, flops, saved = _training_pass(module.train(), images, parts)
+            peak = _inference_peak(module.eval(), images)
     finally:
         module.train(training)
     return Cost(parts_cost, flops, saved, peak)
 
 
+def _attention_flops(query: Any, key: Any, value: Any, *more: Any, **options: Any) -> int:
+    """Of the shapes of its tensors."""
+    return int(sdpa_flop_count(query, key, value))
+
+
+# The kernel of the CPU, of which PyTorch's counter does not know.
+_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+
+
 def _training_pass(
     module: nn.Module, images: Tensor, parts: Sequence[nn.Module]
 ) -> tuple[tuple[PartCost, ...], int, int]:
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
     saved = _Saved(module)
     found: dict[int, PartCost] = {}
     running: list[tuple[int, int]] = []

@@ -119,6 +119,34 @@ def test_meta_costs_are_those_of_a_real_pass(name: str, variant: str) -> None:
     assert own.flops == counter.get_total_flops()
 
 
+class Attention(nn.Module):
+    """Patches of 2 x 2 pixels, one layer of attention with 4 heads, and two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 2, stride=2)
+        self.mix = nn.MultiheadAttention(16, 4, batch_first=True)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        mixed: torch.Tensor = self.mix(tokens, tokens, tokens, need_weights=False)[0]
+        return self.head(mixed.mean(1))
+
+
+def test_attention_costs_what_a_real_pass_of_it_costs() -> None:
+    """Kernels never hold the square of scores, but they do compute it."""
+    real, places = Attention(), 16 * 16
+    meta = Attention().to("meta")
+    own = measure_cost(real, torch.rand(2, 3, 32, 32), [real.mix])
+    guess = measure_cost(meta, torch.empty(2, 3, 32, 32, device="meta"), [meta.mix])
+    projections, scores = 4 * places * 16 * 16, 2 * places**2 * 16
+    assert own.parts[0].flops == guess.parts[0].flops == 2 * 2 * (projections + scores)
+    assert guess.saved_bytes == pytest.approx(own.saved_bytes, rel=0.02)
+    assert guess.peak_bytes == pytest.approx(own.peak_bytes, rel=0.02)
+    assert guess.saved_bytes < 4 * 2 * 4 * places**2  # the scores alone, of two images and 4 heads
+
+
 @pytest.mark.parametrize(("name", "variant"), ALL)
 def test_description(name: str, variant: str) -> None:
     start = time.process_time()
