@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arches.analysis.cost import Cost, PartCost, read_cost
+from arches.analysis.cost import Cost, PartCost
 from arches.analysis.description import Description, FeatureField, Row, Totals
 from arches.analysis.effective_field import effective_fields
 from arches.analysis.measured_field import MeasuredField, measured_fields
+from arches.analysis.part_cost import cost_of, costs_of
 from arches.analysis.unused import note, unused_in
 from arches.backbones import declaration
 from arches.choices import require_count
@@ -137,11 +138,11 @@ def _describe(
 ) -> Description:
     network.check(torch.empty(1, network.in_chans, side, side, device="meta"))
     parts = list(network.rows())
-    cost = _cost(network, side)
-    costs = _by_part(parts, cost)
+    cost = cost_of(network, side)
+    costs = costs_of(parts, cost)
     own, baseline, remarks = _totals(network, cost), None, list(network.remarks())
     if isinstance(plain, ScaledNetwork):
-        baseline = own if plain is network else _totals(plain, _cost(plain, side))
+        baseline = own if plain is network else _totals(plain, cost_of(plain, side))
         if isinstance(plain, BottomUp) and (unused := unused_in(plain, side)):
             remarks.append(f"{note(unused)}; the ratio of parameters is that of the used ones")
             baseline = dataclasses.replace(baseline, unused=sum(unused.values()))
@@ -169,36 +170,6 @@ def _describe(
         fields=how,
         remarks=tuple(remarks),
     )
-
-
-def _cost(network: ScaledNetwork, side: int) -> Cost:
-    def modules(twin: nn.Module) -> list[nn.Module]:
-        rows = twin.rows() if isinstance(twin, ScaledNetwork) else ()
-        return [module for row in rows for module in row.modules]
-
-    try:
-        return read_cost(network, side, network.in_chans, modules)
-    except Exception as error:  # a model may raise anything
-        raise ValueError(
-            f"the network fails on images of {side} x {side} pixels: {first_line(error)}"
-        ) from error
-
-
-def _by_part(parts: Sequence[Part], cost: Cost) -> list[PartCost]:
-    """The cost of each part: the sums over its modules, with what the last of them gives."""
-    shares = iter(cost.parts)
-    found = []
-    for part in parts:
-        own = [next(shares) for _ in part.modules]
-        last = max(own, key=lambda share: share.place, default=PartCost())
-        found.append(
-            dataclasses.replace(
-                last,
-                flops=sum(share.flops for share in own),
-                saved_bytes=sum(share.saved_bytes for share in own),
-            )
-        )
-    return found
 
 
 Fields = dict[str, MeasuredField]

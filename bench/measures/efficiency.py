@@ -119,7 +119,8 @@ def run(context: Context) -> Found:
     - `train_memory`, `inference_memory`: bytes in tensors; `..._allocated` and `..._reserved` of
       CUDA's allocator, `..._resident` of a fresh process on the CPU. `train_batch_size` and
       `inference_batch_size` are their batches (`[allocated]`: of the allocator), fewer where memory
-      ran out, two instead of one where a network needs the statistics of a batch;
+      ran out, two instead of one where a network needs the statistics of a batch (then
+      `asked_batch_size` tells what was asked for);
     - `images_per_second` and `batch_size`, and the like for other batches (`[64]`, `[largest]`),
       `largest_batch`; `..._iqr` are interquartile ranges;
     - `latency` of one image and its tails, in ms (:func:`bench.measures.timing.latencies`);
@@ -140,7 +141,14 @@ def run(context: Context) -> Found:
         metrics = _counts(subject) if task.counts else {}
         metrics |= memory_peaks(subject)
         metrics |= speeds(subject, context.progress)
-        return Found(metrics)
+    asked = float(task.options.batch_size)
+    if any(metrics.get(name, asked) != asked for name in _OF_THE_ASKED):
+        metrics["asked_batch_size"] = asked
+    return Found(metrics)
+
+
+# The batches of the figures that are to be of `batch_size` images.
+_OF_THE_ASKED = ("batch_size", "train_batch_size", "inference_batch_size")
 
 
 def _counts(subject: Subject) -> dict[str, float]:
@@ -173,26 +181,19 @@ def _learned(trained: nn.Module, deployed: nn.Module) -> int:
 
 def _by_depth(subject: Subject) -> dict[str, float]:
     """Bytes that training keeps for its backward pass at each depth, per image; nothing for a
-    network that cannot be described."""
-    import copy
-
-    import arches
+    network that does not tell its parts, or that fails where no weights are."""
     from arches.analysis.cost import READS_VALUES
+    from arches.analysis.part_cost import saved_by_depth
+    from arches.surface import ScaledNetwork
 
+    backbone = subject.trained.get_submodule("backbone")
+    if not isinstance(backbone, ScaledNetwork):
+        return {}
     try:
-        rows = arches.describe(
-            copy.deepcopy(subject.trained.get_submodule("backbone")).cpu(),
-            in_chans=subject.shape[0],
-            image_size=subject.shape[1],
-            measured=False,
-        ).rows
+        found = saved_by_depth(backbone, subject.shape[1])
     except READS_VALUES:
         return {}
-    found: dict[str, float] = {}
-    for row in rows:
-        name = f"kept_bytes[depth {row.depth}]"
-        found[name] = found.get(name, 0.0) + row.activation_bytes
-    return found
+    return {f"kept_bytes[depth {depth}]": float(size) for depth, size in found.items()}
 
 
 def forwards(task: Task, test_samples: int) -> float:
@@ -215,6 +216,7 @@ _DETAILS: tuple[tuple[str, str, str, Better, Scale], ...] = (
     ("inference_memory_resident", "inference memory, resident", "B", "lower", "bytes"),
     ("train_batch_size", "batch of the training memory", "images", "neither", "plain"),
     ("inference_batch_size", "batch of the inference memory", "images", "neither", "plain"),
+    ("asked_batch_size", "batch asked for", "images", "neither", "plain"),
     ("images_per_second_iqr", "images/s, interquartile range", "images/s", "lower", "si"),
     ("batch_size", "batch of the throughput", "images", "neither", "plain"),
     ("largest_batch", "largest batch", "images", "higher", "plain"),

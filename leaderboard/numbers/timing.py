@@ -26,11 +26,12 @@ _NOT_BOLD = "They are not bold, and verdicts on them say so."
 _NAMED = 6  # networks in one sentence
 # The batch of a figure that has a column, and what it is called.
 _OF_BATCHES = {"batch_size": "images/s are", "train_batch_size": "training memory is"}
+_ASKED = "asked_batch_size"
 
 
 def timing_notes(results: Results, dataset: str) -> list[str]:
     """Sentences on the networks of a data set that were timed on a busy machine, and on those whose
-    throughput is of smaller batches than that of the others in its column."""
+    figures are of other batches than were asked for."""
     found = {
         key: seeds
         for key, seeds in by_seed(results.rows).items()
@@ -52,7 +53,7 @@ def timing_notes(results: Results, dataset: str) -> list[str]:
             "Busy GPU: other programs had it in use while these were timed, so images/s and "
             f"latency are of that moment: {_listed(gpu)}. {_NOT_BOLD}"
         )
-    return [*notes, *_by_hardware(results, dataset), *_smaller_batches(found)]
+    return [*notes, *_by_hardware(results, dataset), *_other_batches(found)]
 
 
 def _by_hardware(results: Results, dataset: str) -> Iterator[str]:
@@ -98,20 +99,31 @@ def _busy(found: Mapping[Key, Mapping[int, float]]) -> tuple[dict[Net, float], d
     return load, {net: most for net, most in worst["other_gpu_processes"].items() if most}
 
 
-def _smaller_batches(found: Mapping[Key, Mapping[int, float]]) -> Iterator[str]:
+def _other_batches(found: Mapping[Key, Mapping[int, float]]) -> Iterator[str]:
     columns: dict[tuple[str, str], dict[str, float]] = {}
+    asked: dict[str, float] = {}
     for key, seeds in found.items():
+        if key.metric == _ASKED:
+            asked[key.measure] = max(min(seeds.values()), asked.get(key.measure, 0.0))
         if key.metric in _OF_BATCHES:
             name = f"{key.backbone} {key.variant}"
             columns.setdefault((key.measure, key.metric), {})[name] = min(seeds.values())
     for (measure, metric), batches in columns.items():
-        most = max(batches.values())
+        # Runs of earlier versions have not kept what was asked for.
+        most = asked.get(measure, max(batches.values()))
         fewer = {name: f"{batch:.0f}" for name, batch in batches.items() if batch < most}
-        if fewer:
-            yield (
-                f"{_column(measure, _OF_BATCHES[metric])} of batches of {most:.0f}, but where that "
-                f"did not fit into memory: {_listed(fewer)}."
+        more = {name: f"{batch:.0f}" for name, batch in batches.items() if batch > most}
+        told = [
+            f"but where {why}: {_listed(nets)}"
+            for why, nets in (
+                ("that did not fit into memory", fewer),
+                ("the statistics of a batch need more", more),
             )
+            if nets
+        ]
+        if told:
+            of = f"{_column(measure, _OF_BATCHES[metric])} of batches of {most:.0f}"
+            yield f"{of}, {'; '.join(told)}."
 
 
 def _listed(values: dict[str, str]) -> str:

@@ -168,3 +168,23 @@ def test_training_memory_of_fewer_images_is_told() -> None:
     )
     same = QUIET | {"train_batch_size": 100.0}
     assert timing_notes(made(one=same, two=same), "d") == []
+
+
+def test_fewer_images_in_all_networks_are_told() -> None:
+    """The page says of how many images figures are to be."""
+    half = {"batch_size": 128.0, "train_batch_size": 64.0, "asked_batch_size": 128.0}
+    (note,) = timing_notes(made(one=half, two=half), "d")
+    assert note == (
+        "Training memory is of batches of 128, but where that did not fit into memory: "
+        "one bu (64), two bu (64)."
+    )
+
+
+def test_two_images_where_one_was_asked_for_are_no_want_of_memory() -> None:
+    one = {"batch_size": 1.0, "train_batch_size": 1.0}
+    two = {"batch_size": 1.0, "train_batch_size": 2.0, "asked_batch_size": 1.0}
+    (note,) = timing_notes(made(one=one, two=two), "d")
+    assert note == (
+        "Training memory is of batches of 1, but where the statistics of a batch need more: "
+        "two bu (2)."
+    )

@@ -10,6 +10,8 @@ from test_efficiency import figures
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import arches
+
 SIDE, GRID, WIDE = 32, 8, 4
 PLACES = GRID * GRID
 HEAD = 3 * WIDE
@@ -101,6 +103,19 @@ def test_fused_attention_holds_no_square_of_the_places() -> None:
     found = figures(Fused(), side=96, batch_size=4)
     square = 4 * 4 * (24 * 24) ** 2
     assert found["train_memory"] < square / 4
+
+
+@pytest.mark.parametrize("name", ["lenet_fc", "nin_light"])
+def test_memory_by_depth_is_that_of_the_description(name: str) -> None:
+    network = arches.create(name, "td", 1)
+    found = figures(network, batch_size=4)
+    rows: dict[str, float] = {}
+    for row in arches.describe(network, image_size=28, measured=False).rows:
+        key = f"kept_bytes[depth {row.depth}]"
+        rows[key] = rows.get(key, 0) + row.activation_bytes
+    assert {key: value for key, value in found.items() if "kept_bytes" in key} == rows
+    # Besides, images and weights are held, and what is held for a moment.
+    assert 0.6 * found["train_memory"] < 4 * sum(rows.values()) < found["train_memory"]
 
 
 class Notes(Tokens):
@@ -222,7 +237,7 @@ def test_training_needs_two_images_for_batch_statistics(precision: str) -> None:
     modes: Any = [{"precision": precision}]
     found = figures(network, side=SIDE, batch_size=1, modes=modes, resident=True)
     assert found["train_batch_size"] == 2
-    assert found["inference_batch_size"] == found["batch_size"] == 1
+    assert found["inference_batch_size"] == found["batch_size"] == found["asked_batch_size"] == 1
     assert (
         found["train_memory"]
         == figures(network, side=SIDE, batch_size=2, modes=modes)["train_memory"]

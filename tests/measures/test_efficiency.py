@@ -262,6 +262,7 @@ CUDNN_SAYS = RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
 def test_a_batch_backs_off_where_memory_runs_out_and_says_so(error: Exception) -> None:
     found = figures(Greedy(6, error), side=3, batch_size=20, batch_sizes=[LARGEST], limit=64)
     assert found["batch_size"] == 5  # 20, 10, 5
+    assert found["asked_batch_size"] == 20
     assert found["largest_batch"] == 4  # 64, 32, ... 4
     assert found["images_per_second"] <= 5 / 0.01
 
