@@ -21,7 +21,8 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
     """Throughput at every batch that was asked for, latency, energy, and what else went on."""
     options, watch = subject.options, _Stopwatch(subject)
     metrics: dict[str, float] = {}
-    with torch.no_grad():
+    # As a whole, too: short timings each tell nothing of the load.
+    with sensors.watching(subject.device) as whole, torch.no_grad():
         first = first_to_try(subject, subject.deployed, options.batch_size, memory.GIVEN)
         batch, seconds = timing.backing_off(first, watch.times)
         metrics |= _rate(seconds, batch)
@@ -40,7 +41,7 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
                 metrics |= timing.suffixed(_rate(times, fitted), wanted)
             if searched:
                 metrics["largest_batch"] = float(fitted)
-    return metrics | watch.figures
+    return {**metrics, **whole.figures, **watch.figures}
 
 
 def _perhaps(single: bool) -> AbstractContextManager[None]:

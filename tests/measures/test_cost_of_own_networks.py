@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -242,6 +243,12 @@ def test_training_needs_two_images_for_batch_statistics(precision: str) -> None:
         found["train_memory"]
         == figures(network, side=SIDE, batch_size=2, modes=modes)["train_memory"]
     )
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the load is read in /proc")
+def test_short_timings_tell_the_load_together() -> None:
+    found = figures(Tokens(), side=SIDE, seconds=0.05, batch_sizes=[1, 2, 3, 5])
+    assert 0 <= found["other_load"] <= 100
 
 
 def test_the_counts_come_with_the_default_mode() -> None:
