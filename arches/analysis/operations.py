@@ -131,6 +131,12 @@ def _attention(args: Any, result: Any) -> tuple[int, int]:
     return scores * query.shape[-1] + mixed * key.shape[-2], scores + mixed
 
 
+def _bilinear(args: Any, result: Any) -> tuple[int, int]:
+    """Of `nn.Bilinear`: the weights times the first input, and that times the second."""
+    rows, (out, first, second) = len(args[0]), args[1].shape
+    return rows * out * (first + 1) * second, rows * out
+
+
 def _batch_norm(args: Any, result: Any) -> int:
     has_weight, by_the_batch = args[1] is not None, args[5]
     each = (5 if has_weight else 4) if by_the_batch else (2 if has_weight else 1)
@@ -152,6 +158,7 @@ _PRODUCTS: dict[Any, Callable[[Any, Any], tuple[int, int]]] = {
     aten.addmv: _product(1),
     aten.convolution: _convolution,
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._trilinear: _bilinear,
 }
 _OTHERS: dict[Any, Callable[[Any, Any], int]] = {
     aten.native_batch_norm: _batch_norm,

@@ -71,6 +71,17 @@ class Fused(Tokens):
         return F.scaled_dot_product_attention(one, one, one)[:, 0]
 
 
+class Gated(Tokens):
+    def make(self) -> None:
+        self.layer = nn.Bilinear(WIDE, WIDE, WIDE)
+
+    def mixed(self, tokens: Tensor) -> Tensor:
+        mixed: Tensor = self.layer(tokens, tokens.contiguous())
+        return mixed
+
+
+# The weights times one input give a square matrix for each place, that times the other the output.
+GATED = PLACES * WIDE * WIDE * (WIDE + 1)
 # Of an LSTM: four gates, from the input and from the state.
 LSTM = PLACES * 4 * WIDE * (WIDE + WIDE)
 ATTENTION = 2 * PLACES * PLACES * WIDE
@@ -80,7 +91,8 @@ ENCODER = PLACES * 4 * WIDE * WIDE + ATTENTION + 2 * PLACES * WIDE * 8
 
 @pytest.mark.parametrize("reads", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "products"), [(Recurrent, LSTM), (Encoder, ENCODER), (Fused, ATTENTION)]
+    ("kind", "products"),
+    [(Recurrent, LSTM), (Encoder, ENCODER), (Fused, ATTENTION), (Gated, GATED)],
 )
 def test_operations_are_the_same_whether_a_network_reads_values(
     kind: type[Tokens], products: int, reads: bool
