@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bench.measures.base import Context
+from bench.measures.efficiency_options import Options, Task
 from bench.measures.modes import Mode, as_batch, laid_out
 from bench.models.deployed import deployed
-
-if TYPE_CHECKING:
-    from bench.measures.efficiency import Options, Task
 
 
 @dataclass(frozen=True, slots=True)

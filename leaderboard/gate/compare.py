@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from leaderboard.gate.baseline import Baseline
-from leaderboard.gate.judge import Pair, curve_part, same_weights
+from leaderboard.gate.judge import curve_part, same_weights
 from leaderboard.gate.measured import ACCURACY, AREA, Measured
+from leaderboard.gate.pair import Pair
 from leaderboard.gate.renamed import renamed, under
 from leaderboard.gate.shown import alike
 from leaderboard.gate.stale import differences

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.finding import INFINITE, MORE_SEEDS, Finding, Judgement, Status
 from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained, withstood
+from leaderboard.gate.pair import Pair
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
 from leaderboard.numbers.summary import Key
@@ -31,43 +32,6 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 _SAME_ALPHA = 0.01
 _SAME_FLIPS = (3, 0.001)  # images, share of all images
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A number on both sides, and how it is to be judged. `sign` makes a gain positive."""
-
-    key: Key
-    before: Number
-    after: Number
-    rule: Threshold
-
-    @property
-    def seeds(self) -> list[int]:
-        return sorted(self.before.values)
-
-    def shared(self) -> Pair:
-        """The same over the seeds of the baseline, which the run must have."""
-        values = {seed: self.after.values[seed] for seed in self.seeds}
-        return replace(self, after=replace(self.after, values=values))
-
-    @property
-    def sign(self) -> int:
-        return -1 if self.before.better == "lower" else 1
-
-    def values(self, number: Number) -> Floats:
-        """Its values in the order of the seeds."""
-        return np.array([number.values[seed] for seed in self.seeds], dtype=np.float64)
-
-    @property
-    def identical(self) -> bool:
-        """Whether nothing differs for any seed, which is no test of chance."""
-        return bool((self.values(self.before) == self.values(self.after)).all())
-
-    def finding(self, status: Status, **more: object) -> Finding:
-        """A finding with this pair's means."""
-        means = {"before": self.before.mean, "after": self.after.mean}
-        return Finding(self.key, self.before.unit, status, **(means | more))  # type: ignore[arg-type]
 
 
 def judge(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,11 @@ from numpy.typing import NDArray
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.finding import INFINITE, Finding, Status
 from leaderboard.gate.measured import Measured, Number
+from leaderboard.gate.pair import Pair
 from leaderboard.numbers.summary import Key
 from leaderboard.numbers.timing import BUSY
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds
-
-if TYPE_CHECKING:
-    from leaderboard.gate.judge import Pair
 
 Floats = NDArray[np.float64]
 

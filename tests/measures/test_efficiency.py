@@ -19,7 +19,7 @@ import arches
 from bench.data.embedded import fashion_mnist_mini
 from bench.errors import BenchError
 from bench.measures import base, efficiency, memory, sensors, timing
-from bench.measures.efficiency import Options
+from bench.measures.efficiency_options import Options
 from bench.measures.speed import LARGEST
 from bench.train.determinism import numerics
 
