@@ -7,7 +7,9 @@ fractions of a second.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,9 +108,27 @@ def read_cost(
         return measure_cost(twin, images, parts(twin)).per_image(2)
     except READS_VALUES:
         twin = copy.deepcopy(network).cpu()
-        with torch.random.fork_rng(devices=[]):
+        # Which convolutions would only take longer without.
+        plain = without_onednn() if is_recurrent(network) else nullcontext()
+        with torch.random.fork_rng(devices=[]), plain:
             images = torch.randn(2, in_chans, image_size, image_size)
             return measure_cost(twin, images, parts(twin)).per_image(2)
+
+
+def is_recurrent(network: nn.Module) -> bool:
+    """Whether it has recurrent layers (LSTM, GRU), whose kernels keep a work space of their own
+    between the passes and hide their products."""
+    return any(isinstance(part, nn.RNNBase) for part in network.modules())
+
+
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """oneDNN's kernel for recurrent layers hides their products."""
+    with warnings.catch_warnings():
+        # PyTorch's own switch also sets one that is for other hardware, and warns of that.
+        warnings.filterwarnings("ignore", "TF32 acceleration", UserWarning)
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def without_values(network: nn.Module) -> nn.Module:
@@ -145,19 +165,32 @@ def measure_cost(module: nn.Module, images: Tensor, parts: Sequence[nn.Module] =
     return Cost(parts_cost, flops, saved, peak)
 
 
+def bilinear_macs(first: Sequence[int], weight: Sequence[int]) -> int:
+    """Of `nn.Bilinear`, of the shapes of its first input and of its weight: the weights times the
+    first input, and that times the second."""
+    outputs, one, other = weight
+    return first[0] * outputs * (one + 1) * other
+
+
 def _attention_flops(query: Any, key: Any, value: Any, *more: Any, **options: Any) -> int:
-    """Of the shapes of its tensors."""
     return int(sdpa_flop_count(query, key, value))
 
 
-# The kernel of the CPU, of which PyTorch's counter does not know.
-_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+def _bilinear_flops(first: Any, weight: Any, *more: Any, **options: Any) -> int:
+    return 2 * bilinear_macs(first, weight)
+
+
+# What PyTorch's counter does not know: attention by the CPU's kernel, and bilinear layers.
+_FLOPS = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._trilinear: _bilinear_flops,
+}
 
 
 def _training_pass(
     module: nn.Module, images: Tensor, parts: Sequence[nn.Module]
 ) -> tuple[tuple[PartCost, ...], int, int]:
-    counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
+    counter = FlopCounterMode(display=False, custom_mapping=_FLOPS)
     saved = _Saved(module)
     found: dict[int, PartCost] = {}
     running: list[tuple[int, int]] = []

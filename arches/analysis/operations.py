@@ -17,9 +17,7 @@ Only shapes are followed, on the meta device, so the figures are the same on eve
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -29,7 +27,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from arches.analysis.attention import fused_attention
-from arches.analysis.cost import READS_VALUES, without_values
+from arches.analysis.cost import (
+    READS_VALUES,
+    bilinear_macs,
+    without_onednn,
+    without_values,
+)
 
 aten = torch.ops.aten
 
@@ -64,22 +67,12 @@ def count_operations(network: nn.Module, shape: Shape) -> Operations:
         return _count(without_values(network), torch.empty(1, *shape, device="meta"))
     except READS_VALUES:
         twin = copy.deepcopy(network).cpu()
-        with torch.random.fork_rng(devices=[]), _without_onednn(), fused_attention():
+        with torch.random.fork_rng(devices=[]), without_onednn(), fused_attention():
             try:
                 return _count(twin, torch.rand(1, *shape))
             except ValueError:  # statistics of a batch need two images
                 two = _count(twin, torch.rand(2, *shape))
     return Operations(two.flops // 2, two.macs // 2, two.activations // 2)
-
-
-@contextmanager
-def _without_onednn() -> Iterator[None]:
-    """oneDNN's kernel for recurrent layers hides their products."""
-    with warnings.catch_warnings():
-        # PyTorch's own switch also sets one that is for other hardware, and warns of that.
-        warnings.filterwarnings("ignore", "TF32 acceleration", UserWarning)
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
 
 
 def _count(network: nn.Module, images: Tensor) -> Operations:
@@ -131,10 +124,8 @@ def _attention(args: Any, result: Any) -> tuple[int, int]:
     return scores * query.shape[-1] + mixed * key.shape[-2], scores + mixed
 
 
-def _bilinear(args: Any, result: Any) -> tuple[int, int]:
-    """Of `nn.Bilinear`: the weights times the first input, and that times the second."""
-    rows, (out, first, second) = len(args[0]), args[1].shape
-    return rows * out * (first + 1) * second, rows * out
+def _bilinear(args: Any, out: Tensor) -> tuple[int, int]:
+    return bilinear_macs(args[0].shape, args[1].shape), out.numel()
 
 
 def _batch_norm(args: Any, result: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
@@ -9,16 +10,27 @@ from torch import nn
 
 from arches.analysis.cost import Cost, PartCost, read_cost
 from arches.inversion.errors import first_line
+from arches.inversion.invert import invert
 from arches.surface import Part, ScaledNetwork
 
 
-def saved_by_depth(network: ScaledNetwork, side: int) -> dict[int, int]:
-    """Bytes that training keeps for the backward pass at each depth, for one image of that side in
-    pixels; what is kept outside of all parts is left out.
+def saved_by_depth(
+    network: nn.Module, in_chans: int, num_classes: int, side: int
+) -> dict[int, int]:
+    """Bytes that training keeps for the backward pass at each depth, for one image; what is kept
+    outside of all parts is left out.
+
+    Args:
+        network: of this package, or a model as it is; left as it is.
+        in_chans: channels of the image.
+        num_classes: number of logits.
+        side: of the image in pixels.
 
     Raises:
         ValueError: the network fails on it.
     """
+    if not isinstance(network, ScaledNetwork):
+        network = invert(copy.deepcopy(network).cpu(), "bu", in_chans, num_classes, side)
     parts = list(network.rows())
     found: dict[int, int] = {}
     for part, share in zip(parts, costs_of(parts, cost_of(network, side)), strict=True):

@@ -175,7 +175,10 @@ def require_logits(
         InversionError: when it fails, or gives anything but N x num_classes.
     """
     try:
-        logits = _logits(model, in_chans, image_size)
+        try:
+            logits, count = _logits(model, in_chans, image_size), 1
+        except ValueError:  # it may need the statistics of a batch, in inference too
+            logits, count = _logits(model, in_chans, image_size, count=2), 2
     except Exception as error:  # the model's own modules may raise anything
         if native_size not in (None, image_size) and _runs(model, in_chans, native_size or 1):
             raise InversionError(
@@ -186,18 +189,19 @@ def require_logits(
         raise InversionError(
             "forward", f"the model itself fails on an image: {first_line(error)}"
         ) from error
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (count, num_classes):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        images = "one image" if count == 1 else "two images"
         raise InversionError(
-            "logits", f"the model gives {shape} for one image, not {num_classes} logits."
+            "logits", f"the model gives {shape} for {images}, not {num_classes} logits."
         )
 
 
-def _logits(model: nn.Module, in_chans: int, side: int) -> object:
+def _logits(model: nn.Module, in_chans: int, side: int, count: int = 1) -> object:
     training = model.training
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            return model.eval()(torch.randn(1, in_chans, side, side))
+            return model.eval()(torch.randn(count, in_chans, side, side))
     finally:
         model.train(training)
 

@@ -73,7 +73,9 @@ def run(context: Context) -> Found:
     task: Task = context.options
     with fastest():
         subject = subject_of(context)
-        metrics = _counts(subject) if task.counts else {}
+        metrics: dict[str, float] = {}
+        if task.counts:
+            metrics = _counts(subject) | _by_depth(subject, len(context.dataset.classes))
         metrics |= memory_peaks(subject)
         metrics |= speeds(subject, context.progress)
     asked = float(task.options.batch_size)
@@ -98,7 +100,7 @@ def _counts(subject: Subject) -> dict[str, float]:
         "macs": found.macs,
         "activations": found.activations,
     }
-    return {name: float(value) for name, value in counts.items()} | _by_depth(subject)
+    return {name: float(value) for name, value in counts.items()}
 
 
 def _learned(trained: nn.Module, deployed: nn.Module) -> int:
@@ -114,18 +116,15 @@ def _learned(trained: nn.Module, deployed: nn.Module) -> int:
     )
 
 
-def _by_depth(subject: Subject) -> dict[str, float]:
+def _by_depth(subject: Subject, classes: int) -> dict[str, float]:
     """Bytes that training keeps for its backward pass at each depth, per image; nothing for a
-    network that does not tell its parts, or that fails where no weights are."""
+    network that cannot be described."""
     from arches.analysis.cost import READS_VALUES
     from arches.analysis.part_cost import saved_by_depth
-    from arches.surface import ScaledNetwork
 
-    backbone = subject.trained.get_submodule("backbone")
-    if not isinstance(backbone, ScaledNetwork):
-        return {}
+    backbone, (channels, side, _) = subject.trained.get_submodule("backbone"), subject.shape
     try:
-        found = saved_by_depth(backbone, subject.shape[1])
+        found = saved_by_depth(backbone, channels, classes, side)
     except READS_VALUES:
         return {}
     return {f"kept_bytes[depth {depth}]": float(size) for depth, size in found.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
-from arches.analysis.cost import READS_VALUES, without_values
+from arches.analysis.cost import READS_VALUES, is_recurrent, without_values
 from bench.measures import memory
 from bench.measures.memory import (
     GIVEN,
@@ -25,20 +27,26 @@ def memory_peaks(subject: Subject) -> dict[str, float]:
     mode = subject.mode
     metrics: dict[str, float] = {}
     for name, network in subject.networks.items():
-        batch = _least(subject, network)
-        if not mode.compile:  # compiled code keeps its tensors to itself
-            metrics |= _of_tensors(subject, name, network, batch)
+        batch = least(subject, network)
+        # A compiler has processes and memory of its own, and compiled code keeps its tensors to
+        # itself.
+        if not mode.compile:
+            fitted, peak = _of_tensors(subject, network, batch)
+            metrics[f"{name}_memory"] = peak + weight_bytes(network)
+            metrics[f"{name}_batch_size"] = float(fitted)
+            if subject.device.type == "cpu" and subject.options.resident:
+                each = peak / fitted + 4 * math.prod(subject.shape)
+                fitted = _fitting(fitted, each, GIVEN)
+                resident = resident_peak(network, (fitted, *subject.shape), mode)
+                if resident is not None:
+                    metrics[f"{name}_memory_resident"] = resident
+                    metrics[f"{name}_batch_size[resident]"] = float(fitted)
         if subject.device.type == "cuda":
             metrics |= _of_allocator(subject, name, network, batch)
-        # A compiler has processes and memory of its own.
-        if subject.device.type == "cpu" and subject.options.resident and not mode.compile:
-            peak = resident_peak(network, (batch, *subject.shape), mode)
-            if peak is not None:
-                metrics[f"{name}_memory_resident"] = peak
     return metrics
 
 
-def _least(subject: Subject, network: nn.Module) -> int:
+def least(subject: Subject, network: nn.Module) -> int:
     """The batch asked for; two images instead of one for a network that needs the statistics of a
     batch."""
     batch = subject.options.batch_size
@@ -52,36 +60,40 @@ def _least(subject: Subject, network: nn.Module) -> int:
     return batch
 
 
-def _of_tensors(subject: Subject, name: str, network: nn.Module, batch: int) -> dict[str, float]:
-    """Bytes in tensors: of shapes alone where that can be, else of a real pass."""
+def _of_tensors(subject: Subject, network: nn.Module, batch: int) -> tuple[int, float]:
+    """Bytes in tensors beside the weights, and of how many images: of shapes alone where that can
+    be, else of a real pass."""
     mode = subject.mode
-    weights = weight_bytes(network)
-    if mode.precision == "fp32":  # there is no autocast for shapes
+    # There is no autocast for shapes, nor the work space of recurrent layers.
+    if mode.precision == "fp32" and not is_recurrent(network):
         try:
             twin = without_values(network).train(network.training)
             images = as_batch(torch.empty(batch, *subject.shape, device="meta"), mode)
-            peak = tensor_peak(twin, runner(twin, mode, images.device), images)
-            return {f"{name}_memory": peak + weights, f"{name}_batch_size": float(batch)}
-        except READS_VALUES:
-            pass  # the model reads values while it runs
+            return batch, tensor_peak(twin, runner(twin, mode, images.device), images)
+        except (*READS_VALUES, MemoryError):
+            pass  # the model reads values while it runs, or has a limit of its own
     forward = runner(network, mode, subject.device)
-    fitted, peak = backing_off(
+    return backing_off(
         first_to_try(subject, network, batch, GIVEN),
         lambda n: tensor_peak(network, forward, subject.images(n)),
     )
-    return {f"{name}_memory": peak + weights, f"{name}_batch_size": float(fitted)}
 
 
 def first_to_try(subject: Subject, network: nn.Module, batch: int, share: float) -> int:
     """The batch, or half of it, a quarter ... that takes no more than a share of free main memory:
     where CUDA lacks memory it says so, but Linux ends the process. Two images are always tried."""
-    free = memory.available() if subject.device.type == "cpu" and batch > 2 else None
-    if free is None:
+    if subject.device.type != "cpu" or batch <= 2 or memory.available() is None:
         return batch
-    each = _bytes_of_an_image(subject, network)
-    while batch > 2 and batch * each > share * free:
-        batch //= 2
-    return max(batch, 2)
+    return _fitting(batch, _bytes_of_an_image(subject, network), share)
+
+
+def _fitting(batch: int, each: float, share: float) -> int:
+    """The batch, or half of it ..., two at the least, that takes no more than a share of free main
+    memory with so many bytes for each image."""
+    free = memory.available()
+    while free is not None and batch > 2 and batch * each > share * free:
+        batch = max(batch // 2, 2)
+    return batch
 
 
 def _bytes_of_an_image(subject: Subject, network: nn.Module) -> float:

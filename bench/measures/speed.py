@@ -9,7 +9,7 @@ import torch
 
 from bench.measures import memory, sensors, timing
 from bench.measures.modes import runner
-from bench.measures.peaks import first_to_try
+from bench.measures.peaks import first_to_try, least
 from bench.measures.subject import Subject
 
 LARGEST = "largest"
@@ -23,7 +23,8 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
     metrics: dict[str, float] = {}
     # As a whole, too: short timings each tell nothing of the load.
     with sensors.watching(subject.device) as whole, torch.no_grad():
-        first = first_to_try(subject, subject.deployed, options.batch_size, memory.GIVEN)
+        wish = least(subject, subject.deployed)
+        first = first_to_try(subject, subject.deployed, wish, memory.GIVEN)
         batch, seconds = timing.backing_off(first, watch.times)
         metrics |= _rate(seconds, batch)
         if watch.joules is not None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import arches
+from bench.measures import memory
 
 SIDE, GRID, WIDE = 32, 8, 4
 PLACES = GRID * GRID
@@ -101,9 +102,11 @@ def test_operations_are_the_same_whether_a_network_reads_values(
     network = kind()
     network.reads = reads
     assert figures(network, side=SIDE)["flops"] == 2 * (STEM + products + HEAD)
+    described = arches.describe(network, None, 1, 3, SIDE, measured=False)
+    assert described.totals.flops == 2 * (STEM + products + HEAD)
 
 
-@pytest.mark.parametrize("kind", [Encoder, Fused])
+@pytest.mark.parametrize("kind", [Recurrent, Encoder, Fused, Gated])
 def test_memory_is_the_same_whether_a_network_reads_values(kind: type[Tokens]) -> None:
     plain, reading = kind(), kind()
     reading.reads = True
@@ -129,6 +132,42 @@ def test_memory_by_depth_is_that_of_the_description(name: str) -> None:
     assert {key: value for key, value in found.items() if "kept_bytes" in key} == rows
     # Besides, images and weights are held, and what is held for a moment.
     assert 0.6 * found["train_memory"] < 4 * sum(rows.values()) < found["train_memory"]
+
+
+def test_a_recurrent_layer_keeps_more_than_its_arithmetic_needs() -> None:
+    """Its kernel has a work space, which autograd keeps: fp32 and bf16 are of the same program."""
+    fp32, bf16 = (
+        figures(Recurrent(), side=SIDE, batch_size=16, modes=[{"precision": name}])
+        for name in ("fp32", "bf16")
+    )
+    assert fp32["train_memory"] > 0.6 * bf16["train_memory"]
+
+
+class Narrow(Tokens):
+    """Has no memory for more than 8 images, it says."""
+
+    def mixed(self, tokens: Tensor) -> Tensor:
+        if len(tokens) > 8:
+            raise MemoryError
+        return tokens
+
+
+def test_a_network_with_a_limit_of_its_own_backs_off() -> None:
+    found = figures(Narrow(), side=SIDE, batch_size=32, resident=True)
+    names = ("train_batch_size", "train_batch_size[resident]", "inference_batch_size", "batch_size")
+    assert [found[name] for name in names] == [8, 8, 8, 8]
+    assert found["train_memory_resident"] > 0
+    assert found["flops"] == 2 * (STEM + HEAD)
+
+
+def test_resident_memory_is_of_a_batch_that_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = figures(Tokens(), side=SIDE, batch_size=64)["train_memory"]
+    monkeypatch.setattr(memory, "available", lambda: whole / 2)
+    found = figures(Tokens(), side=SIDE, batch_size=64, resident=True)
+    assert found["train_batch_size"] == 64  # arithmetic on shapes
+    assert 2 <= found["train_batch_size[resident]"] <= 32
 
 
 class Notes(Tokens):
@@ -232,6 +271,12 @@ class ByTheBatch(Tokens):
 
 def test_a_network_that_cannot_do_a_single_image() -> None:
     """The operations are half of those of two images; there is no latency of one."""
+    alone = figures(ByTheBatch(), side=SIDE, batch_size=1, batch_sizes=[1, 2])
+    batches = ("batch_size", "train_batch_size", "inference_batch_size", "asked_batch_size")
+    assert [alone[name] for name in batches] == [2, 2, 2, 1]
+    assert alone["images_per_second"] > 0
+    described = arches.describe(ByTheBatch(), None, 1, 3, SIDE, measured=False)
+    assert described.totals.flops == 2 * (STEM + HEAD)
     found = figures(ByTheBatch(), side=SIDE, batch_sizes=[1, 2])
     assert found["flops"] == 2 * (STEM + HEAD)
     assert found["images_per_second"] > 0
