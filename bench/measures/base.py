@@ -125,10 +125,10 @@ class Measure:
     (timings) never share the machine with another cell. Where `per_seed` is false the numbers
     are a matter of the architecture alone, and only the suite's smallest seed is measured.
     `forwards(options, test samples)` is about how many images one cell predicts, for the estimate
-    of `plan`. Metrics not declared in
-    `metrics` are kept but have no column. `note(options)` is a sentence on how it was measured,
-    for the leaderboard. `refusal(item's options, dataset)` says, before anything is trained, why
-    it cannot be measured on that data set; empty if it can.
+    of `plan`, and `seconds(options, seconds of one such image)` what it takes beside that. Metrics
+    not declared in `metrics` are kept but have no column. `note(options)` is a sentence on how it
+    was measured, for the leaderboard. `refusal(item's options, dataset)` says, before anything is
+    trained, why it cannot be measured on that data set; empty if it can.
     """
 
     name: str
@@ -140,6 +140,7 @@ class Measure:
     exclusive: bool = False
     per_seed: bool = True
     forwards: Callable[[Any, int], float] = lambda options, test_samples: float(test_samples)
+    seconds: Callable[[Any, float], float] = lambda options, image: 0.0
     note: Callable[[Any], str] = lambda options: ""
     refusal: Callable[[Any, Dataset], str] = lambda options, dataset: ""
 

@@ -131,10 +131,24 @@ def _by_depth(subject: Subject, classes: int) -> dict[str, float]:
 
 
 def forwards(task: Task, test_samples: int) -> float:
-    """About how many images are predicted at the least: warm-up and repeats, and a training pass
-    counts for three."""
-    return 12.0 * task.options.batch_size
+    """A pass of training, which counts for three, and one of prediction, in processes of their own;
+    other memory is arithmetic."""
+    return 4.0 * task.options.batch_size if task.options.resident else 0.0
 
+
+def seconds(task: Task, image: float) -> float:
+    """Each timing takes as long as the suite says, or warm-up and five passes if that is longer."""
+    options = task.options
+    more = [options.limit if wish == "largest" else int(wish) for wish in options.batch_sizes]
+    batches = [options.batch_size, 1, *more]
+    timed = sum(max(options.seconds, 8 * batch * image) for batch in batches)
+    if task.mode.compile:
+        return timed + _COMPILE * len(batches)
+    return timed + (_START if options.resident else 0.0)
+
+
+# About what a compiler takes for a network and a batch, and a process that imports PyTorch.
+_COMPILE, _START = 15.0, 3.0
 
 _DETAILS: tuple[tuple[str, str, str, Better, Scale], ...] = (
     ("train_parameters", "parameters in training", "", "lower", "si"),
@@ -174,6 +188,7 @@ MEASURE = Measure(
     exclusive=True,
     per_seed=False,
     forwards=forwards,
+    seconds=seconds,
     note=note,
     metrics={
         "parameters": MetricInfo("parameters", "", "lower", headline=True, scale="si"),

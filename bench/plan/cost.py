@@ -127,7 +127,8 @@ def _seconds(cell: Cell, pace: Pace) -> float:
         return SECONDS_PER_CELL + sum(epochs) / len(epochs) * each
     measure = measures.load(cell.measure)
     images = measure.forwards(cell.options, pace.info.test_samples)
-    return SECONDS_PER_CELL + images * pace.predict
+    beside = measure.seconds(cell.options, pace.predict)
+    return SECONDS_PER_CELL + images * pace.predict + beside
 
 
 def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:

@@ -23,8 +23,8 @@ COST_LIMIT = 30
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """FLOPs and training memory over those of the bottom-up network; no memory where only the
-    table of measured models was asked."""
+    """FLOPs and activation memory (what training keeps for the backward pass) over those of the
+    bottom-up network; no memory where only the table of measured models was asked."""
 
     flops: float
     memory: float | None = None
@@ -32,7 +32,7 @@ class Over:
     def __str__(self) -> str:
         text = f"{_times(self.flops)} the FLOPs"
         if self.memory is not None:
-            text += f" and {_times(self.memory)} the training memory"
+            text += f" and {_times(self.memory)} the activation memory"
         return f"{text} of bu"
 
 

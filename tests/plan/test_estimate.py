@@ -51,3 +51,27 @@ def test_a_slow_network_is_timed_on_a_few_images(
     assert int(minutes[1]) in (8, 9)
     asked = [int(line) for line in Path("asked.txt").read_text().split()]
     assert sum(asked) < 60, asked
+
+
+TIMED = """\
+name: timed
+seeds: [0, 1]
+datasets: [{name: fashion-mnist-mini, train_samples: 100}]
+backbones: [lenet_fc]
+variants: [bu]
+recipe: {epochs: 1, batch_size: 50, lr: 0.1}
+measures:
+  - efficiency: {seconds: 30, batch_sizes: [64, largest], modes: [default, {precision: bf16}]}
+"""
+
+
+def test_timings_take_as_long_as_the_suite_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four of them (images/s thrice and a latency) in each of two modes, for one seed: 240 s."""
+    monkeypatch.chdir(tmp_path)
+    Path("timed.yaml").write_text(TIMED, encoding="utf-8")
+    assert main(["plan", "timed.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "estimate for this machine's CPU, one worker: 4 min" in out
+    assert re.search(r"estimate for one GPU, .*: 4 min", out)

@@ -136,7 +136,7 @@ def test_plugins_are_built_for_their_cost(tmp_path: Path, capsys: Out) -> None:
     out, err = capsys.readouterr()
     lines = out.splitlines()
     (line,) = (row for row in lines if row.startswith("  mnist/net/td: "))
-    assert line.endswith(" times the training memory of bu")
+    assert line.endswith(" times the activation memory of bu")
     assert " times the FLOPs and " in line
     (bare,) = (row for row in lines if row.startswith("  mnist/net/bu: "))
     assert "times" not in bare

@@ -106,7 +106,7 @@ def test_what_costs_far_more_needs_a_yes(
     assert main(["run", str(suite), "--only", "*/train"]) == 2
     said = capsys.readouterr().err
     assert (
-        "times the training memory of bu; if that is meant, give the backbone `allow_cost" in said
+        "times the activation memory of bu; if that is meant, give the backbone `allow_cost" in said
     )
     allowed = tiny(*changes, ("variants: [td]}", "variants: [td], allow_cost: true}"))
     assert main(["run", str(allowed), "--only", "*/train"]) == 0
