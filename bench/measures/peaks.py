@@ -47,17 +47,19 @@ def memory_peaks(subject: Subject) -> dict[str, float]:
 
 
 def least(subject: Subject, network: nn.Module) -> int:
-    """The batch asked for; two images instead of one for a network that needs the statistics of a
-    batch."""
+    """The batch asked for; two images instead of one for a network that cannot do one."""
     batch = subject.options.batch_size
-    if batch == 1:
-        try:
-            one_pass(
-                network, runner(network, subject.mode, subject.device, True), subject.images(1)
-            )
-        except ValueError:
-            return 2
-    return batch
+    return 2 if batch == 1 and not does_one(subject, network) else batch
+
+
+def does_one(subject: Subject, network: nn.Module) -> bool:
+    """Whether a network, in its mode, can do a single image, or needs the statistics of a batch."""
+    try:
+        # Not compiled: a compiler has errors of its own.
+        one_pass(network, runner(network, subject.mode, subject.device, True), subject.images(1))
+    except ValueError:
+        return False
+    return True
 
 
 def _of_tensors(subject: Subject, network: nn.Module, batch: int) -> tuple[int, float]:

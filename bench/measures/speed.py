@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
 
 from bench.measures import memory, sensors, timing
 from bench.measures.modes import runner
-from bench.measures.peaks import first_to_try, least
+from bench.measures.peaks import does_one, first_to_try, least
 from bench.measures.subject import Subject
 
 LARGEST = "largest"
@@ -30,25 +29,22 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
         if watch.joules is not None:
             metrics["energy_per_image"] = watch.joules / (len(seconds) * batch)
         progress(0.5)
-        with _perhaps(batch > 1):
+        # Such figures of a network that cannot do a single image are left out.
+        single = does_one(subject, subject.deployed)
+        if single:
             metrics |= timing.latencies(watch.times(1, most=_LATENCIES, alone=True))
         for wanted in dict.fromkeys(options.batch_sizes):
             searched = wanted == LARGEST
             most = options.limit if searched else int(wanted)
             share = memory.SEARCHED if searched else memory.GIVEN
             first = first_to_try(subject, subject.deployed, most, share)
-            with _perhaps(first == 1 < batch):
-                fitted, times = timing.backing_off(first, watch.times)
-                metrics |= timing.suffixed(_rate(times, fitted), wanted)
+            if first == 1 and not single:
+                continue
+            fitted, times = timing.backing_off(first, watch.times)
+            metrics |= timing.suffixed(_rate(times, fitted), wanted)
             if searched:
                 metrics["largest_batch"] = float(fitted)
     return {**metrics, **whole.figures, **watch.figures}
-
-
-def _perhaps(single: bool) -> AbstractContextManager[None]:
-    """For what a network may not be able to do with a single image, though it did with more: it
-    needs the statistics of a batch. Such a figure is left out."""
-    return suppress(ValueError) if single else nullcontext()
 
 
 class _Stopwatch:
