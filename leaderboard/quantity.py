@@ -59,6 +59,15 @@ def unit(value: float, info: MetricInfo) -> tuple[float, str]:
     return (factor if len(prefixes) > 1 else 1.0), prefixes[-1]
 
 
+def in_prefix(heading: str, prefix: str) -> str:
+    """The heading of numbers that are told in one prefix: `FLOPs (per image)` in millions is
+    `FLOPs (M per image)`, `Parameters` is `Parameters (M)`."""
+    if not prefix:
+        return heading
+    title, bracket, unit_name = heading.rpartition("(")
+    return f"{title}({prefix} {unit_name}" if bracket else f"{heading} ({prefix})"
+
+
 def _digits(value: float, decimals: int) -> tuple[str, float]:
     if math.isinf(value):
         return "∞", value
