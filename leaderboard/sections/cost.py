@@ -21,12 +21,13 @@ _LARGEST = "largest"
 _DEFAULT = "fp32"  # the mode that has no name of its own
 _IQR = " [IQR]"
 _ON_THE_BOARD = {"images_per_second"}
-_WIDEST = 9  # columns of numbers that a page shows without scrolling
+_WIDEST = 6  # columns that a page shows without scrolling: most have two numbers in a cell
 _MILLISECONDS = MetricInfo("", "ms", "lower")
 _JOULES = MetricInfo("", "J per image", "lower")
 _SPEED = MetricInfo("", "images/s", "higher", scale="si")
 _BYTES = MetricInfo("", "B", "lower", scale="bytes")
 _IMAGES = MetricInfo("", "images", "higher", decimals=0)
+_SPEEDS = (_MILLISECONDS, _SPEED, _IMAGES)
 
 Seeds = Mapping[int, float]
 
@@ -87,12 +88,26 @@ def cost_blocks(results: Results, dataset: str) -> Iterator[Block]:
         return
     lines = [line for line in lines if any(c.metrics & line.figures.keys() for c in columns)]
     yield Heading(3, "Cost in detail")
-    parts = -(-len(columns) // _WIDEST)
-    for part in range(parts):
-        start, end = (len(columns) * cut // parts for cut in (part, part + 1))
-        number = f" ({part + 1} of {parts})" if parts > 1 else ""
-        yield _grid(f"Cost in detail{number}", lines, columns[start:end], every)
+    for caption, some in _parts(columns):
+        yield _grid(caption, lines, some, every)
     yield Text(_legend(lines, columns, every))
+
+
+def _parts(columns: Sequence[_Column]) -> Iterator[tuple[str, Sequence[_Column]]]:
+    """Captions and columns: one table where that fits a page, else one of speed and another."""
+    caption = "Cost in detail"
+    if len(columns) <= _WIDEST:
+        yield caption, columns
+        return
+    for title, some in (
+        ("speed", [column for column in columns if column.info in _SPEEDS]),
+        ("memory and energy", [column for column in columns if column.info not in _SPEEDS]),
+    ):
+        parts = -(-len(some) // _WIDEST)
+        for part in range(parts):
+            start, end = (len(some) * cut // parts for cut in (part, part + 1))
+            number = f" ({part + 1} of {parts})" if parts > 1 else ""
+            yield f"{caption}: {title}{number}", some[start:end]
 
 
 def _grid(

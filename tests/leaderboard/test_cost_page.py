@@ -163,11 +163,15 @@ def test_what_the_board_has_needs_no_table(figures: Figures, tmp_path: Path) -> 
 
 
 def test_a_table_that_is_too_wide_is_cut(tmp_path: Path) -> None:
-    more = {f"images_per_second[{batch}]": 10.0 * batch for batch in (1, 2, 4, 8, 16, 64, 128, 256)}
-    lines = table(made(one=SPEED | more, two=SPEED), tmp_path)
-    heads = [line for line in lines if line[0] == "Backbone"]
-    assert [len(head) for head in heads] == [7, 7]
+    memory = {"inference_memory": 2.0**20, "energy_per_image": 0.5}
+    more = {f"images_per_second[{batch}]": 10.0 * batch for batch in (1, 2, 4)}
+    assert len(table(made(one=SPEED | {"latency_p95": 1.0} | more), tmp_path)) == 2, "six columns"
+    lines = table(made(one=SPEED | more | memory, two=SPEED), tmp_path)
     assert [line[0] for line in lines] == ["Backbone", "one", "two"] * 2
+    assert lines[3][2:] == ["Inference memory ↓", "Energy ↓ (J per image)"]
+    many = {f"images_per_second[{batch}]": 10.0 * batch for batch in (1, 2, 4, 8, 16, 64, 128)}
+    heads = [line for line in table(made(one=SPEED | many), tmp_path) if line[0] == "Backbone"]
+    assert [len(head) for head in heads] == [6, 7]
 
 
 def test_nothing_in_it_is_bold_and_html_says_the_same(tmp_path: Path) -> None:
