@@ -124,6 +124,7 @@ def _section(
 ) -> Iterator[Block]:
     from leaderboard.numbers.timing import timing_notes
     from leaderboard.sections.corruptions import corruption_blocks
+    from leaderboard.sections.cost import cost_blocks
     from leaderboard.sections.faithfulness import faithfulness_blocks
     from leaderboard.sections.localization import localization_blocks
     from leaderboard.sections.memory_depth import memory_blocks
@@ -138,6 +139,7 @@ def _section(
     yield from localization_blocks(results, dataset, taken, kept)
     yield from faithfulness_blocks(results, dataset, taken, kept)
     yield from training_blocks(results, dataset, order, taken, kept)
+    yield from cost_blocks(results, dataset)
     yield from memory_blocks(results, dataset, order, taken, kept)
 
 

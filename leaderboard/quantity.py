@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leaderboard.numbers.summary import Summary
 from leaderboard.results import MetricInfo
@@ -27,7 +27,7 @@ class Shown:
 def show(summary: Summary, info: MetricInfo) -> Shown:
     """A summary as `info` wants it: the deviation, if there is one, in the unit of the mean."""
     decimals = info.decimals if info.scale == "plain" else min(info.decimals, 1)
-    factor, prefix = _unit(summary.mean, info, decimals)
+    factor, prefix = unit(summary.mean, info)
     if info.scale != "plain" and factor == 1 and not summary.sd and summary.mean.is_integer():
         decimals = 0  # 512 B, not 512.0 B
     mean, shown = _digits(summary.mean / factor, decimals)
@@ -37,7 +37,16 @@ def show(summary: Summary, info: MetricInfo) -> Shown:
     return Shown(f"{mean} {prefix}".rstrip(), shown * factor)
 
 
-def _unit(value: float, info: MetricInfo, decimals: int) -> tuple[float, str]:
+def three_digits(value: float, info: MetricInfo) -> MetricInfo:
+    """`info` with decimals enough for three digits of a small number: 0.0963, not 0.10."""
+    if info.scale != "plain" or not info.decimals or not math.isfinite(value) or not value:
+        return info
+    return replace(info, decimals=max(info.decimals, 2 - math.floor(math.log10(abs(value)))))
+
+
+def unit(value: float, info: MetricInfo) -> tuple[float, str]:
+    """The factor and the prefix in which a number of this size is shown: (1e6, "M")."""
+    decimals = info.decimals if info.scale == "plain" else min(info.decimals, 1)
     step, prefixes = _STEPS[info.scale]
     factor = 1.0
     if not math.isfinite(value):
@@ -48,6 +57,15 @@ def _unit(value: float, info: MetricInfo, decimals: int) -> tuple[float, str]:
             return factor, prefix
         factor *= step
     return (factor if len(prefixes) > 1 else 1.0), prefixes[-1]
+
+
+def in_prefix(heading: str, prefix: str) -> str:
+    """The heading of numbers that are told in one prefix: `FLOPs (per image)` in millions is
+    `FLOPs (M per image)`, `Parameters` is `Parameters (M)`."""
+    if not prefix:
+        return heading
+    title, bracket, unit_name = heading.rpartition("(")
+    return f"{title}({prefix} {unit_name}" if bracket else f"{heading} ({prefix})"
 
 
 def _digits(value: float, decimals: int) -> tuple[str, float]:

@@ -40,7 +40,7 @@ class TerminalTable:
             for table in section.tables:
                 yield from _grids(section, table, options.max_width)
             for note in timing_notes(self.results, section.dataset):
-                yield Text(f"note  {one_line(note, 300)}", style=_STYLES["flag"])
+                yield Text(f"note  {one_line(note)}", style=_STYLES["flag"])
             yield from _flags(self.results, section.dataset)
         for bad in self.results.failures:
             yield Text(f"failed  {one_line(bad.text)}", style="red")

@@ -39,9 +39,10 @@ def items(options: Options) -> list[Item]:
 def note(options: Options) -> str:
     """How it was measured, in a sentence."""
     modes = ", ".join(mode.label or "fp32" for mode in options.modes)
+    images = "1 image" if options.batch_size == 1 else f"{options.batch_size} images"
     return (
         f"Efficiency: FLOPs are two for each multiply-add; training memory is that of tensors in "
-        f"a forward and backward pass of {options.batch_size} images; images/s is the median of "
+        f"a forward and backward pass of {images}; images/s is the median of "
         f"batches of {options.batch_size}, unless it says otherwise ({modes})."
     )
 

@@ -22,6 +22,11 @@ from bench.store.outcome import NOTES, Outcome
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from leaderboard.results import MetricInfo
+
+
+_SPREAD = "_iqr"  # ends the name of a metric's interquartile range
+
 
 class Display(Protocol):
     """Shows events; used as a context manager around the run."""
@@ -78,17 +83,29 @@ def headline(outcome: Outcome) -> str:
     """The one or two numbers of a cell that fit on a line, or why it failed."""
     if outcome.error is not None:
         return visible(f"FAILED: {outcome.error.text}")
+    # What only tells how another number was measured, or how far it spreads, is none of the two.
     order = sorted(
-        (name for name in outcome.metrics if name in outcome.infos),
-        key=lambda name: not outcome.infos[name].headline,
+        (name for name in outcome.metrics if name in outcome.infos and not name.endswith(_SPREAD)),
+        key=lambda name: (
+            not outcome.infos[name].headline,
+            outcome.infos[name].better == "neither",
+        ),
     )
-    shown = []
-    for name in order[:2]:
-        info = outcome.infos[name]
-        value = outcome.metrics[name]
-        text = f"{value:.{info.decimals}f}" if info.scale == "plain" else f"{value:,.0f}"
-        shown.append(f"{info.title} {text} {info.unit}".strip())
-    return visible(", ".join(shown))
+    return visible(", ".join(_told(outcome, name) for name in order[:2]))
+
+
+def _told(outcome: Outcome, name: str) -> str:
+    """`images/s 10,211 (IQR 368)`, `FLOPs 7,391,160 per image`."""
+    info = outcome.infos[name]
+    unit = "" if info.unit.lower() in info.title.lower().split() else info.unit
+    spread = outcome.metrics.get(name + _SPREAD)
+    beside = "" if spread is None else f"(IQR {_number(spread, info)})"
+    parts = (info.title, _number(outcome.metrics[name], info), unit, beside)
+    return " ".join(part for part in parts if part)
+
+
+def _number(value: float, info: MetricInfo) -> str:
+    return f"{value:.{info.decimals}f}" if info.scale == "plain" else f"{value:,.0f}"
 
 
 def _new_notes(outcome: Outcome, told: set[str]) -> list[str]:

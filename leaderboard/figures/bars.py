@@ -25,6 +25,8 @@ from leaderboard.numbers.board import Net
 from leaderboard.numbers.corruptions import Corrupted
 from leaderboard.numbers.scales import Vulnerability
 from leaderboard.numbers.summary import Summary
+from leaderboard.quantity import in_prefix, show, unit
+from leaderboard.results import MetricInfo
 from leaderboard.text import one_line, words
 
 if TYPE_CHECKING:
@@ -106,10 +108,14 @@ def corruption_figure(title: str, found: Sequence[Corrupted]) -> Figure:
     return figure
 
 
-def result_figure(title: str, found: Mapping[str, Mapping[Net, Summary]]) -> Figure:
+def result_figure(
+    title: str, found: Mapping[str, Mapping[Net, Summary]], info: MetricInfo
+) -> Figure:
     """A quantity by data set: a group of bars for each, a bar for each network (figure 4 of the
     paper), from zero on; differences that bars do not show are in the numbers beside them."""
     look = looks((net.backbone, net.variant) for nets in found.values() for net in nets)
+    most = max(value.mean + (value.sd or 0) for nets in found.values() for value in nets.values())
+    factor, prefix = unit(most, info)
     with styled():
         figure = blank(WIDTH, (0.15 + 0.19 * len(look)) * len(found) + legend_height(look) + 0.7)
         axes = figure.add_subplot()
@@ -117,27 +123,33 @@ def result_figure(title: str, found: Mapping[str, Mapping[Net, Summary]]) -> Fig
             _Bars(name, [nets.get(Net(dataset, *name)) for dataset, nets in found.items()])
             for name in look
         ]
-        _draw(axes, bars, look)
-        _write_values(axes, bars)
-        most = max(
-            value.mean + (value.sd or 0) for nets in found.values() for value in nets.values()
-        )
-        axes.set_xlim(0, 1.12 * most)
-        axes.set_xlabel(one_line(title, 80))
+        _draw(axes, [_scaled(one, factor) for one in bars], look)
+        _write_values(axes, bars, factor, info)
+        axes.set_xlim(0, 1.12 * most / factor)
+        axes.set_xlabel(one_line(in_prefix(title, prefix), 80))
         _label_groups(axes, list(found), named=True)
         legend(figure, look, [_patch(one) for one in look.values()], beside=False)
     return figure
 
 
-def _write_values(axes: Axes, bars: Sequence[_Bars]) -> None:
+def _scaled(bars: _Bars, factor: float) -> _Bars:
+    return _Bars(
+        bars.net,
+        [
+            value and Summary(value.mean / factor, value.sd and value.sd / factor, value.n)
+            for value in bars.values
+        ],
+    )
+
+
+def _write_values(axes: Axes, bars: Sequence[_Bars], factor: float, info: MetricInfo) -> None:
     each = _GROUP / len(bars)
     for number, one in enumerate(bars):
         for group, value in enumerate(one.values):
             if value is not None:
                 place = group + (number + 0.5) * each - _GROUP / 2
-                spread = f" ± {value.sd:.1f}" if value.sd is not None else ""
                 axes.annotate(
-                    f"{value.mean:.1f}{spread}", (value.mean + (value.sd or 0), place),
+                    show(value, info).text, ((value.mean + (value.sd or 0)) / factor, place),
                     (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK,
                 )  # fmt: skip
 

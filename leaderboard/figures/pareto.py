@@ -22,6 +22,8 @@ from leaderboard.figures.looks import (
     styled,
 )
 from leaderboard.numbers.pareto import Panel
+from leaderboard.quantity import in_prefix, unit
+from leaderboard.results import MetricInfo
 from leaderboard.text import capital, one_line
 
 if TYPE_CHECKING:
@@ -37,12 +39,14 @@ _OTHERS: tuple[Fill, ...] = ("left", "right")
 _MARGIN = 1.35  # beside the outermost points, as a factor
 
 
-def pareto_figure(title: str, panels: Sequence[Panel]) -> Figure:
+def pareto_figure(title: str, panels: Sequence[Panel], info: MetricInfo) -> Figure:
     """Up is better (or worse, where less is better), left is cheaper."""
     costs = list(dict.fromkeys(panel.cost for panel in panels))
     datasets = list(dict.fromkeys(panel.dataset for panel in panels))
     look = looks((p.net.backbone, p.net.variant) for panel in panels for p in panel.points)
     marks = _marks(look)
+    most = max(point.result.mean for panel in panels for point in panel.points)
+    factor, prefix = unit(most, info)
     place = {(panel.dataset, panel.cost): panel for panel in panels}
     with styled():
         figure = blank(WIDTH, 2.5 * len(datasets) + legend_height(look) + 0.4)
@@ -51,11 +55,11 @@ def pareto_figure(title: str, panels: Sequence[Panel]) -> Figure:
                 if (dataset, cost) not in place:
                     continue
                 axes = figure.add_subplot(len(datasets), len(costs), row * len(costs) + column + 1)
-                _draw(axes, place[dataset, cost], look, marks)
+                _draw(axes, place[dataset, cost], look, marks, factor)
                 axes.set_title(one_line(dataset, 40))
                 axes.set_xlabel(capital(cost))
                 if not column:
-                    axes.set_ylabel(one_line(title, 40))
+                    axes.set_ylabel(one_line(in_prefix(title, prefix), 40))
         handles = [_mark(one, *marks[net]) for net, one in look.items()]
         line = Line2D([], [], color=_FRONT, linestyle=":", linewidth=1.4)
         several = any(len(panel.front) > 1 for panel in panels)
@@ -64,22 +68,25 @@ def pareto_figure(title: str, panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, panel: Panel, look: Looks, marks: Mapping[NetName, Mark]) -> None:
+def _draw(
+    axes: Axes, panel: Panel, look: Looks, marks: Mapping[NetName, Mark], factor: float
+) -> None:
     for point in panel.points:
         net = point.net.backbone, point.net.variant
         one = look[net]
+        result, sd = point.result.mean / factor, point.result.sd
         axes.errorbar(
-            point.cost, point.result.mean, yerr=point.result.sd or None, ecolor=one.color,
+            point.cost, result, yerr=sd / factor if sd else None, ecolor=one.color,
             elinewidth=1.1, capsize=2.5, fmt="none", zorder=2,
         )  # fmt: skip
         mark = _mark(one, *marks[net])
-        mark.set_data([point.cost], [point.result.mean])
+        mark.set_data([point.cost], [result])
         mark.set_zorder(3)
         axes.add_line(mark)
-    steps = [*panel.front]
+    steps = [(point.cost, point.result.mean / factor) for point in panel.front]
     axes.plot(
-        [p.cost for p in steps], [p.result.mean for p in steps], color=_FRONT, linestyle=":",
-        linewidth=1.4, zorder=1,
+        [cost for cost, _ in steps], [result for _, result in steps], color=_FRONT,
+        linestyle=":", linewidth=1.4, zorder=1,
     )  # fmt: skip
     axes.set_xscale("log")
     low, high = (end([p.cost for p in panel.points]) for end in (min, max))

@@ -15,8 +15,8 @@ from leaderboard.results import MetricInfo, Results
 from leaderboard.text import capital, one_line, words
 
 # Reading order of a table: how good, how robust, whatever else there is, at what cost.
-_COST = "efficiency"
-_FAMILIES = {"accuracy": 0, "robustness": 1, _COST: 3}
+COST = "efficiency"
+_FAMILIES = {"accuracy": 0, "robustness": 1, COST: 3}
 _OTHER = 2
 _WIDEST = 9  # columns of numbers that a page shows without scrolling
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
@@ -245,7 +245,7 @@ def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
 def _spread(values: Sequence[float], column: Column) -> Spread:
     """Over seeds; costs are measured on one of them, for no weight changes them."""
     found = spread(values)
-    if column.family == _COST and found.low is None:
+    if column.family == COST and found.low is None:
         return Spread(found.mean, found.mean, found.mean)
     return found
 

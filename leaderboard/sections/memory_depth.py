@@ -54,8 +54,8 @@ def memory_blocks(
         said(
             note,
             "What a training step keeps for its backward pass at each depth of a network, per "
-            "image, counted in single precision (section 5 of the paper). A bottom-up network is "
-            "heavy at its beginning, a top-down one at its end. Depths are as bench describe "
-            "counts them.",
+            "image, counted in single precision. The paper (section 5) expects of its networks "
+            "that bottom-up ones are heavy at their beginning, top-down ones at their end. Depths "
+            "are as bench describe counts them.",
         ),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
-from leaderboard.numbers.board import Column, Net, Section
+from leaderboard.numbers.board import COST, Column, Net, Section
 from leaderboard.numbers.doubts import doubts
 from leaderboard.numbers.flags import Flag, badges_of
 from leaderboard.numbers.ranking import Rank, Spread, ranks, spread, unbeaten
@@ -18,7 +18,7 @@ from leaderboard.numbers.robustness import BASELINE, Attacks, Estimate
 from leaderboard.numbers.summary import Key, by_seed, summarize
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
-from leaderboard.text import capital
+from leaderboard.text import capital, said
 
 # Cost is told as a multiple of the bottom-up network's.
 _COSTS = {"flops": "FLOPs", "train_memory": "training memory"}
@@ -86,13 +86,22 @@ def overview_blocks(
     costs = [(metric, title) for metric, title in _COSTS.items() if _measured(results, metric)]
     any_aim = next((column for column in aims.values() if column), None)
     flagged = any(raised.values())
+    # Where networks are told by what they cost alone, as a rule from one seed, nothing is ranked.
+    placed = any(one.rank for _, ranked in stood.values() for one in ranked)
+    bare = all(
+        column.family == COST and one.rank is None and one.spread.low is None
+        for column, ranked in stood.values()
+        if column
+        for one in ranked
+    )
     lines = []
     for dataset, (column, ranked) in stood.items():
         for one in ranked:
             assert column is not None  # noqa: S101
             cells = [Cell(dataset), Cell(one.net.backbone), Cell(one.net.variant)]
-            cells += [Cell(one.rank.text if one.rank else "–"), Cell(str(one.seeds))]
-            cells += [_accuracy(results, one, column), Cell(_interval(one.spread, column.info))]
+            cells += [] if bare else [Cell(one.rank.text if one.rank else "–")]
+            cells += [Cell(str(one.seeds)), _accuracy(results, one, column)]
+            cells += [] if bare else [Cell(_interval(one.spread, column.info))]
             cells += [_attacked(families[dataset].get(f, {}).get(one.net[1:]), one) for f in names]
             cells += [_aim(results, one, aims[dataset])] if any_aim else []
             cells += [_ratio(results, one.net, metric) for metric, _ in costs]
@@ -103,10 +112,10 @@ def overview_blocks(
         "Overview",
         ("Data set", "Backbone", "Variant"),
         (
-            "Rank",
+            *([] if bare else ["Rank"]),
             "Seeds (n)",
             headings[0] if len(headings) == 1 else "Result",
-            "95 % interval",
+            *([] if bare else ["95 % interval"]),
             *(f"{capital(family)}: accuracy ↑ (%)" for family in names),
             *([any_aim.heading] if any_aim else []),
             *(f"{capital(title)} ↓ (× {BASELINE})" for _, title in costs),
@@ -115,11 +124,33 @@ def overview_blocks(
         ("Flags",) if flagged else (),
     )
     fewer = any(_FEWER in cell.text for line in lines for cell in line[3:])
-    yield Text(_legend(headings, names, bool(costs), fewer))
+    text = _legend([] if bare else headings, placed, names, bool(costs), fewer)
+    if text:
+        yield Text(text)
 
 
-def _legend(headings: Sequence[str], families: Sequence[str], costs: bool, fewer: bool) -> str:
-    text = (
+def _legend(
+    headings: Sequence[str], placed: bool, families: Sequence[str], costs: bool, fewer: bool
+) -> str:
+    return said(
+        _on_ranks(headings) if placed else "",
+        "Nothing is ranked: that takes two networks with an interval, Student's t over seeds, and "
+        "one seed has none (–)."
+        if headings and not placed
+        else "",
+        "Under attack, figures are the mean accuracy up to the L₂ size B at which each "
+        "attack is summed up, over all attacks of the family; in brackets the difference to "
+        f"{BASELINE} in points, over the seeds that both have. Each attack's own figures, with "
+        "intervals, stand below."
+        if families
+        else "",
+        "(n = 1), (n = 2), …: a mean over fewer seeds than the line's." if fewer else "",
+        f"Costs are multiples of the {BASELINE} network of the same backbone." if costs else "",
+    )
+
+
+def _on_ranks(headings: Sequence[str]) -> str:
+    return (
         f"Ranked within a data set by {' or '.join(headings)}. The interval is Student's t over "
         "seeds; a rank such as 1–3 means that intervals overlap, so that seeds alone do not tell "
         "these networks apart. Ranks are careful for each pair of networks, not for a whole table: "
@@ -128,18 +159,6 @@ def _legend(headings: Sequence[str], families: Sequence[str], costs: bool, fewer
         "(–), and other ranks do not count that network. Bold, in the column ranked by alone, are "
         "all whose interval overlaps that of the best, none where the best has one measured seed."
     )
-    if families:
-        text += (
-            " Under attack, figures are the mean accuracy up to the L₂ size B at which each "
-            "attack is summed up, over all attacks of the family; in brackets the difference to "
-            f"{BASELINE} in points, over the seeds that both have. Each attack's own figures, with "
-            "intervals, stand below."
-        )
-    if fewer:
-        text += " (n = 1), (n = 2), …: a mean over fewer seeds than the line's."
-    if costs:
-        text += f" Costs are multiples of the {BASELINE} network of the same backbone."
-    return text
 
 
 def _by_name(found: Sequence[Section]) -> dict[str, Section]:

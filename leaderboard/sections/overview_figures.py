@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from leaderboard.blocks import Block, Figure
 from leaderboard.kept import Kept
-from leaderboard.numbers.board import Column, Net, Section
+from leaderboard.numbers.board import COST, Column, Net, Section
 from leaderboard.numbers.pareto import Panel, panels
 from leaderboard.numbers.summary import Key, Summary, by_seed, summarize
 from leaderboard.results import Results
 from leaderboard.sections.overview import standings
-from leaderboard.text import slug
+from leaderboard.text import said, slug
 
 # More bars than this in one figure cannot be told apart; the tables have them all.
 MOST_BARS = 80
@@ -24,24 +24,24 @@ def across_figures(
     """Bars of the first column of the overview, and that column against cost."""
     ranked: dict[str, dict[Net, Summary]] = {}
     endless: list[Net] = []  # attacks that did not reach their median have no place on an axis
-    heading, higher = "", True
+    shown: Column | None = None
     for section in found:
         column, _ = standings(results, section)
-        if column is None or (heading and column.heading != heading):
+        if column is None or (shown and column.heading != shown.heading):
             continue  # another quantity does not belong on the same axis
-        heading, higher = column.heading, column.info.better == "higher"
+        shown = column
         nets = _summaries(results, section, column)
         drawn = {net: one for net, one in nets.items() if math.isfinite(one.mean)}
         endless += [net for net in nets if net not in drawn]
         if drawn:
             ranked[section.dataset] = drawn
     bars = sum(map(len, ranked.values()))
-    if not 1 < bars <= MOST_BARS:
+    if shown is None or not 1 < bars <= MOST_BARS:
         return
-    yield _bars(ranked, heading, endless, taken, kept)
-    priced = panels(results, ranked, higher)
+    yield _bars(ranked, shown, endless, taken, kept)
+    priced = panels(results, ranked, shown.info.better == "higher")
     if priced:
-        yield _pareto(priced, heading, taken, kept)
+        yield _pareto(priced, shown, taken, kept)
 
 
 def _summaries(results: Results, section: Section, column: Column) -> dict[Net, Summary]:
@@ -56,32 +56,58 @@ def _summaries(results: Results, section: Section, column: Column) -> dict[Net, 
 
 def _bars(
     ranked: Mapping[str, Mapping[Net, Summary]],
-    heading: str,
+    column: Column,
     endless: Sequence[Net],
     taken: set[str],
     kept: Kept,
 ) -> Figure:
     from leaderboard.figures.bars import result_figure
 
+    heading, info = column.heading, column.info
     without = "; ".join(" ".join(net) for net in endless)
+    # What is counted, or timed on random images, has seen no test image.
+    images = "" if column.family == COST else ", on its test images"
+    spread = "mean over seeds, whiskers are one sample standard deviation; none for a single seed"
+    counted = column.family == COST and not _spread(ranked)
     return Figure(
-        slug("accuracy", taken),
-        kept.figure(("result bars", heading, ranked), lambda: result_figure(heading, ranked)),
+        slug(_name(column), taken),
+        kept.figure(
+            ("result bars", heading, info, ranked), lambda: result_figure(heading, ranked, info)
+        ),
         f"{heading} by data set and network",
-        f"{heading} of each network on each data set, on its test images: mean over seeds, "
-        "whiskers are one sample standard deviation; none for a single seed. As figure 4 of the "
-        "paper." + (f" Networks with no bar: infinite for {without}." if without else ""),
+        said(
+            f"{heading} of each network on each data set{images}"
+            + ("." if counted else f": {spread}."),
+            "As figure 4 of the paper." if column.family == "accuracy" else "",
+            f"Networks with no bar: infinite for {without}." if without else "",
+        ),
     )
 
 
-def _pareto(priced: Sequence[Panel], heading: str, taken: set[str], kept: Kept) -> Figure:
+def _name(column: Column) -> str:
+    """Of the figure's file."""
+    return "accuracy" if column.family == "accuracy" else slug(column.title, set())
+
+
+def _spread(ranked: Mapping[str, Mapping[Net, Summary]]) -> bool:
+    """Whether there are whiskers to explain."""
+    return any(one.sd for nets in ranked.values() for one in nets.values())
+
+
+def _pareto(priced: Sequence[Panel], column: Column, taken: set[str], kept: Kept) -> Figure:
     from leaderboard.figures.pareto import pareto_figure
 
+    heading, info = column.heading, column.info
+    whiskers = any(point.result.sd for panel in priced for point in panel.points)
+    counted = column.family == COST and not whiskers
+    mean = "" if counted else " (mean over seeds; whiskers are one sample standard deviation)"
     return Figure(
-        slug("accuracy-against-cost", taken),
-        kept.figure(("pareto", heading, priced), lambda: pareto_figure(heading, priced)),
+        slug(f"{_name(column)}-against-cost", taken),
+        kept.figure(
+            ("pareto", heading, info, priced), lambda: pareto_figure(heading, priced, info)
+        ),
         f"{heading} against FLOPs and training memory",
-        f"{heading} (mean over seeds; whiskers are one sample standard deviation) against cost, on "
+        f"{heading}{mean} against cost, on "
         "a logarithmic axis: floating-point operations of one prediction, two for each "
         "multiply-add, and the memory of tensors in a training step. A shape is a backbone, its "
         "filling the variant. Where there are several "

@@ -11,6 +11,7 @@ from synthetic_results import missing, results
 from test_pages import read_markdown
 
 import leaderboard
+from bench.measures import base
 from leaderboard import AttackInfo, Results, Row
 from leaderboard.figures import bars
 from leaderboard.numbers.board import Net
@@ -205,10 +206,82 @@ def test_a_data_set_without_any_result_has_no_empty_axis(
     monkeypatch.setattr(
         bars,
         "result_figure",
-        lambda heading, ranked: (drawn.append([*ranked]), draw(heading, ranked))[1],
+        lambda heading, ranked, info: (drawn.append([*ranked]), draw(heading, ranked, info))[1],
     )
     data = results()
     gone = replace(data, missing=(missing("accuracy", dataset="never-reached"),))
     page = leaderboard.render_markdown(gone, tmp_path).read_text("utf-8")
     assert "## never-reached" in page
     assert drawn == [["fashion-mnist-mini"]]
+
+
+def costs(**more: float) -> Results:
+    """Efficiency and nothing else, of one seed."""
+    infos = base.load("efficiency").metrics
+    rows = [
+        Row("d", "net", variant, 0, "efficiency", metric, value * (1 + number), "")
+        for number, variant in enumerate(("bu", "td"))
+        for metric, value in ({"parameters": 11_181_642.0, "flops": 3e8} | more).items()
+    ]
+    metrics = {(row.measure, row.metric): infos[row.metric] for row in rows}
+    return Results("t", tuple(rows), metrics)
+
+
+def test_a_board_of_costs_ranks_nothing_and_is_not_of_test_images(tmp_path: Path) -> None:
+    page = leaderboard.render_markdown(costs(), tmp_path, svg=True).read_text("utf-8")
+    head, bu, _ = read_markdown(page.replace("\u00a0", " ")).lines[:3]
+    assert head == [
+        "Data set", "Backbone", "Variant", "Seeds (n)", "Parameters ↓", "FLOPs ↓ (× bu)",
+    ]  # fmt: skip
+    assert bu == ["d", "net", "bu", "1", "11.2 M", "1.00"]
+    own = page.partition("## Overview")[2].partition("## d")[0]
+    for word in ("ank", "Bold", "interval", "test images", "figure 4", "accuracy", "seeds"):
+        assert word not in own
+    assert "Costs are multiples of the bu network of the same backbone." in own
+    assert "*Parameters ↓ of each network on each data set.*" in own
+    names = ("parameters", "parameters-against-cost")
+    assert all(f"[{name}](figures/{name}.png)" in page for name in names)
+    bars_text, priced = (
+        (tmp_path / "figures" / f"{name}.svg").read_text("utf-8") for name in names
+    )
+    assert ">11.2 M<" in bars_text
+    assert ">22.4 M<" in bars_text
+    assert all(">Parameters ↓ (M)<" in text for text in (bars_text, priced))
+    assert not any("1e7" in text or "11181642" in text for text in (bars_text, priced))
+
+
+def test_costs_over_seeds_have_their_spread(tmp_path: Path) -> None:
+    data = costs()
+    more = tuple(replace(row, seed=1, value=1.1 * row.value) for row in data.rows)
+    page = leaderboard.render_markdown(replace(data, rows=data.rows + more), tmp_path)
+    text = page.read_text("utf-8")
+    assert "Ranked within a data set by Parameters ↓." in text
+    assert (
+        "*Parameters ↓ of each network on each data set: mean over seeds, whiskers are one sample "
+        "standard deviation; none for a single seed.*"
+    ) in text
+
+
+def test_bytes_are_drawn_in_their_unit(tmp_path: Path) -> None:
+    data = costs(train_memory=12.5 * 2**20)
+    rows = tuple(row for row in data.rows if row.metric == "train_memory")
+    leaderboard.render_markdown(replace(data, rows=rows), tmp_path, svg=True)
+    text = (tmp_path / "figures/training-memory.svg").read_text("utf-8")
+    assert ">12.5 MiB<" in text
+    assert ">Training memory ↓ (MiB)<" in text
+
+
+def test_accuracy_of_one_seed_says_why_nothing_is_ranked(tmp_path: Path) -> None:
+    data = results(attacks=(), seeds=(0,))
+    page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
+    assert "Ranked within" not in page
+    assert "Nothing is ranked: that takes two networks with an interval" in page
+    assert "As figure 4 of the paper." in page
+
+
+def test_medians_under_attack_are_not_the_papers_figure_of_accuracy(tmp_path: Path) -> None:
+    rows = tuple(row for row in full().rows if row.measure.startswith("robustness"))
+    page = leaderboard.render_markdown(replace(full(), rows=rows), tmp_path).read_text("utf-8")
+    assert "on its test images: mean over seeds" in page
+    assert "figure 4" not in page
+    assert not (tmp_path / "figures/accuracy.png").exists()

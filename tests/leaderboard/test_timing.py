@@ -128,6 +128,16 @@ def test_every_page_says_so(tmp_path: Path) -> None:
     assert "note  Busy machine" in stream.getvalue()
 
 
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_terminal_names_every_network_that_the_page_names(width: int) -> None:
+    nets = [f"timm/mobilenetv3_small_{number:03}" for number in range(6)]
+    results = made(**{net: QUIET | {"other_load": 40.0} for net in nets})
+    (note,) = timing_notes(results, "d")
+    stream = io.StringIO()
+    Console(width=width, file=stream).print(leaderboard.terminal_table(results))
+    assert f"note {note}" in " ".join(stream.getvalue().split())
+
+
 MODES = ("efficiency", "efficiency/bf16+channels_last", "efficiency/compile")
 
 

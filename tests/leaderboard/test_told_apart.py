@@ -15,7 +15,7 @@ from leaderboard.figures.training import training_figure
 from leaderboard.numbers.board import Net
 from leaderboard.numbers.pareto import Panel, Priced
 from leaderboard.numbers.summary import Summary
-from leaderboard.results import Learned
+from leaderboard.results import Learned, MetricInfo
 
 BACKBONES = tuple(f"net_{letter}" for letter in "abcdefghij")
 NETS = tuple(product(BACKBONES, ("bu", "td", "td_uni", "td_rev", "own")))
@@ -61,7 +61,8 @@ def costs() -> Figure:
         Priced(Net("d", *net), Summary(50.0 + k, None, 1), 1e6 * (k + 1))
         for k, net in enumerate(NETS)
     )
-    return pareto_figure("Accuracy", [Panel("d", "FLOPs", points, points[:1])])
+    panel = Panel("d", "FLOPs", points, points[:1])
+    return pareto_figure("Accuracy", [panel], MetricInfo("Accuracy", "%", "higher"))
 
 
 def mark(line: Line2D) -> tuple[object, ...]:

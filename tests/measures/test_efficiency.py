@@ -547,3 +547,8 @@ def test_a_chatty_module_does_not_disturb_the_server(
         network = nn.Sequential(nn.Flatten(), Loud(9, 4))
         found = figures(network, side=3, batch_size=5000, resident=True)
         assert 0 < found["inference_memory_resident"] < 1e8
+
+
+@pytest.mark.parametrize(("batch", "said"), [(1, "pass of 1 image;"), (2, "pass of 2 images;")])
+def test_the_note_counts_images(batch: int, said: str) -> None:
+    assert said in efficiency.note(options(batch_size=batch))
