@@ -35,14 +35,12 @@ Seeds = Mapping[int, float]
 @dataclass(frozen=True, slots=True)
 class _Part:
     """One figure of a cell: its metric, its name in the heading where a cell has several, the
-    metrics of its interquartile range and of its batch. A figure that is `never_fewer` is of the
-    batch asked for even where memory ran out for the others that `batch` tells of."""
+    metrics of its interquartile range and of its batch."""
 
     metric: str
     name: str = ""
     iqr: str = ""
     batch: str = ""
-    never_fewer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +167,7 @@ def _columns(lines: Sequence[_Line]) -> list[_Column]:
             (_Part("inference_memory", batch="inference_batch_size"),),
             "Inference memory is that of tensors.", asked,
         ),
-        _pair("Resident memory,", "resident", "", asked,
+        _pair("Resident memory,", "resident", "[resident]", asked,
               "Resident memory is the peak of a process of its own, without PyTorch itself and the "
               "images."),
         _pair("Allocated memory,", "allocated", "[allocated]", asked,
@@ -185,12 +183,7 @@ def _columns(lines: Sequence[_Line]) -> list[_Column]:
 def _pair(title: str, kind: str, suffix: str, batch: float | None, note: str) -> _Column:
     """Memory of training and of inference."""
     parts = (
-        _Part(
-            f"{short}_memory_{kind}",
-            name,
-            batch=f"{short}_batch_size{suffix}",
-            never_fewer=not suffix,
-        )
+        _Part(f"{short}_memory_{kind}", name, batch=f"{short}_batch_size{suffix}")
         for short, name in (("train", "training"), ("inference", "inference"))
     )
     return _Column(title, " ↓", _BYTES, tuple(parts), note, batch)
@@ -276,8 +269,7 @@ def _other_batch(line: _Line, part: _Part, column: _Column) -> float | None:
     if not (used and column.batch):
         return None
     batch = min(used.values())
-    fewer = batch < column.batch and not part.never_fewer
-    return batch if fewer or batch > column.batch else None
+    return batch if batch != column.batch else None
 
 
 def _legend(lines: Sequence[_Line], columns: Sequence[_Column], every: set[str]) -> str:

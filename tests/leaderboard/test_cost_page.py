@@ -107,6 +107,8 @@ def test_two_images_where_the_statistics_of_a_batch_need_them_are_told(tmp_path:
         "inference_memory": 2.0**20,
         "inference_batch_size": 1.0,
         "train_batch_size": 2.0,
+        "train_batch_size[resident]": 2.0,
+        "inference_batch_size[resident]": 1.0,
         "train_memory_resident": 2.0**22,
         "inference_memory_resident": 2.0**21,
         "asked_batch_size": 1.0,
