@@ -43,7 +43,8 @@ def baseline(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="RUN",
-        help="more runs of this suite, of other seeds, to know from how much seeds vary",
+        help="more runs of this suite, to know from how much seeds vary (those of other seeds) "
+        "and timings do",
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from leaderboard.gate.measured import Attacked, Machine, Measured, Number, Trained
 from leaderboard.gate.noise import Noise, Spread
 from leaderboard.gate.thresholds import Threshold, parse
+from leaderboard.gate.timed import Timed
 from leaderboard.numbers.summary import Key
 
 FORMAT = "topdown-bench baseline"
@@ -60,6 +61,7 @@ def dumps(baseline: Baseline) -> str:
         "noise": {
             "seeds": [[*key, *spread] for key, spread in baseline.noise.seeds.items()],
             "paired": [[*key, *spread] for key, spread in baseline.noise.paired.items()],
+            **_timed(baseline.noise),
         },
         "numbers": [_number(key, number) for key, number in run.numbers.items()],
         "limits": [[*key, value] for key, value in run.limits.items()],
@@ -103,7 +105,7 @@ def _nets(run: Measured) -> Sequence[Trained]:
 
 
 def _number(key: Key, number: Number) -> dict[str, Any]:
-    values = {str(seed): _strict(value) for seed, value in number.values.items()}
+    values = _by_seed(number.values)
     finite = [value for value in number.values.values() if math.isfinite(value)]
     sd = float(np.std(finite, ddof=1)) if len(finite) == len(values) > 1 else None
     return {
@@ -115,6 +117,22 @@ def _number(key: Key, number: Number) -> dict[str, Any]:
         "n": len(values),
         "values": values,
     }
+
+
+def _timed(noise: Noise) -> dict[str, Any]:
+    """The timings of further runs; baselines without any stay as they were."""
+    runs = [
+        {
+            "machine": asdict(one.machine),
+            "values": [[*key, _by_seed(values)] for key, values in one.values.items()],
+        }
+        for one in noise.timed
+    ]
+    return {"timed": runs} if runs else {}
+
+
+def _by_seed(values: Mapping[int, float]) -> dict[str, float | str]:
+    return {str(seed): _strict(value) for seed, value in values.items()}
 
 
 def _strict(value: float) -> float | str:
@@ -174,11 +192,20 @@ def _baseline(read: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> B
         made=dict(read["made"]),
     )
     seeds, paired = (_spreads(read["noise"][name]) for name in ("seeds", "paired"))
-    return Baseline(measured, Noise(seeds, paired), thresholds)
+    further = tuple(_further(one) for one in read["noise"].get("timed", []))
+    return Baseline(measured, Noise(seeds, paired, further), thresholds)
 
 
 def _spreads(lines: Iterable[Sequence[Any]]) -> dict[Key, Spread]:
     return {Key(*line[:5]): Spread(float(line[5]), int(line[6])) for line in lines}
+
+
+def _further(one: Mapping[str, Any]) -> Timed:
+    values = {
+        Key(*line[:5]): {int(seed): float(value) for seed, value in line[5].items()}
+        for line in one["values"]
+    }
+    return Timed(Machine(**one["machine"]), values)
 
 
 def _read(one: Mapping[str, Any]) -> Number:

@@ -15,6 +15,7 @@ from leaderboard.gate.measured import ACCURACY, AREA, Measured
 from leaderboard.gate.pair import Pair
 from leaderboard.gate.renamed import renamed, under
 from leaderboard.gate.shown import alike
+from leaderboard.gate.speed import between_runs, is_busy, of_runs, plausible
 from leaderboard.gate.stale import differences
 from leaderboard.gate.thresholds import Threshold, kind
 from leaderboard.numbers.summary import Key
@@ -163,7 +164,9 @@ def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
         )
         said = f"same weights: {flips.lost} images lost, {flips.gained} gained"
         return replace(made, compared=found, reason=said)
-    gaps = np.log(later / values) if what == "speed" else later - values
+    if what == "speed":
+        return _speed(made, pair, one, after)
+    gaps = later - values
     prior, pooled = one.noise.of_difference(pair.key, after)
     uncertain = moderated(of_seeds(gaps), prior, len(shared), pooled)
     if not uncertain.freedom:
@@ -173,6 +176,32 @@ def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
     if pair.key.metric == AREA:
         uncertain = replace(uncertain, images=curve_part(pair, after, one.measured))
     return replace(made, compared=_of(uncertain, gaps), reason="paired by seed")
+
+
+def _speed(made: Change, pair: Pair, one: Baseline, after: Measured) -> Change:
+    """By the noise of further runs; without, by that of any plausible one; or seed by seed."""
+    if is_busy(pair, after, one.measured):
+        return replace(made, reason="timed on a busy machine")
+    values, later = pair.values(pair.before), pair.values(pair.after)
+    if not ((values > 0).all() and (later > 0).all()):
+        return replace(made, reason="a speed of 0 has no ratio")
+    gaps = np.log(later / values)
+    spread = between_runs(pair, one)
+    if spread is not None:
+        found, reason = of_runs(gaps, spread), "further runs"
+        return replace(made, compared=_shares(_of(found, gaps)), reason=reason)
+    prior, pooled = one.noise.of_difference(pair.key, after)
+    uncertain = moderated(of_seeds(gaps), prior, len(gaps), pooled)
+    if len(gaps) > 1 and uncertain.variance:
+        return replace(made, compared=_shares(_of(uncertain, gaps)), reason="paired by seed")
+    found, reason = plausible(pair, gaps, after, one), "one timing on each side"
+    return replace(made, compared=_shares(_of(found, gaps)), reason=reason)
+
+
+def _shares(found: Compared) -> Compared:
+    """With differences of logarithms as shares of the first."""
+    difference, low, high = map(math.expm1, (found.difference, found.low, found.high))
+    return replace(found, difference=difference, low=low, high=high)
 
 
 def _exact(difference: float, count: int) -> Compared:

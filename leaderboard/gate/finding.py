@@ -9,6 +9,10 @@ from leaderboard.numbers.summary import Key
 
 # What would tell, of a number that is inconclusive.
 MORE_SEEDS = "more seeds would tell"
+FURTHER_RUNS = (
+    "for speeds, make the baseline with --noise-from of further runs, timed on the same kind of "
+    "machine when it is quiet"
+)
 INFINITE = "infinite values cannot be compared"
 
 

@@ -227,7 +227,8 @@ def _decide(findings: list[Finding], tested: list[tuple[int, Uncertain]]) -> Non
 
 
 def _notes(run: Measured, before: Measured) -> Iterator[str]:
-    fresh = sorted({"/".join(key[:4]) for key in run.numbers if key not in before.numbers})
+    ranked = (key for key, number in run.numbers.items() if number.better != "neither")
+    fresh = sorted({"/".join(key[:4]) for key in ranked if key not in before.numbers})
     if fresh:
         named = _first(fresh, 3)
         yield f"{len(fresh)} measured without a baseline: {named}; `bench baseline` adds them"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from leaderboard.gate.measured import Measured, Number
 from leaderboard.gate.thresholds import kind
+from leaderboard.gate.timed import Timed, timed
 from leaderboard.numbers.summary import Key
 from leaderboard.statistics.moderated import NOTHING, Prior, fit
 
@@ -41,10 +42,14 @@ class Noise:
     `seeds` is that between seeds of one run. `paired` is that of differences between two runs of
     the same seeds, which start from the same weights and see the same batches: it is smaller. R
     runs of the same S seeds know it with (R - 1)(S - 1) degrees of freedom.
+
+    `timed` are the timings of further runs. What such a run has in common for all seeds is the
+    moment at which it was timed, which is chance; with trainings it is the code.
     """
 
     seeds: Mapping[Key, Spread]
     paired: Mapping[Key, Spread]
+    timed: tuple[Timed, ...] = ()
 
     def of_difference(self, key: Key, run: Measured) -> tuple[Prior, float]:
         """The prior of a difference between two trainings, pooled over networks and data sets, and
@@ -78,7 +83,8 @@ def noise(runs: Iterable[Measured]) -> Noise:
         for one in found:
             _add(seeds, key, _spread(np.array([*one.values()])))
         _add(paired, key, _differences(found))
-    return Noise(seeds, paired)
+    further = (timed(run) for run in runs[1:])
+    return Noise(seeds, paired, tuple(one for one in further if one.values))
 
 
 def _add(found: dict[Key, Spread], key: Key, spread: Spread) -> None:
