@@ -6,14 +6,16 @@ import gc
 import os
 import shutil
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import identity
 from bench.cli import main
+from leaderboard.kept import Kept
 
 TINY = """\
 name: tiny
@@ -78,9 +80,25 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("drawn")
+
+
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write a tiny suite (with replacements) and its plugins into a folder; return the suite."""
+def tiny(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a tiny suite (with replacements) and its plugins into a folder; return the suite.
+
+    Runs of different tests have many figures in common, and drawing takes longer than all else of
+    a run: what the folder of a run has not is taken from one of the whole session.
+    """
+    part = Kept.part
+
+    def shared(kept: Kept, depends: Iterable[object], make: Callable[[], bytes]) -> bytes:
+        depends = [*depends]
+        return part(kept, depends, lambda: part(Kept(drawn), depends, make))
+
+    monkeypatch.setattr(Kept, "part", shared)
     (tmp_path / "tiny_sets.py").write_text(SETS, encoding="utf-8")
     (tmp_path / "tiny_nets.py").write_text(NETS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -140,8 +158,13 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images go into a folder of this session; also those of processes that tests start."""
-    with pytest.MonkeyPatch.context() as patch:
+def nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded images go into a folder of this session, and so do locks, lest another run's timing
+    makes these tests wait; also those of processes that tests start."""
+    # Not a folder of pytest's: names of sockets may not be as long as there.
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder).chmod(0o1777)  # a test's process may be another user's
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", None)
         yield
