@@ -73,9 +73,11 @@ class Diverging(nn.Module):
 '''
 
 
-def pytest_collection_finish() -> None:
-    """Nothing that collecting has made is ever garbage, and there are millions of it: a search for
-    garbage in all of that takes half a second, and code that frees memory asks for many."""
+@pytest.fixture(scope="module", autouse=True)
+def little_to_search() -> None:
+    """Nothing that collecting has made is ever garbage, nor what the tests of other files have
+    loaded, and there are millions of it: a search for garbage in all of that takes half a second,
+    and code that frees memory asks for many."""
     gc.collect()
     gc.freeze()
 
