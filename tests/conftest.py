@@ -88,12 +88,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write a tiny suite (with replacements) and its plugins into a folder; return the suite.
-
-    Runs of different tests have many figures in common, and drawing takes longer than all else of
-    a run: what the folder of a run has not is taken from one of the whole session.
-    """
+def drawn_once(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the folder of a run has not is taken from one of the whole session: pages of different
+    tests have many figures in common, and drawing takes longer than all else of a small run."""
     part = Kept.part
 
     def shared(kept: Kept, depends: Iterable[object], make: Callable[[], bytes]) -> bytes:
@@ -101,6 +98,17 @@ def tiny(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
         return part(kept, depends, lambda: part(Kept(drawn), depends, make))
 
     monkeypatch.setattr(Kept, "part", shared)
+
+
+@pytest.fixture
+def drawn_anew(drawn_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is drawn, where others of their file leave that to `drawn_once`."""
+    monkeypatch.undo()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, drawn_once: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a tiny suite (with replacements) and its plugins into a folder; return the suite."""
     (tmp_path / "tiny_sets.py").write_text(SETS, encoding="utf-8")
     (tmp_path / "tiny_nets.py").write_text(NETS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
