@@ -172,7 +172,10 @@ def nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     """Decoded images go into a folder of this session, and so do locks, lest another run's timing
     makes these tests wait; also those of processes that tests start."""
     # Not a folder of pytest's: names of sockets may not be as long as there.
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         Path(folder).chmod(0o1777)  # a test's process may be another user's
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TMPDIR", folder)
