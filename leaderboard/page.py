@@ -30,20 +30,22 @@ GAPS = (
     "are listed at the end of the page."
 )
 _LISTED = 20  # names of missing cells: a list of thousands tells no more than its length
+_MANY = 10_000  # rows
 _SIDE_BY_SIDE = 4  # data sets in one figure
 
 
 def blocks(results: Results, kept: Kept, tables: bool = True) -> list[Block]:
     """Everything between the page's head and what failed; empty without results. Without `tables`,
     those of each data set's headline metrics and what is said of them are left to the caller."""
-    with _results_stay():
+    with _results_stay(results):
         return _blocks(results, kept, tables)
 
 
 @contextmanager
-def _results_stay() -> Iterator[None]:
+def _results_stay(results: Results) -> Iterator[None]:
     """Look for garbage among what is made within, not among a hundred thousand rows each time."""
-    if gc.get_freeze_count():  # somebody else's
+    # The second question takes as long as it has objects to count.
+    if len(results.rows) < _MANY or gc.get_freeze_count():  # somebody else's
         yield
         return
     gc.freeze()

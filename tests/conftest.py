@@ -6,14 +6,16 @@ import gc
 import os
 import shutil
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import identity
 from bench.cli import main
+from leaderboard.kept import Kept
 
 TINY = """\
 name: tiny
@@ -71,15 +73,41 @@ class Diverging(nn.Module):
 '''
 
 
-def pytest_collection_finish() -> None:
-    """Nothing that collecting has made is ever garbage, and there are millions of it: a search for
-    garbage in all of that takes half a second, and code that frees memory asks for many."""
+@pytest.fixture(scope="module", autouse=True)
+def little_to_search() -> None:
+    """Nothing that collecting has made is ever garbage, nor what the tests of other files have
+    loaded, and there are millions of it: a search for garbage in all of that takes half a second,
+    and code that frees memory asks for many."""
     gc.collect()
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("drawn")
+
+
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def drawn_once(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the folder of a run has not is taken from one of the whole session: pages of different
+    tests have many figures in common, and drawing takes longer than all else of a small run."""
+    part = Kept.part
+
+    def shared(kept: Kept, depends: Iterable[object], make: Callable[[], bytes]) -> bytes:
+        depends = [*depends]
+        return part(kept, depends, lambda: part(Kept(drawn), depends, make))
+
+    monkeypatch.setattr(Kept, "part", shared)
+
+
+@pytest.fixture
+def drawn_anew(drawn_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is drawn, where others of their file leave that to `drawn_once`."""
+    monkeypatch.undo()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, drawn_once: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Write a tiny suite (with replacements) and its plugins into a folder; return the suite."""
     (tmp_path / "tiny_sets.py").write_text(SETS, encoding="utf-8")
     (tmp_path / "tiny_nets.py").write_text(NETS, encoding="utf-8")
@@ -140,8 +168,16 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images go into a folder of this session; also those of processes that tests start."""
-    with pytest.MonkeyPatch.context() as patch:
+def nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded images go into a folder of this session, and so do locks, lest another run's timing
+    makes these tests wait; also those of processes that tests start."""
+    # Not a folder of pytest's: names of sockets may not be as long as there.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        Path(folder).chmod(0o1777)  # a test's process may be another user's
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", None)
         yield

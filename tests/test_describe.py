@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import termios
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -336,14 +335,25 @@ def test_a_misspelled_option_of_a_plugin_is_found_in_a_suite(folder: Path, capsy
     assert said == f"{place}unknown option 'widht'; did you mean 'width'?\n"
 
 
-@pytest.mark.parametrize("columns", [80, 90])
-def test_tables_fit_the_terminal(columns: int, folder: Path) -> None:
+IN_TERMINALS = """
+import sys, termios
+from bench.cli import main
+for columns in sys.argv[1:]:
+    termios.tcsetwinsize(1, (24, int(columns)))
+    assert main(["describe", "describe_nets:net@td"]) == 0
+    print("=====", flush=True)
+"""
+
+
+def test_tables_fit_the_terminal(
+    folder: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing wraps there; what is piped is the same whatever the terminal."""
-    words = [sys.executable, "-m", "bench", "describe", "describe_nets:net@td"]
-    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+    monkeypatch.delenv("COLUMNS", raising=False)
+    sizes = (80, 90)
+    words = [sys.executable, "-c", IN_TERMINALS, *map(str, sizes)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, columns))
     with subprocess.Popen(words, stdout=theirs, stdin=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
@@ -352,7 +362,8 @@ def test_tables_fit_the_terminal(columns: int, folder: Path) -> None:
                 shown += part
     os.close(ours)
     assert process.returncode == 0
-    lines = shown.decode().splitlines()
-    assert columns - 10 < max(map(len, lines)) <= columns
-    piped = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
-    assert max(map(len, piped.stdout.splitlines())) > 90
+    *tables, end = shown.decode().split("=====\r\n")
+    assert end == ""
+    for columns, text in zip(sizes, tables, strict=True):
+        assert columns - 10 < max(map(len, text.splitlines())) <= columns
+    assert max(map(len, said(capsys, "describe_nets:net@td").splitlines())) > 90

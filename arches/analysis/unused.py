@@ -15,12 +15,16 @@ from torch.utils._pytree import tree_leaves
 from arches.analysis.cost import READS_VALUES, without_values
 from arches.inversion.bottom_up import BottomUp
 
+# Multiplications that take less time than PyTorch needs to load what its meta device works with,
+# which is its compiler: nearly a second, once in a process.
+_FEW = 10**9
+
 
 def unused_parameters(network: nn.Module, image_size: int, in_chans: int) -> dict[str, int]:
     """Trainable parameters that no output of a pass in training mode depends on.
 
-    It is read off a copy on the meta device; only where that fails, because a model reads values
-    while it runs, is the copy run, on two images of noise.
+    It is read off a copy that is run on two images of noise where that is quick, and else off one
+    on the meta device, unless that fails, because a model reads values while it runs.
 
     Args:
         network: left as it is, on any device; nobody's random state is touched either.
@@ -34,11 +38,15 @@ def unused_parameters(network: nn.Module, image_size: int, in_chans: int) -> dic
         Exception: whatever the network raises on such images.
     """
     size = (2, in_chans, image_size, image_size)
+    # A weight seldom meets more positions than there are pixels.
+    most = 2 * image_size**2 * sum(weight.numel() for weight in network.parameters())
+    twin, reached = network, None
     with _random_states_kept():
-        try:
-            twin = without_values(network)
-            reached = _reached(twin, torch.empty(size, device="meta"))
-        except READS_VALUES:
+        if most >= _FEW:
+            with contextlib.suppress(*READS_VALUES):
+                twin = without_values(network)
+                reached = _reached(twin, torch.empty(size, device="meta"))
+        if reached is None:
             twin = copy.deepcopy(network).cpu()
             reached = _reached(twin, torch.randn(size))
     return {

@@ -28,7 +28,6 @@ from bench.explain.cam import heatmaps
 from bench.explain.feature_maps import layer_names
 
 pytest.importorskip("pytest_benchmark")
-package = pytest.importorskip("pytorch_grad_cam")
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 IMAGES = int(os.environ.get("CAM_SPEED_IMAGES", "1000"))
@@ -51,6 +50,7 @@ def native(network: nn.Module, x: Tensor, layer: str) -> Tensor:
 
 def other(network: nn.Module, x: Tensor, layer: str, batch: int) -> Tensor:
     module = network.feature_modules()[layer]  # type: ignore[operator]
+    package = pytest.importorskip("pytorch_grad_cam")
     with package.GradCAM(model=network, target_layers=[module]) as cam:
         return torch.cat([torch.from_numpy(cam(part, None)) for part in x.split(batch)])
 

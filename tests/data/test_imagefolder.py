@@ -15,6 +15,7 @@ from bench.cli import main
 from bench.data import catalog
 from bench.data.dataset import Dataset
 from bench.errors import DataError
+from bench.plan import cost
 
 CLASSES = ("cat", "dog")
 
@@ -134,6 +135,7 @@ def test_a_plan_refuses_what_a_run_refuses(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "SECONDS_EACH", 0.02)  # how near the estimate is does not matter
     write_folder(tmp_path / "own", list(colour(2, side=19)[:, :15]), CLASSES)
     Path("wide.yaml").write_text(SUITE, encoding="utf-8")
     assert main(["run", "wide.yaml"]) == 2

@@ -31,14 +31,14 @@ seeds: {seeds}
 datasets: [{{name: fashion-mnist-mini, train_samples: 400, test_samples: 100}}]
 backbones: [lenet_fc]
 variants: [bu, td]
-recipe: {{mode: deterministic, epochs: 3, batch_size: 20, lr: 0.05, bn_momentum: 0.1}}
+recipe: {{mode: deterministic, epochs: 2, batch_size: 20, lr: 0.05, bn_momentum: 0.1}}
 measures:
   - accuracy
   - robustness:
-      samples: 60
-      batch_size: 15
+      samples: 40
+      batch_size: 10
       repeats: 1
-      attacks: [{{name: gaussian_blur, epsilons: 100}}, {{name: additive_gaussian, epsilons: 100}}]
+      attacks: [{{name: gaussian_blur, epsilons: 60}}, {{name: additive_gaussian, epsilons: 60}}]
 """
 CELLS_PER_SEED = 8
 LONGEST = 300.0  # seconds that a session may take

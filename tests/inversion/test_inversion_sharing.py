@@ -149,6 +149,14 @@ def test_parameters_that_are_not_used_are_named_and_not_compared(by_value: bool)
     assert arches.describe(model, "td", image_size=32, measured=False).remarks == ()
 
 
+@pytest.mark.parametrize("image_size", [32, 2000])
+def test_they_are_found_on_images_of_any_size(image_size: int) -> None:
+    """Small ones are run, large ones are not."""
+    model = nn.Sequential(nn.AvgPool2d(8), nn.Conv2d(3, 64, 1), nn.Flatten())
+    model.register_parameter("extra", nn.Parameter(torch.ones(5)))
+    assert unused_parameters(model, image_size, 3) == {"extra": 5}
+
+
 def test_looking_for_parameters_draws_no_random_numbers() -> None:
     class Dropping(nn.Module):
         def __init__(self) -> None:

@@ -13,12 +13,13 @@ from statistics import mean
 import pytest
 from synthetic_results import results
 
-from leaderboard import Results, Row, render_markdown
+from leaderboard import Results, Row, page, render_markdown
 from leaderboard.numbers.board import sections
 from leaderboard.numbers.robustness import FEWER, MANY, summaries
 from leaderboard.results import Learned
 from leaderboard.sections.drawn import MOST, Order, order, together
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
 BACKBONES = tuple(f"n{number:02d}" for number in range(15))  # two variants each: 30 networks
 CROWD = tuple(f"m{number}" for number in range(MANY + 1))
 
@@ -150,7 +151,10 @@ def test_a_network_of_one_data_set_stands_behind_those_of_both() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_garbage_collector_is_left_as_it_was(tmp_path: Path, fails: bool) -> None:
+def test_the_garbage_collector_is_left_as_it_was(
+    tmp_path: Path, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "_MANY", 1)
     gc.unfreeze()  # what the tests' own start has frozen
     found = board(BACKBONES[:1])
     if fails:  # the same sample twice
@@ -168,9 +172,9 @@ def test_intervals_of_many_networks_have_fewer_replicates_and_agree(tmp_path: Pa
     few = board(CROWD[:1])
     many = results(("mini",), CROWD, ("bu",), ("shifts",), seeds=(0,), images=12)
     for found, said in ((few, "(2,000 replicates"), (many, f"({FEWER} replicates")):
-        page = render_markdown(found, tmp_path).read_text(encoding="utf-8")
-        assert said in page
-        assert render_markdown(found, tmp_path / "again").read_text(encoding="utf-8") == page
+        text = render_markdown(found, tmp_path).read_text(encoding="utf-8")
+        assert said in text
+        assert render_markdown(found, tmp_path / "again").read_text(encoding="utf-8") == text
     assert len(many.samples) == MANY + 1
     larger = results(("mini",), attacks=("shifts", "spatial"), seeds=(0, 1, 2))
     whole, quick = (

@@ -24,6 +24,9 @@ from leaderboard.sections.memory_depth import profiles
 FAMILIES = {"salt_and_pepper": "noise", "pointwise": "noise", "spatial": "spatial"}
 
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
+
 def full(**more: object) -> Results:
     base = results(attacks=tuple(FAMILIES), images=60, seeds=(0, 1, 2))
     rows = [*base.rows]
@@ -118,6 +121,7 @@ def test_nothing_to_rank_by_is_no_overview(tmp_path: Path) -> None:
     assert "Overview" not in page.read_text("utf-8")
 
 
+@pytest.mark.usefixtures("drawn_anew")
 def test_figures_are_there_and_as_svg_where_asked_for(tmp_path: Path) -> None:
     leaderboard.render_markdown(full(), tmp_path, svg=True)
     pictures = {path.stem for path in (tmp_path / "figures").glob("*.png")}

@@ -33,6 +33,9 @@ nasty = st.text(
 quick = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
+
 def plain(name: str) -> str:
     """What a reader should see of a name: one line, nothing invisible."""
     visible = (
@@ -116,6 +119,7 @@ def test_golden_page(tmp_path: Path) -> None:
     assert page.read_text("utf-8").replace("\u00a0", " ") == golden.read_text("utf-8")
 
 
+@pytest.mark.usefixtures("drawn_anew")
 def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     def tree(folder: Path) -> dict[str, bytes]:
         leaderboard.render_markdown(results(images=40), folder)
@@ -131,6 +135,7 @@ def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     assert tree(tmp_path / "a") == tree(tmp_path / "b") == first
 
 
+@pytest.mark.usefixtures("drawn_anew")
 def test_figures_that_the_page_names_exist(tmp_path: Path) -> None:
     data = results(datasets=("a/b", "A b", "../../x"), images=20, attacks=ATTACKS[:1])
     page = read_markdown(leaderboard.render_markdown(data, tmp_path).read_text("utf-8"))

@@ -15,6 +15,8 @@ import leaderboard
 from leaderboard import AttackInfo, Claim, Results, Row
 from leaderboard.text import strength
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
 
 def full(**more: object) -> Results:
     """Curves of two attacks, perturbed scales, corruptions, and a network that is randomised."""
@@ -97,6 +99,7 @@ def test_html_says_the_same_and_shows_badges(tmp_path: Path) -> None:
     assert all(later - earlier <= 1 for earlier, later in pairwise(heads))
 
 
+@pytest.mark.usefixtures("drawn_anew")
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     def tree(folder: Path) -> dict[str, bytes]:
         leaderboard.render_markdown(full(), folder)

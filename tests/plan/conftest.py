@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.plan import cost
 from bench.plan.cell import Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
@@ -24,3 +25,9 @@ def planned(tmp_path: Path) -> Planned:
         return expand(read_suite(str(file)))
 
     return plan
+
+
+@pytest.fixture
+def briefly_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not matter how near an estimate is, timing a network takes no half a second."""
+    monkeypatch.setattr(cost, "SECONDS_EACH", 0.02)

@@ -21,7 +21,7 @@ class Slow(nn.Module):
     def forward(self, images):
         with open("asked.txt", "a") as log:
             log.write(f"{len(images)}\\n")
-        time.sleep(0.1 * len(images))
+        time.sleep(0.07 * len(images))
         return self.last(images.flatten(1))
 """
 SUITE = """\
@@ -38,8 +38,8 @@ measures: [accuracy]
 def test_a_slow_network_is_timed_on_a_few_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A tenth of a second for each of 4,000 images of training and 1,000 of test: 500 s. A batch
-    of 128 alone would be 13 s."""
+    """70 ms for each of 4,000 images of training and 1,000 of test: 350 s. A batch of 128 alone
+    would be 9 s."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("slow_net.py").write_text(SLOW, encoding="utf-8")
@@ -48,7 +48,7 @@ def test_a_slow_network_is_timed_on_a_few_images(
     out = capsys.readouterr().out
     minutes = re.search(r"fashion-mnist-mini/\S+/bu: (\d+) min", out)
     assert minutes is not None, out
-    assert int(minutes[1]) in (8, 9)
+    assert int(minutes[1]) in (5, 6)
     asked = [int(line) for line in Path("asked.txt").read_text().split()]
     assert sum(asked) < 60, asked
 

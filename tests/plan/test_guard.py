@@ -13,6 +13,7 @@ from bench.cli import main
 from bench.errors import BenchError
 from bench.models import backbones
 
+pytestmark = pytest.mark.usefixtures("briefly_timed")
 ROOT = Path(__file__).parents[2]
 DEAR, CHEAP, ISOTROPIC = "timm/mobilenetv3_small_100", "timm/test_efficientnet", "timm/test_vit"
 

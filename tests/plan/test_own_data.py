@@ -15,6 +15,7 @@ from bench.cli import main
 from bench.errors import BenchError
 from bench.plan.cell import Plan
 
+pytestmark = pytest.mark.usefixtures("briefly_timed")
 Planned = Callable[[str], Plan]
 
 SUITE = """\

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench import locks
 from bench.cli import main
 from bench.errors import BenchError
 from bench.run.devices import lock as device_lock
@@ -51,8 +52,15 @@ def another_run(seconds: float) -> Iterator[subprocess.Popen[str]]:
             other.kill()
 
 
-def test_whoever_comes_second_waits_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with another_run(2.5) as other, alone_on(CPU):
+@pytest.fixture
+def told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_QUIETLY", 0.2)
+
+
+def test_whoever_comes_second_waits_and_is_told(
+    capsys: pytest.CaptureFixture[str], told_soon: None
+) -> None:
+    with another_run(1.5) as other, alone_on(CPU):
         assert other.stdout is not None
         assert other.stdout.readline() == "given back\n"
     said = capsys.readouterr().err
@@ -70,8 +78,8 @@ def test_a_process_that_dies_holds_nothing(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("patience", [0.2, 1.5])
-def test_patience_ends_with_a_line_that_says_what_to_do(patience: float) -> None:
+@pytest.mark.parametrize("patience", [0.1, 0.4])
+def test_patience_ends_with_a_line_that_says_what_to_do(patience: float, told_soon: None) -> None:
     said = pytest.raises(BenchError, match="another run has been timing on cpu")
     with another_run(600), said, alone_on(CPU, patience):
         pass

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SUITE = """\
 name: with-plugin
 seeds: [0]
-datasets: [fashion-mnist-mini]
+datasets: [{name: fashion-mnist-mini, train_samples: 600, test_samples: 100}]
 backbones: [two_convs]
 variants: [bu, td]
 recipe: {epochs: 1, lr: 0.05}
@@ -35,7 +36,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh virtual environment that sees this one's packages (torch is 5 GB) and the project."""
     folder = tmp_path_factory.mktemp("plugin")
     venv = folder / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    # Of the packages that it sees is pip, if this environment has it.
+    bare = ["--without-pip"] if find_spec("pip") else []
+    subprocess.run([sys.executable, "-m", "venv", *bare, str(venv)], check=True)
     site = next((venv / "lib").glob("python*/site-packages"))
     here = sysconfig.get_paths()["purelib"]
     (site / "outer.pth").write_text(f"{here}\n{ROOT}\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -27,6 +28,7 @@ import leaderboard
 from leaderboard import AttackInfo, Failure, MetricInfo, Missing, Results, Row
 from leaderboard.text import one_line
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
 PIECES = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[a](javascript:alert(1))",
     "![a](http://evil.example/x.png)", "<http://evil.example>", "javascript:alert(1)", "|", "\\|",

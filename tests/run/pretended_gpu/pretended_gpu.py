@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
@@ -102,13 +102,17 @@ class OnGpu(torch.Tensor):
 class _Everywhere(TorchDispatchMode):
     """Sees operations without tensors of the device, too: `torch.zeros(3, device="cuda")`."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # which would load PyTorch's compiler into each process, to keep it off
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Do an operation on the CPU; what comes out is the device's if what goes in is."""
-    name, leaves = func.name(), tree_leaves((args, kwargs))
+    name, leaves = func.name(), [*_leaves(args), *_leaves(kwargs)]
     if _lost and any(isinstance(leaf, OnGpu) for leaf in leaves):
         _fail()
     if name == "aten::copy_":  # between devices, into the first
@@ -128,11 +132,11 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     by_autograd = backward in _backwards
     if "pin_memory" in kwargs:  # needs a driver
         kwargs = kwargs | {"pin_memory": False}
-    found = func(*tree_map(_bare, args), **tree_map(_bare, kwargs))
+    found = func(*_mapped(_bare, args), **_mapped(_bare, kwargs))
     if _leaving or not (given or named or by_autograd):
         return found
     same = {id(one.inner): one for one in given}  # in-place operations return what they got
-    return tree_map(lambda leaf: _dressed(leaf, same), found)
+    return _mapped(lambda leaf: _dressed(leaf, same), found)
 
 
 def _check_index(name: str, args: Any) -> None:
@@ -155,6 +159,26 @@ def lose() -> None:
 def _fail(_: Any = None) -> None:
     if _lost:
         raise torch.AcceleratorError("CUDA error: device-side assert triggered\nCompile with DSA")
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    """What is in tuples, lists and dictionaries, as PyTorch's `tree_leaves` has it, which takes
+    longer than most operations."""
+    if isinstance(tree, tuple | list | dict):
+        for one in tree.values() if isinstance(tree, dict) else tree:
+            yield from _leaves(one)
+    else:
+        yield tree
+
+
+def _mapped(does: Callable[[Any], Any], tree: Any) -> Any:
+    """As PyTorch's `tree_map`."""
+    kind = type(tree)
+    if kind is tuple or kind is list:
+        return kind([_mapped(does, one) for one in tree])
+    if kind is dict:
+        return {key: _mapped(does, one) for key, one in tree.items()}
+    return tree_map(does, tree) if isinstance(tree, tuple | list | dict) else does(tree)
 
 
 def _bare(leaf: Any) -> Any:
