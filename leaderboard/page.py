@@ -124,7 +124,7 @@ def _section(
     taken: set[str],
     kept: Kept,
 ) -> Iterator[Block]:
-    from leaderboard.numbers.timing import timing_notes
+    from leaderboard.numbers.batches import cost_notes
     from leaderboard.sections.corruptions import corruption_blocks
     from leaderboard.sections.cost import cost_blocks
     from leaderboard.sections.faithfulness import faithfulness_blocks
@@ -133,7 +133,7 @@ def _section(
     from leaderboard.sections.robustness import robustness_blocks
     from leaderboard.sections.training import training_blocks
 
-    notes = timing_notes(results, dataset)
+    notes = cost_notes(results, dataset)
     if notes:
         yield Bullets(tuple(("", note) for note in notes))
     yield from robustness_blocks(results, dataset, attacks, raised, order, taken, kept)

@@ -12,8 +12,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from leaderboard.blocks import Cell
+from leaderboard.numbers.batches import cost_notes
 from leaderboard.numbers.board import Line, Section, Table, sections
-from leaderboard.numbers.timing import timing_notes
 from leaderboard.page import NOTHING, gone_by_reason
 from leaderboard.results import Results
 from leaderboard.text import one_line, words
@@ -39,7 +39,7 @@ class TerminalTable:
         for section in boards:
             for table in section.tables:
                 yield from _grids(section, table, options.max_width)
-            for note in timing_notes(self.results, section.dataset):
+            for note in cost_notes(self.results, section.dataset):
                 yield Text(f"note  {one_line(note)}", style=_STYLES["flag"])
             yield from _flags(self.results, section.dataset)
         for bad in self.results.failures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from leaderboard.numbers.batches import OTHER_BATCH, batch_of, is_of_another_batch
 from leaderboard.numbers.flags import BADGES, Flag, flags
 from leaderboard.numbers.summary import Key
 from leaderboard.numbers.timing import (
@@ -30,27 +31,31 @@ def doubts(results: Results, key: Key) -> tuple[str, ...]:
         metric = key.metric.partition("[")[0]
         busy = key.metric in TIMED and (key.dataset, *net) in busy_nets(results)
         mixed = metric in ON_HARDWARE and key.dataset in mixed_hardware(results)
-        return (*((BUSY_MACHINE,) if busy else ()), *((OTHER_HARDWARE,) if mixed else ()))
+        of_other = is_of_another_batch(results, key)
+        raised = {BUSY_MACHINE: busy, OTHER_HARDWARE: mixed, OTHER_BATCH: of_other}
+        return tuple(name for name, is_raised in raised.items() if is_raised)
     if family != "robustness":
         return ()
-    raised = {
+    badges = {
         flag.badge
         for flag in flags(results, key.dataset)
         if (flag.backbone, flag.variant) == net
         and not flag.minor
         and _touches(flag, attack, results)
     }
-    return tuple(badge.name for name, badge in BADGES.items() if name in raised)
+    return tuple(badge.name for name, badge in BADGES.items() if name in badges)
 
 
 def doubts_between(results: Results, keys: Iterable[Key]) -> tuple[str, ...]:
     """The names of the flags of numbers that are compared with each other: what was timed on the
-    same hardware compares, whatever the rest of the board was timed on."""
+    same hardware, or of the same batch, compares, whatever the rest of the board was."""
     keys = [*keys]
     found = dict.fromkeys(name for key in keys for name in doubts(results, key))
     places = {results.timed_on.get(key[:3], ()) for key in keys}
     if len(places) == 1 and len(places.pop()) == 1:
         found.pop(OTHER_HARDWARE, None)
+    if len({batch_of(results, key) for key in keys}) == 1:
+        found.pop(OTHER_BATCH, None)
     return tuple(found)
 
 

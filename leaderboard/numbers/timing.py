@@ -1,5 +1,4 @@
-"""What a reader of timings must know: the machine was busy or not the same one for all, or batches
-were not the same."""
+"""What a reader of timings must know: the machine was busy, or not the same one for all."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from leaderboard.numbers.summary import Key, by_seed
 from leaderboard.remembered import remembered
 from leaderboard.results import Results
-from leaderboard.text import capital, words
+from leaderboard.text import capital
 
 Net = tuple[str, str, str]  # data set, backbone, variant
 
@@ -22,16 +21,13 @@ BUSY_MACHINE = "busy machine"
 # ... and what depends on the hardware.
 ON_HARDWARE = (*TIMED, "energy_per_image")
 OTHER_HARDWARE = "timed on different hardware"
-_NOT_BOLD = "They are not bold, and verdicts on them say so."
+NOT_BOLD = "They are not bold, and verdicts on them say so."
 _NAMED = 6  # networks in one sentence
-# The batch of a figure that has a column, and what it is called.
-_OF_BATCHES = {"batch_size": "images/s are", "train_batch_size": "training memory is"}
-_ASKED = "asked_batch_size"
 
 
 def timing_notes(results: Results, dataset: str) -> list[str]:
-    """Sentences on the networks of a data set that were timed on a busy machine, and on those whose
-    figures are of other batches than were asked for."""
+    """Sentences on the networks of a data set that were timed on a busy machine, or not all on the
+    same one."""
     found = {
         key: seeds
         for key, seeds in by_seed(results.rows).items()
@@ -45,15 +41,15 @@ def timing_notes(results: Results, dataset: str) -> list[str]:
     if load:
         notes.append(
             f"Busy machine: other programs took more than {BUSY:g} % of the processors' time "
-            f"while these were timed, so images/s and latency are of that moment: {_listed(load)}. "
-            f"{_NOT_BOLD}"
+            f"while these were timed, so images/s and latency are of that moment: {listed(load)}. "
+            f"{NOT_BOLD}"
         )
     if gpu:
         notes.append(
             "Busy GPU: other programs had it in use while these were timed, so images/s and "
-            f"latency are of that moment: {_listed(gpu)}. {_NOT_BOLD}"
+            f"latency are of that moment: {listed(gpu)}. {NOT_BOLD}"
         )
-    return [*notes, *_by_hardware(results, dataset), *_other_batches(found)]
+    return [*notes, *_by_hardware(results, dataset)]
 
 
 def _by_hardware(results: Results, dataset: str) -> Iterator[str]:
@@ -99,40 +95,8 @@ def _busy(found: Mapping[Key, Mapping[int, float]]) -> tuple[dict[Net, float], d
     return load, {net: most for net, most in worst["other_gpu_processes"].items() if most}
 
 
-def _other_batches(found: Mapping[Key, Mapping[int, float]]) -> Iterator[str]:
-    columns: dict[tuple[str, str], dict[str, float]] = {}
-    asked: dict[str, float] = {}
-    for key, seeds in found.items():
-        if key.metric == _ASKED:
-            asked[key.measure] = max(min(seeds.values()), asked.get(key.measure, 0.0))
-        if key.metric in _OF_BATCHES:
-            name = f"{key.backbone} {key.variant}"
-            columns.setdefault((key.measure, key.metric), {})[name] = min(seeds.values())
-    for (measure, metric), batches in columns.items():
-        # Runs of earlier versions have not kept what was asked for.
-        most = asked.get(measure, max(batches.values()))
-        fewer = {name: f"{batch:.0f}" for name, batch in batches.items() if batch < most}
-        more = {name: f"{batch:.0f}" for name, batch in batches.items() if batch > most}
-        told = [
-            f"but where {why}: {_listed(nets)}"
-            for why, nets in (
-                ("that did not fit into memory", fewer),
-                ("the statistics of a batch need more", more),
-            )
-            if nets
-        ]
-        if told:
-            of = f"{_column(measure, _OF_BATCHES[metric])} of batches of {most:.0f}"
-            yield f"{of}, {'; '.join(told)}."
-
-
-def _listed(values: dict[str, str]) -> str:
+def listed(values: dict[str, str]) -> str:
     """`lenet_fc bu (12 %), lenet_fc td (34 %) and 3 more`."""
     named = [f"{name} ({value})" for name, value in values.items()]
     rest = len(named) - _NAMED
     return ", ".join(named[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _column(measure: str, name: str) -> str:
-    mode = measure.partition("/")[2]
-    return f"{words(mode)}: {name}" if mode else capital(name)

@@ -12,10 +12,11 @@ from rich.console import Console
 import leaderboard
 from bench.measures import base
 from leaderboard import MetricInfo, Results, Row
+from leaderboard.numbers.batches import OTHER_BATCH, cost_notes
 from leaderboard.numbers.board import sections
 from leaderboard.numbers.doubts import doubts_between
 from leaderboard.numbers.summary import Key
-from leaderboard.numbers.timing import BUSY, timing_notes
+from leaderboard.numbers.timing import BUSY
 
 
 def made(**values: dict[str, float]) -> Results:
@@ -34,18 +35,18 @@ QUIET = {"images_per_second": 10.0, "other_load": 5.0, "batch_size": 1.0}
 
 
 def test_a_quiet_machine_is_not_mentioned() -> None:
-    assert timing_notes(made(one=QUIET, two=QUIET), "d") == []
+    assert cost_notes(made(one=QUIET, two=QUIET), "d") == []
 
 
 def test_a_busy_machine_is() -> None:
     results = made(one=QUIET, two=QUIET | {"other_load": 40.0})
-    (note,) = timing_notes(results, "d")
+    (note,) = cost_notes(results, "d")
     assert "more than 10 % of the processors' time" in note
     assert "of that moment: two bu (44 %). They are not bold" in note
-    assert timing_notes(results, "another") == []
+    assert cost_notes(results, "another") == []
     edge = BUSY / 1.1  # of the larger seed
-    assert timing_notes(made(one=QUIET | {"other_load": edge}), "d") == []
-    assert timing_notes(made(one=QUIET | {"other_load": edge + 0.1}), "d")
+    assert cost_notes(made(one=QUIET | {"other_load": edge}), "d") == []
+    assert cost_notes(made(one=QUIET | {"other_load": edge + 0.1}), "d")
 
 
 def test_what_was_timed_on_a_busy_machine_is_not_bold() -> None:
@@ -63,7 +64,7 @@ def test_what_was_timed_on_a_busy_machine_is_not_bold() -> None:
 
 
 def test_others_on_the_gpu_are() -> None:
-    (note,) = timing_notes(made(one=QUIET | {"other_gpu_processes": 1.0}), "d")
+    (note,) = cost_notes(made(one=QUIET | {"other_gpu_processes": 1.0}), "d")
     assert note.startswith("Busy GPU")
 
 
@@ -79,14 +80,14 @@ def placed(**places: tuple[str, ...]) -> Results:
 
 def test_speeds_on_different_hardware_are_told_and_not_bold() -> None:
     results = placed(one=(ONE,), two=(TWO,), three=(ONE, TWO))
-    (note,) = timing_notes(results, "d")
+    (note,) = cost_notes(results, "d")
     assert note.startswith("Different hardware: images/s, latency and energy compare only between")
     assert f"On {ONE}: one bu, three bu; on {TWO}: two bu, three bu. They are not bold" in note
-    assert timing_notes(results, "another") == []
+    assert cost_notes(results, "another") == []
     (section,) = sections(results)
     assert not any(line.cells[0].best for line in section.tables[0].lines)
     same = placed(one=(ONE,), two=(ONE,))
-    assert timing_notes(same, "d") == []
+    assert cost_notes(same, "d") == []
     (section,) = sections(same)
     assert [line.cells[0].best for line in section.tables[0].lines] == [False, True]
 
@@ -105,14 +106,14 @@ def test_verdicts_across_hardware_say_so() -> None:
 
 def test_smaller_batches_are() -> None:
     results = made(one=QUIET | {"batch_size": 128.0}, two=QUIET | {"batch_size": 32.0})
-    (note,) = timing_notes(results, "d")
+    (note,) = cost_notes(results, "d")
     assert "batches of 128" in note
     assert "two bu (32)" in note
 
 
 def test_many_networks_are_not_all_named() -> None:
     nets = {f"net{number}": QUIET | {"other_load": 50.0} for number in range(9)}
-    (note,) = timing_notes(made(**nets), "d")
+    (note,) = cost_notes(made(**nets), "d")
     assert "net5 bu (55 %) and 3 more" in note
     assert "net6" not in note
 
@@ -132,7 +133,7 @@ def test_every_page_says_so(tmp_path: Path) -> None:
 def test_the_terminal_names_every_network_that_the_page_names(width: int) -> None:
     nets = [f"timm/mobilenetv3_small_{number:03}" for number in range(6)]
     results = made(**{net: QUIET | {"other_load": 40.0} for net in nets})
-    (note,) = timing_notes(results, "d")
+    (note,) = cost_notes(results, "d")
     stream = io.StringIO()
     Console(width=width, file=stream).print(leaderboard.terminal_table(results))
     assert f"note {note}" in " ".join(stream.getvalue().split())
@@ -171,19 +172,19 @@ def test_columns_of_several_modes(count: int) -> None:
 def test_training_memory_of_fewer_images_is_told() -> None:
     """A figure that looks better because memory ran out."""
     results = made(one=QUIET | {"train_batch_size": 100.0}, two=QUIET | {"train_batch_size": 200.0})
-    (note,) = timing_notes(results, "d")
+    (note,) = cost_notes(results, "d")
     assert note == (
         "Training memory is of batches of 200, but where that did not fit into memory: "
-        "one bu (100)."
+        "one bu (100). They are not bold, and verdicts on them say so."
     )
     same = QUIET | {"train_batch_size": 100.0}
-    assert timing_notes(made(one=same, two=same), "d") == []
+    assert cost_notes(made(one=same, two=same), "d") == []
 
 
 def test_fewer_images_in_all_networks_are_told() -> None:
     """The page says of how many images figures are to be."""
     half = {"batch_size": 128.0, "train_batch_size": 64.0, "asked_batch_size": 128.0}
-    (note,) = timing_notes(made(one=half, two=half), "d")
+    (note,) = cost_notes(made(one=half, two=half), "d")
     assert note == (
         "Training memory is of batches of 128, but where that did not fit into memory: "
         "one bu (64), two bu (64)."
@@ -193,8 +194,34 @@ def test_fewer_images_in_all_networks_are_told() -> None:
 def test_two_images_where_one_was_asked_for_are_no_want_of_memory() -> None:
     one = {"batch_size": 1.0, "train_batch_size": 1.0}
     two = {"batch_size": 1.0, "train_batch_size": 2.0, "asked_batch_size": 1.0}
-    (note,) = timing_notes(made(one=one, two=two), "d")
+    (note,) = cost_notes(made(one=one, two=two), "d")
     assert note == (
         "Training memory is of batches of 1, but where the statistics of a batch need more: "
-        "two bu (2)."
+        "two bu (2). They are not bold, and verdicts on them say so."
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "batches", "best"),
+    [
+        (128.0, (32.0, 128.0), [False, True]),
+        (128.0, (128.0, 32.0), [False, False]),  # nor is the other one the best for that
+        (128.0, (64.0, 64.0), [False, True]),
+        (128.0, (64.0, 32.0), [False, False]),
+        (1.0, (1.0, 2.0), [False, False]),
+    ],
+)
+def test_a_figure_of_another_batch_is_not_the_best(
+    asked: float, batches: tuple[float, float], best: list[bool]
+) -> None:
+    """Fewer images need less memory."""
+    slow, fast = (
+        QUIET | {"images_per_second": speed, "batch_size": batch, "asked_batch_size": asked}
+        for speed, batch in zip((10.0, 1000.0), batches, strict=True)
+    )
+    results = made(slow=slow, fast=fast)
+    (section,) = sections(results)
+    assert [line.cells[0].best for line in section.tables[0].lines] == best
+    keys = [Key("d", net, "bu", "efficiency", "images_per_second") for net in ("slow", "fast")]
+    differ = batches[0] != batches[1]
+    assert doubts_between(results, keys) == ((OTHER_BATCH,) if differ else ())
