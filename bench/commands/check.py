@@ -52,8 +52,9 @@ def judged(run: Path, baseline: Path) -> Judgement:
     if not found.numbers:
         return Judgement((), (f"{run}: nothing was measured there",))
     said = suite_thresholds(run)
+    ranked = [key for key, one in kept.measured.numbers.items() if one.better != "neither"]
     for where, rules in ((f"suite of {run}", said), (str(baseline), kept.thresholds)):
-        strangers = unknown(rules, kept.measured.numbers)
+        strangers = unknown(rules, ranked)
         if strangers:
             raise BenchError(f"{where}: {strangers}")
     differs = differences(kept.measured, found)

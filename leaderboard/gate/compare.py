@@ -12,7 +12,7 @@ import numpy as np
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.judge import curve_part, same_weights
 from leaderboard.gate.measured import ACCURACY, AREA, Measured
-from leaderboard.gate.pair import Pair
+from leaderboard.gate.pair import Pair, other_batch
 from leaderboard.gate.renamed import renamed, under
 from leaderboard.gate.shown import alike
 from leaderboard.gate.speed import between_runs, is_busy, of_runs, plausible
@@ -86,9 +86,7 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
     machine = before.machine.differs(after.machine)
     if machine:
         notes.append(f"another machine: {machine}")
-    notes = [
-        note.replace("in the baseline", "before").replace("in the run", "after") for note in notes
-    ]
+    notes = [*map(_before_and_after, notes)]
     gone, never = _unmeasured(before, mine, after), _unmeasured(after, theirs, before)
     said = [
         *(_lacking(key, lacking, key in theirs) for key, lacking in gone.items()),
@@ -128,6 +126,11 @@ def _lacking(key: Key, lacking: Mapping[int, str], partly: bool, side: str = "")
     return f"{_name(key)} ({side}{seeds}{reasons})"
 
 
+def _before_and_after(text: str) -> str:
+    """A sentence on a baseline and a run, as one on two runs."""
+    return text.replace("in the baseline", "before").replace("in the run", "after")
+
+
 def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
     """A change whose p-value is not corrected yet."""
     shared = sorted(set(pair.before.values) & set(pair.after.values))
@@ -144,6 +147,8 @@ def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
     made = replace(made, before=pair.before.mean, after=pair.after.mean)
     values, later = pair.values(pair.before), pair.values(pair.after)
     what, machine = kind(pair.key), one.measured.machine.differs(after.machine)
+    if batches := other_batch(pair.key, one.measured, after):
+        return replace(made, reason=_before_and_after(batches))
     if pair.identical:
         return replace(made, compared=_exact(0.0, len(shared)), reason="identical")
     if what in ("speed", "memory") and machine:

@@ -14,6 +14,7 @@ FURTHER_RUNS = (
     "machine when it is quiet"
 )
 INFINITE = "infinite values cannot be compared"
+OTHER_BATCH = "costs of other batches cannot be compared: measure with as many images"
 
 
 class Status(StrEnum):

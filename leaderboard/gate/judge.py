@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.gate.baseline import Baseline
-from leaderboard.gate.finding import INFINITE, MORE_SEEDS, Finding, Judgement, Status
+from leaderboard.gate.finding import INFINITE, MORE_SEEDS, OTHER_BATCH, Finding, Judgement, Status
 from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained, withstood
-from leaderboard.gate.pair import Pair
+from leaderboard.gate.pair import Pair, other_batch
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
 from leaderboard.numbers.summary import Key
@@ -83,6 +83,8 @@ def _judge(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, Unce
     """A finding; with an `Uncertain` gain where it depends on the others' p-values."""
     what = kind(pair.key)
     one, other = pair.values(pair.before), pair.values(pair.after)
+    if batches := other_batch(pair.key, baseline.measured, run):
+        return pair.finding(Status.INCONCLUSIVE, reason=batches, remedy=OTHER_BATCH), None
     if pair.identical:
         is_part = len(run.numbers[pair.key].values) > len(pair.seeds)
         reason = "identical for every seed" + (" in common" if is_part else "")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.numbers.batches import BATCHES
 from leaderboard.numbers.summary import Key, by_seed
 from leaderboard.results import Better, MetricInfo, Results
 
@@ -152,15 +153,16 @@ def numbers(results: Results) -> dict[Key, Number]:
     """The numbers that a leaderboard ranks by: headline metrics that have a direction.
 
     Of attacks, the area under the curve of accuracy stands for all (see `areas`). What a busy
-    machine does to timings is kept, too, and how far their passes lie apart, for the gate to know
-    of.
+    machine does to timings is kept, too, how far their passes lie apart, and the batches of costs,
+    for the gate to know of.
     """
     found = {}
     for key, seeds in by_seed(results.rows).items():
         info = results.metrics.get((key.measure, key.metric), MetricInfo(key.metric))
         ranked = info.headline and info.better != "neither"
         of_passes = key.metric.endswith("_iqr") and _timing(key, results).headline
-        if key.metric == "other_load" or of_passes:
+        of_batch = key.measure.startswith(_COST) and key.metric in BATCHES.values()
+        if key.metric == "other_load" or of_passes or of_batch:
             found[key] = Number(info.unit, "neither", dict(seeds))
         elif ranked and not key.measure.startswith(f"{_ATTACKS}/"):
             found[key] = Number(info.unit, info.better, dict(seeds))

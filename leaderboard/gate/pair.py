@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.gate.finding import Finding, Status
-from leaderboard.gate.measured import Number
+from leaderboard.gate.measured import Measured, Number
 from leaderboard.gate.thresholds import Threshold
+from leaderboard.numbers.batches import BATCHES
 from leaderboard.numbers.summary import Key
 
 Floats = NDArray[np.float64]
@@ -50,3 +51,17 @@ class Pair:
         """A finding with this pair's means."""
         means = {"before": self.before.mean, "after": self.after.mean}
         return Finding(self.key, self.before.unit, status, **(means | more))  # type: ignore[arg-type]
+
+
+def other_batch(key: Key, before: Measured, after: Measured) -> str:
+    """That a cost is of another batch on either side, for a sentence; empty where it is not, or
+    where that is not known."""
+    metric = BATCHES.get(key.metric)
+    found = [
+        min(side.numbers[batch].values.values())
+        for side in (before, after)
+        if metric and (batch := key._replace(metric=metric)) in side.numbers
+    ]
+    if len({*found}) < 2:
+        return ""
+    return f"of batches of {found[0]:.0f} in the baseline, of {found[1]:.0f} in the run"

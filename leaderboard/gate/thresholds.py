@@ -91,8 +91,8 @@ def fits(pattern: str, key: Key) -> bool:
 
 
 def unknown(said: Mapping[str, Threshold], keys: Iterable[Key]) -> str:
-    """What is wrong with thresholds for a board of these numbers; empty if nothing."""
-    board = [key for key in keys if key.metric != "other_load"]
+    """What is wrong with thresholds for a board that ranks by these numbers; empty if nothing."""
+    board = [*keys]
     nets = {"/".join(key[:3]) for key in board}
     metrics = sorted({f"{key.measure}/{key.metric}" for key in board})
     for pattern, one in said.items():

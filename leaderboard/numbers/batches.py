@@ -13,11 +13,9 @@ from leaderboard.text import capital, words
 
 OTHER_BATCH = "of another batch"
 _MEASURE = "efficiency"
-# A figure that has a column, the metric of its batch, and how a sentence on it begins.
-_FIGURES = {
-    "images_per_second": ("batch_size", "images/s are"),
-    "train_memory": ("train_batch_size", "training memory is"),
-}
+# The figures that have a column, with the metric of their batch, and how a sentence on them begins.
+BATCHES = {"images_per_second": "batch_size", "train_memory": "train_batch_size"}
+_BEGIN = {"images_per_second": "images/s are", "train_memory": "training memory is"}
 _ASKED = "asked_batch_size"
 
 Column = tuple[str, str, str]  # data set, measure, metric
@@ -56,7 +54,7 @@ def _batch_notes(results: Results, dataset: str) -> Iterator[str]:
             if nets
         ]
         if told:
-            begin, mode = _FIGURES[metric][1], measure.partition("/")[2]
+            begin, mode = _BEGIN[metric], measure.partition("/")[2]
             begin = f"{words(mode)}: {begin}" if mode else capital(begin)
             more = f" {NOT_BOLD}" if batches.differ else ""
             yield f"{begin} of batches of {batches.asked:.0f}, {'; '.join(told)}.{more}"
@@ -87,7 +85,7 @@ def _named(batches: Batches, fewer: bool) -> dict[str, str]:
 def _columns(results: Results) -> dict[Column, Batches]:
     used: dict[Column, dict[Net, float]] = {}
     asked: dict[tuple[str, str], float] = {}
-    figures = {batch: figure for figure, (batch, _) in _FIGURES.items()}
+    figures = {batch: figure for figure, batch in BATCHES.items()}
     for key, seeds in by_seed(results.rows).items():
         if key.measure.partition("/")[0] != _MEASURE:
             continue

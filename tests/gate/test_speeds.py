@@ -47,7 +47,13 @@ def speeds(
     capsys.readouterr()
     made = Counter[str]()
 
-    def make(fast: float, slow: float = 1000.0, iqr: float = 0.03, load: float = 0.0) -> Path:
+    def make(
+        fast: float,
+        slow: float = 1000.0,
+        iqr: float = 0.03,
+        load: float = 0.0,
+        batch: float = 128.0,
+    ) -> Path:
         made["runs"] += 1
         run = tmp_path / f"run{made['runs']}"
         shutil.copytree(first, run)
@@ -59,6 +65,8 @@ def speeds(
                 for metric, value in (
                     ("images_per_second", speed),
                     ("images_per_second_iqr", iqr * speed),
+                    ("batch_size", batch),
+                    ("train_batch_size", batch),
                 ):
                     connection.execute(
                         "UPDATE metrics SET value = ? WHERE identity = ? AND metric = ?",
@@ -165,6 +173,26 @@ def test_timings_of_a_busy_machine_or_a_copy_are_no_noise(speeds: Speeds, capsys
     shutil.copytree(first, copy)
     assert main(["baseline", str(first), "--out", "x.json", "--noise-from", str(copy)]) == 2
     assert "the same results as" in capsys.readouterr().err
+
+
+def test_costs_of_other_batches_are_not_compared(speeds: Speeds, capsys: Out) -> None:
+    """Half of the images need about half of the memory: no gain, and no pass."""
+    whole, half = speeds(fast=5000), speeds(fast=5000, batch=64)
+    code, said, last = check(half, baseline(whole), capsys)
+    assert code == 3
+    assert "of batches of 128 in the baseline, of 64 in the run" in said
+    assert "measure with as many images" in last
+    main(["check", str(half), "--baseline", str(baseline(whole))])
+    memory = [line for line in capsys.readouterr().out.splitlines() if "train_memory" in line]
+    assert memory
+    assert all("inconclusive" in line for line in memory)
+    assert main(["compare", str(whole), str(half)]) == 0
+    assert "of batches of 128 before, of 64 after" in capsys.readouterr().out
+    old = json.loads(baseline(whole).read_text())
+    old["numbers"] = [one for one in old["numbers"] if "batch_size" not in one["metric"]]
+    kept = whole.with_suffix(".old.json")
+    kept.write_text(json.dumps(old))
+    assert "in the run" not in check(half, kept, capsys)[1]
 
 
 def test_baselines_without_spreads_of_timings_are_read(speeds: Speeds, capsys: Out) -> None:
