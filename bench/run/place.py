@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.data import catalog, unchanged
+from bench.data import catalog
 from bench.data.dataset import Dataset
 from bench.data.fingerprint import difference, fingerprint
 from bench.errors import DataError
 from bench.plan.cell import Training
-from bench.suite.schema import DatasetRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +44,14 @@ def load_dataset(training: Training, place: Place) -> Dataset:
     """
     ref, key = training.dataset, _key(training, place)
     if key not in _datasets:
-        dataset, found = _loaded(ref, place)
-        if unchanged.lost(dataset, found, repr((ref.name, sorted(ref.options.items())))):
-            dataset, found = _loaded(ref, place)
-        _datasets[key], _contents[key] = dataset, found
+        _datasets[key] = catalog.load(
+            ref.name,
+            root=place.data_root,
+            download=place.download,
+            base=place.base,
+            **ref.options,
+        )
+        _contents[key] = fingerprint(_datasets[key])
         while len(_datasets) > DATASETS_KEPT:
             _datasets.popitem(last=False)
     wanted = place.contents.get(ref.label)
@@ -60,13 +63,6 @@ def load_dataset(training: Training, place: Place) -> Dataset:
             "the old files back and add --retry failed"
         )
     return _datasets[key]
-
-
-def _loaded(ref: DatasetRef, place: Place) -> tuple[Dataset, str]:
-    dataset = catalog.load(
-        ref.name, root=place.data_root, download=place.download, base=place.base, **ref.options
-    )
-    return dataset, fingerprint(dataset)
 
 
 def content(training: Training, place: Place) -> str:

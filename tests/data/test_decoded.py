@@ -406,33 +406,6 @@ def test_a_run_on_mapped_images_is_the_run_on_images_in_memory(
     assert run_of(Path("mapped/run")) == run_of(Path("plain/run"))
 
 
-def flip(file: Path) -> None:
-    """One bit of a mapped file, as a bad disk does: size and name stay."""
-    whole = bytearray(file.read_bytes())
-    whole[len(whole) // 2] ^= 1
-    file.write_bytes(whole)
-
-
-@pytest.mark.parametrize("of", ["part", "whole"])
-def test_a_lost_bit_is_noticed_and_images_are_decoded_anew(
-    of: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_folder(tmp_path / "own", list(colour(40, side=28)), CLASSES)
-    text = SUITE if of == "part" else SUITE.replace(", train_samples: 60", "")
-    Path("suite.yaml").write_text(text, encoding="utf-8")
-    assert main(["run", "suite.yaml", "--quiet", "--out", "one/run"]) == 0
-    assert main(["run", "suite.yaml", "--quiet", "--out", "two/run"]) == 0
-    assert "damaged" not in capfd.readouterr().err
-    (file,) = cache.glob("*/part.bytes" if of == "part" else "*/train.bytes")
-    flip(file)
-    assert main(["run", "suite.yaml", "--quiet", "--out", "three/run"]) == 0
-    assert capfd.readouterr().err.count("were damaged; decoding anew") == 1
-    assert run_of(Path("three/run")) == run_of(Path("one/run"))
-    assert main(["run", "suite.yaml", "--quiet", "--out", "four/run"]) == 0
-    assert "damaged" not in capfd.readouterr().err
-
-
 def test_a_set_that_cannot_be_decoded_is_tried_once(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
