@@ -29,8 +29,8 @@ def paper_heatmap(cam: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     Returns:
         float32 N x H x W in [0, 1], 1 at the maximum; bool N, true where the map is constant, not
         finite, or its deviations from the mean are below the 1e-10 that would then be all there is
-        to see (the authors' scaling gives 1 everywhere), or so are those that are left of them in
-        an image too small for the map. Such a heatmap is 0 everywhere.
+        to see (the authors' scaling gives 1 everywhere), or what is left of them in an image
+        smaller than the map is, or is below a millionth of them. Such a heatmap is 0 everywhere.
     """
     flat = cam.flatten(1)
     largest = flat.abs().amax(1)
@@ -39,8 +39,8 @@ def paper_heatmap(cam: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     heat = resize(centred + OFFSET, size).clamp(min=0)
     top = heat.flatten(1).amax(1)
     defined = (deviation > OFFSET) & (deviation > FLAT * largest) & top.isfinite()
-    # Resized to fewer pixels, deviations may cancel: what is left of large ones is rounding.
-    defined &= top > FLAT * deviation
+    # Resized to fewer pixels, deviations may cancel, and the offset or rounding is all there is.
+    defined &= top - OFFSET > (FLAT * deviation).clamp(min=OFFSET)
     return _scaled(heat, top, defined)
 
 

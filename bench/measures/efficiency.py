@@ -54,8 +54,8 @@ def run(context: Context) -> Found:
       deployed network for one image (:mod:`arches.analysis.operations`), `train_parameters`;
     - `train_memory`, `inference_memory`: bytes in tensors; `..._allocated` and `..._reserved` of
       CUDA's allocator, `..._resident` of a fresh process on the CPU. `train_batch_size` and
-      `inference_batch_size` are their batches (`[allocated]`: of the allocator), fewer where memory
-      ran out, two instead of one where a network needs the statistics of a batch (then
+      `inference_batch_size` are their batches (`[allocated]`, `[resident]`: of those), fewer where
+      memory ran out, two instead of one where a network needs the statistics of a batch (then
       `asked_batch_size` tells what was asked for);
     - `images_per_second` and `batch_size`, and the like for other batches (`[64]`, `[largest]`),
       `largest_batch`; `..._iqr` are interquartile ranges;

@@ -20,6 +20,7 @@ from bench.measures.modes import as_batch, runner
 from bench.measures.resident import resident_peak
 from bench.measures.subject import Subject
 from bench.measures.timing import backing_off
+from bench.models.memory import is_out_of_memory
 
 
 def memory_peaks(subject: Subject) -> dict[str, float]:
@@ -27,11 +28,13 @@ def memory_peaks(subject: Subject) -> dict[str, float]:
     mode = subject.mode
     metrics: dict[str, float] = {}
     for name, network in subject.networks.items():
-        batch = least(subject, network)
+        batch = subject.options.batch_size
+        few = least(subject, network) if batch == 1 else 1
+        batch = max(batch, few)
         # A compiler has processes and memory of its own, and compiled code keeps its tensors to
         # itself.
         if not mode.compile:
-            fitted, peak = _of_tensors(subject, network, batch)
+            fitted, peak = _of_tensors(subject, network, batch, few)
             metrics[f"{name}_memory"] = peak + weight_bytes(network)
             metrics[f"{name}_batch_size"] = float(fitted)
             if subject.device.type == "cpu" and subject.options.resident:
@@ -42,27 +45,25 @@ def memory_peaks(subject: Subject) -> dict[str, float]:
                     metrics[f"{name}_memory_resident"] = resident
                     metrics[f"{name}_batch_size[resident]"] = float(fitted)
         if subject.device.type == "cuda":
-            metrics |= _of_allocator(subject, name, network, batch)
+            metrics |= _of_allocator(subject, name, network, batch, few)
     return metrics
 
 
 def least(subject: Subject, network: nn.Module) -> int:
-    """The batch asked for; two images instead of one for a network that cannot do one."""
-    batch = subject.options.batch_size
-    return 2 if batch == 1 and not does_one(subject, network) else batch
-
-
-def does_one(subject: Subject, network: nn.Module) -> bool:
-    """Whether a network, in its mode, can do a single image, or needs the statistics of a batch."""
+    """The smallest batch that a network, in its mode, can do: 2 where it needs the statistics of a
+    batch, else 1."""
     try:
         # Not compiled: a compiler has errors of its own.
         one_pass(network, runner(network, subject.mode, subject.device, True), subject.images(1))
     except ValueError:
-        return False
-    return True
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return 1
 
 
-def _of_tensors(subject: Subject, network: nn.Module, batch: int) -> tuple[int, float]:
+def _of_tensors(subject: Subject, network: nn.Module, batch: int, few: int) -> tuple[int, float]:
     """Bytes in tensors beside the weights, and of how many images: of shapes alone where that can
     be, else of a real pass."""
     mode = subject.mode
@@ -78,6 +79,7 @@ def _of_tensors(subject: Subject, network: nn.Module, batch: int) -> tuple[int, 
     return backing_off(
         first_to_try(subject, network, batch, GIVEN),
         lambda n: tensor_peak(network, forward, subject.images(n)),
+        few,
     )
 
 
@@ -110,11 +112,13 @@ def _bytes_of_an_image(subject: Subject, network: nn.Module) -> float:
     return peak / batch
 
 
-def _of_allocator(subject: Subject, name: str, network: nn.Module, batch: int) -> dict[str, float]:
+def _of_allocator(
+    subject: Subject, name: str, network: nn.Module, batch: int, few: int
+) -> dict[str, float]:
     """Bytes of CUDA's allocator, at the largest batch up to the one asked for that fits."""
     forward = runner(network, subject.mode, subject.device)
     fitted, (allocated, reserved) = backing_off(
-        batch, lambda n: allocator_peak(network, forward, subject.images(n))
+        batch, lambda n: allocator_peak(network, forward, subject.images(n)), few
     )
     return {
         f"{name}_memory_allocated": allocated,

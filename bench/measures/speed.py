@@ -8,7 +8,7 @@ import torch
 
 from bench.measures import memory, sensors, timing
 from bench.measures.modes import runner
-from bench.measures.peaks import does_one, first_to_try, least
+from bench.measures.peaks import first_to_try, least
 from bench.measures.subject import Subject
 
 LARGEST = "largest"
@@ -20,31 +20,33 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
     """Throughput at every batch that was asked for, latency, energy, and what else went on."""
     options, watch = subject.options, _Stopwatch(subject)
     metrics: dict[str, float] = {}
-    # As a whole, too: short timings each tell nothing of the load.
+    # As a whole, too: short timings each tell nothing of the load. A compiler's processes are not
+    # told from those of others.
     with sensors.watching(subject.device) as whole, torch.no_grad():
-        wish = least(subject, subject.deployed)
+        few = least(subject, subject.deployed)
+        wish = max(options.batch_size, few)
         first = first_to_try(subject, subject.deployed, wish, memory.GIVEN)
-        batch, seconds = timing.backing_off(first, watch.times)
+        batch, seconds = timing.backing_off(first, watch.times, few)
         metrics |= _rate(seconds, batch)
         if watch.joules is not None:
             metrics["energy_per_image"] = watch.joules / (len(seconds) * batch)
         progress(0.5)
         # Such figures of a network that cannot do a single image are left out.
-        single = does_one(subject, subject.deployed)
-        if single:
+        if few == 1:
             metrics |= timing.latencies(watch.times(1, most=_LATENCIES, alone=True))
         for wanted in dict.fromkeys(options.batch_sizes):
             searched = wanted == LARGEST
             most = options.limit if searched else int(wanted)
             share = memory.SEARCHED if searched else memory.GIVEN
             first = first_to_try(subject, subject.deployed, most, share)
-            if first == 1 and not single:
+            if first < few:
                 continue
-            fitted, times = timing.backing_off(first, watch.times)
+            fitted, times = timing.backing_off(first, watch.times, few)
             metrics |= timing.suffixed(_rate(times, fitted), wanted)
             if searched:
                 metrics["largest_batch"] = float(fitted)
-    return {**metrics, **whole.figures, **watch.figures}
+    beside = {} if subject.mode.compile else whole.figures
+    return {**metrics, **beside, **watch.figures}
 
 
 class _Stopwatch:

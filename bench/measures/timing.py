@@ -120,14 +120,19 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def backing_off(batch: int, attempt: Callable[[int], Found]) -> tuple[int, Found]:
+def backing_off(batch: int, attempt: Callable[[int], Found], least: int = 1) -> tuple[int, Found]:
     """What `attempt(batch)` gives, with half the batch each time that memory runs out.
+
+    Args:
+        batch: to begin with.
+        attempt: to do something with a batch.
+        least: number of images; some networks cannot do a single one.
 
     Returns:
         The batch that fitted, and what came out.
 
     Raises:
-        BenchError: not even one image fits.
+        BenchError: not even so many images fit.
     """
     from bench.models.memory import is_out_of_memory, release
 
@@ -139,9 +144,10 @@ def backing_off(batch: int, attempt: Callable[[int], Found]) -> tuple[int, Found
                 raise
         # Outside of the handler, where the error no longer holds the tensors of its frames.
         release()
-        if batch == 1:
-            raise BenchError("not even one image fits into the device's memory")
-        batch //= 2
+        if batch <= least:
+            images = "one image fits" if least == 1 else f"{least} images fit"
+            raise BenchError(f"not even {images} into the device's memory")
+        batch = max(batch // 2, least)
 
 
 @contextmanager

@@ -43,9 +43,10 @@ class Finding:
 
     `gain` is the mean difference over seeds, positive where the run is better: in the metric's
     unit, of a relative threshold in shares (0.1 is 10 %). `bound` is the lowest gain that is
-    plausible (one-sided 95 %; of speeds 99 %), `delta` the loss that is a regression, `margin` the
-    one that a pass excludes. `p_value`,
-    corrected over the board, is that of a loss by chance. `reason` is a sentence, perhaps empty;
+    plausible (one-sided 95 %; of speeds 99 % for a pass, else as high as a regression takes: see
+    `leaderboard.gate.speed`), `delta` the loss that is a regression, `margin` the one that a pass
+    excludes. `p_value`, corrected over the board, is that of a loss by chance. `reason` is a
+    sentence, perhaps empty;
     `remedy` what would tell, where it is inconclusive and more seeds would not.
     """
 

@@ -125,8 +125,8 @@ def plausible(pair: Pair, gains: Floats, run: Measured, baseline: Baseline) -> U
         if key is not None:
             variance += PLAUSIBLE**2 + _of_passes(pair, key, side.numbers[key], side)
     spread = between_runs(pair, baseline)
-    if spread is not None:
-        variance = max(variance, 2 * spread.squares / spread.freedom)
+    if spread is not None and 2 * spread.squares / spread.freedom > variance:
+        return of_runs(gains, spread)
     return Uncertain(float(gains.mean()), 0.0, math.inf, variance)
 
 
@@ -161,7 +161,8 @@ def _decided(
         status = Status.PASS
     else:
         reason = f"a slowdown of {-100 * math.expm1(-margin):.1f} % cannot be excluded"
-    made = _finding(pair, status, reason, found, LEVEL, delta)
+    deciding = LEVEL if status is Status.PASS else level
+    made = _finding(pair, status, reason, found, deciding, delta)
     lacks = status is Status.INCONCLUSIVE and len(pair.seeds) == 1
     return replace(made, remedy=FURTHER_RUNS) if lacks else made
 

@@ -22,6 +22,8 @@ def maps(seed: int, height: int, width: int, scale: float, offset: float) -> Arr
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 999), SIDES, SIDES, SIDES, SIDES, st.sampled_from((1e-8, 1e-3, 1.0, 1e4)))
 @example(0, 2, 1, 1, 3, 1e4)  # two deviations that cancel in the only row there is
+@example(0, 2, 1, 1, 3, 1e-5)
+@example(0, 2, 1, 1, 3, 1e-8)
 def test_both_scalings_take_the_steps_in_order(
     seed: int, h: int, w: int, height: int, width: int, scale: float
 ) -> None:
@@ -37,7 +39,8 @@ def test_both_scalings_take_the_steps_in_order(
                 assert (
                     by_hand is minmax_scaled
                     or h * w == 1
-                    or bilinear(one - one.mean(), (height, width)).max() <= max(1e-10, 1e-6 * scale)
+                    or bilinear(one - one.mean(), (height, width)).max()
+                    <= max(1e-10, 1e-6 * np.abs(one - one.mean()).max()) * (1 + 1e-6)
                 )
             else:
                 np.testing.assert_allclose(found, by_hand(one, (height, width)), atol=1e-6)

@@ -157,7 +157,13 @@ def test_trainings_that_were_taken_over_tell_nothing_of_chance(tiny: Tiny, capsy
         assert main(["baseline", "runs/base", "--out", "b.json", "--noise-from", *noise]) == 2
         return capsys.readouterr().err.strip()
 
-    assert line("again").startswith("--noise-from runs/again: the same results as runs/base, which")
+    words = ["baseline", "runs/base", "--out", "b.json", "--noise-from", "runs/again"]
+    assert main(words) == 0
+    said = "the same trainings as runs/base: only its timings tell of noise"
+    assert capsys.readouterr().err == f"note: --noise-from runs/again: {said}\n"
+    noise = json.loads(Path("b.json").read_text())["noise"]
+    assert {one[6] for one in noise["seeds"] if one[4] in ("top1", "area")} == {1}
+    assert len(noise["timed"]) == 1
     assert line("edited") == (
         "--noise-from runs/edited: another experiment, whose noise may be another: recipe.lr is "
         "0.05 in runs/base, 0.06 in runs/edited"
