@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 ACCURACY = ("accuracy", "top1")
 AREA = "area"
+LOAD = "other_load"
+IQR = "_iqr"  # after a metric's name: the interquartile range of its passes
 _ATTACKS = "robustness"
 _COST = "efficiency"
 _TINIEST = float(np.finfo(np.float16).smallest_subnormal)
@@ -160,9 +162,9 @@ def numbers(results: Results) -> dict[Key, Number]:
     for key, seeds in by_seed(results.rows).items():
         info = results.metrics.get((key.measure, key.metric), MetricInfo(key.metric))
         ranked = info.headline and info.better != "neither"
-        of_passes = key.metric.endswith("_iqr") and _timing(key, results).headline
+        of_passes = key.metric.endswith(IQR) and _timing(key, results).headline
         of_batch = key.measure.startswith(_COST) and key.metric in BATCHES.values()
-        if key.metric == "other_load" or of_passes or of_batch:
+        if key.metric == LOAD or of_passes or of_batch:
             found[key] = Number(info.unit, "neither", dict(seeds))
         elif ranked and not key.measure.startswith(f"{_ATTACKS}/"):
             found[key] = Number(info.unit, info.better, dict(seeds))
@@ -171,7 +173,7 @@ def numbers(results: Results) -> dict[Key, Number]:
 
 def _timing(key: Key, results: Results) -> MetricInfo:
     """The metric that an interquartile range is of."""
-    name = key.metric.removesuffix("_iqr")
+    name = key.metric.removesuffix(IQR)
     return results.metrics.get((key.measure, name), MetricInfo(name))
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.finding import FURTHER_RUNS, INFINITE, Finding, Status
-from leaderboard.gate.measured import Measured, Number
+from leaderboard.gate.measured import IQR, LOAD, Measured, Number
 from leaderboard.gate.noise import Spread
 from leaderboard.gate.pair import Pair
 from leaderboard.gate.thresholds import kind
-from leaderboard.gate.timed import IQR, LOAD, timed
+from leaderboard.gate.timed import timed
 from leaderboard.numbers.summary import Key
 from leaderboard.numbers.timing import BUSY
 from leaderboard.statistics.moderated import moderated

@@ -12,13 +12,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leaderboard.gate.measured import Machine, Measured
+from leaderboard.gate.measured import LOAD, Machine, Measured
 from leaderboard.gate.thresholds import kind
 from leaderboard.numbers.summary import Key
 from leaderboard.numbers.timing import BUSY
-
-LOAD = "other_load"
-IQR = "_iqr"  # after a metric's name: the interquartile range of its passes
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,12 @@ def _batch_notes(results: Results, dataset: str) -> Iterator[str]:
             yield f"{begin} of batches of {batches.asked:.0f}, {'; '.join(told)}.{more}"
 
 
+def asked_batch(results: Results, dataset: str) -> float | None:
+    """The batch that the costs of a data set are to be of; None where none were measured."""
+    found = [batches.asked for (of, *_), batches in _columns(results).items() if of == dataset]
+    return max(found, default=None)
+
+
 def batch_of(results: Results, key: Key) -> float | None:
     """The batch that a number is of, if that is known."""
     column = _columns(results).get((key.dataset, key.measure, key.metric))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.numbers.batches import asked_batch
 from leaderboard.numbers.summary import Summary, by_seed, summarize
 from leaderboard.quantity import show, three_digits
 from leaderboard.results import MetricInfo, Results
@@ -78,8 +79,8 @@ class _Line:
 
 def cost_blocks(results: Results, dataset: str) -> Iterator[Block]:
     """Heading, table and how to read it; nothing where there is no more than the board has."""
-    lines = _lines(results, dataset)
-    columns = _known(_columns(lines), lines)
+    lines, asked = _lines(results, dataset), asked_batch(results, dataset)
+    columns = _known(_columns(lines, asked), lines)
     every = {metric for line in lines for metric in line.figures}
     beyond = {"images_per_second_iqr", *(m for c in columns for m in c.metrics)} - _ON_THE_BOARD
     if not beyond & every:
@@ -88,7 +89,7 @@ def cost_blocks(results: Results, dataset: str) -> Iterator[Block]:
     yield Heading(3, "Cost in detail")
     for caption, some in _parts(columns):
         yield _grid(caption, lines, some, every)
-    yield Text(_legend(lines, columns, every))
+    yield Text(_legend(lines, columns, asked, every))
 
 
 def _parts(columns: Sequence[_Column]) -> Iterator[tuple[str, Sequence[_Column]]]:
@@ -142,9 +143,8 @@ def _lines(results: Results, dataset: str) -> list[_Line]:
     return [_Line(*net, mode, figures) for net in nets for mode, figures in found[net].items()]
 
 
-def _columns(lines: Sequence[_Line]) -> list[_Column]:
+def _columns(lines: Sequence[_Line], asked: float | None) -> list[_Column]:
     """Every column that there can be, those of further batches among them."""
-    asked = _asked(lines)
     main = f"Images/s at {asked:.0f}" if asked else "Images/s"
     return [
         _Column(
@@ -211,15 +211,6 @@ def _at(title: str, name: str, batch: float | None) -> _Column:
     return _Column(title, " ↑", _SPEED, (part,), batch=batch)
 
 
-def _asked(lines: Sequence[_Line]) -> float | None:
-    """The batch that figures are to be of; runs of earlier versions have not kept it."""
-    for metric in ("asked_batch_size", "batch_size"):
-        found = [max(line.figures[metric].values()) for line in lines if metric in line.figures]
-        if found:
-            return max(found)
-    return None
-
-
 def _known(columns: Sequence[_Column], lines: Sequence[_Line]) -> list[_Column]:
     """Columns and parts of which some network has the figure."""
     every = {metric for line in lines for metric in line.figures}
@@ -272,11 +263,12 @@ def _other_batch(line: _Line, part: _Part, column: _Column) -> float | None:
     return batch if batch != column.batch else None
 
 
-def _legend(lines: Sequence[_Line], columns: Sequence[_Column], every: set[str]) -> str:
+def _legend(
+    lines: Sequence[_Line], columns: Sequence[_Column], asked: float | None, every: set[str]
+) -> str:
     pairs = [(column, part) for column in columns for part in column.parts]
     ranges = any(part.iqr in every for _, part in pairs)
     other = any(_other_batch(line, part, column) for line in lines for column, part in pairs)
-    asked = _asked(lines)
     memory = asked and any(column.info.scale == "bytes" for column in columns)
     return said(
         *dict.fromkeys(column.note for column in columns),
