@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from leaderboard.numbers.summary import Summary
 from leaderboard.results import MetricInfo
+from leaderboard.rounding import fixed, rounded
 
 _STEPS: dict[str, tuple[float, tuple[str, ...]]] = {
     "plain": (math.inf, ("",)),
@@ -53,7 +54,7 @@ def unit(value: float, info: MetricInfo) -> tuple[float, str]:
         return factor, ""
     for prefix in prefixes[:-1]:
         # Compared as rounded, so that 999,999 is 1.0 M and not 1000.0 k.
-        if abs(round(value / factor, decimals)) < step:
+        if abs(rounded(value / factor, decimals)) < step:
             return factor, prefix
         factor *= step
     return (factor if len(prefixes) > 1 else 1.0), prefixes[-1]
@@ -74,5 +75,4 @@ def _digits(value: float, decimals: int) -> tuple[str, float]:
     if abs(value) >= _TOO_LONG:
         text = f"{value:.{decimals}e}"
         return text, float(text)
-    rounded = round(value, decimals) + 0.0  # -0.0 + 0.0 is 0.0
-    return f"{rounded:,.{decimals}f}", rounded
+    return fixed(value, decimals), rounded(value, decimals)

@@ -9,6 +9,7 @@ from leaderboard.blocks import Block, Bullets, Cell, Grid, Heading, Text
 from leaderboard.numbers.summary import Summary
 from leaderboard.quantity import show
 from leaderboard.results import Claim, Results
+from leaderboard.rounding import fixed
 
 if TYPE_CHECKING:
     from leaderboard.claims.gap import Gap
@@ -85,7 +86,7 @@ def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
     scale = 100.0 if gap.ratio else 1.0
     ends = "–"
     if line.low is not None and line.high is not None:
-        low, high = (f"{scale * end:+,.1f}" for end in (line.low, line.high))
+        low, high = (fixed(scale * end, 1, sign=True) for end in (line.low, line.high))
         ends = "exact" if gap.exact else f"[{low}, {high}]"
     rival = f"input {gap.rival}" if claim.inputs else gap.rival
     return (
@@ -93,7 +94,7 @@ def _line(number: int, claim: Claim, line: Line) -> tuple[Cell, ...]:
         *map(Cell, (*gap.net, rival)),
         Cell(_value(gap, gap.mine)),
         Cell(_value(gap, gap.other)),
-        Cell(f"{scale * line.difference:+,.1f} {unit}"),
+        Cell(f"{fixed(scale * line.difference, 1, sign=True)} {unit}"),
         Cell(ends),
         Cell(str(len(gap.numbers))),
         Cell(str(len(gap.values))),
@@ -109,7 +110,7 @@ def _verdict(verdict: str, flags: Iterable[str]) -> Cell:
 
 
 def _value(gap: Gap, value: float) -> str:
-    return show(Summary(value, None, 1), gap.info).text if gap.info else f"{value:.1f}"
+    return show(Summary(value, None, 1), gap.info).text if gap.info else fixed(value, 1)
 
 
 def _legend(margins: bool) -> str:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from leaderboard.gate.finding import Exit, Finding, Judgement, Status
 from leaderboard.gate.shown import alike
+from leaderboard.rounding import fixed
 from leaderboard.text import markdown, markdown_prose, one_line, printable
 
 _ORDER = (
@@ -156,7 +157,7 @@ def _gain(one: Finding) -> str:
     if one.gain is None:
         return ""
     show: Callable[[float], str] = (
-        (lambda x: f"{100 * x:+.1f} %") if one.relative else (lambda x: f"{x:+.3g}")
+        (lambda x: fixed(100 * x, 1, sign=True) + " %") if one.relative else (lambda x: f"{x:+.3g}")
     )
     inside = []
     if one.bound is not None and one.bound != one.gain:

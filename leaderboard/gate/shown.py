@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from leaderboard.rounding import fixed
+
 _DIGITS = 4
 
 
@@ -19,8 +21,8 @@ def alike(*values: float) -> tuple[str, ...]:
         return tuple(f"{value:.{_DIGITS - 1}e}" for value in values)
     before_point = math.floor(math.log10(largest)) + 1 if largest else 1
     decimals = max(_DIGITS - before_point, 0)
-    texts = [f"{value:,.{decimals}f}" for value in values]
+    texts = [fixed(value, decimals) for value in values]
     while decimals and all(text.endswith("0") for text in texts if text[-1].isdigit()):
         decimals -= 1
-        texts = [f"{value:,.{decimals}f}" for value in values]
+        texts = [fixed(value, decimals) for value in values]
     return tuple(texts)

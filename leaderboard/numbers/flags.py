@@ -10,6 +10,7 @@ from leaderboard.numbers.rivals import MARGIN, Lead, gain, lead
 from leaderboard.numbers.summary import by_seed
 from leaderboard.remembered import remembered
 from leaderboard.results import AttackInfo, Results, Sample
+from leaderboard.rounding import fixed
 from leaderboard.text import strength, words
 
 NetName = tuple[str, str]
@@ -212,14 +213,15 @@ def _of_attacks(
         least = max(MARGIN, 100.0 * _IMAGES / images - 1e-9) if images else MARGIN
         rise = max(_rises(values), default=(0.0, ""))
         if rise[0] >= least:
-            yield "monotone", attack, f"{rise[0]:.1f} points {rise[1]}"
+            yield "monotone", attack, f"{fixed(rise[0], 1)} points {rise[1]}"
         info = results.attacks.get(attack)
         left, which = _left(values, info) if info is not None else (0.0, "")
         if left >= least:
-            yield "unbounded", attack, f"{left:.1f} % of {which} withstand it in the worst seed"
+            text = f"{fixed(left, 1)} % of {which} withstand it in the worst seed"
+            yield "unbounded", attack, text
         if "miss_rate" in values:
-            rate = max(values["miss_rate"].values())
-            yield "approximate", attack, f"misses a closer one for {rate:.1f} % of images checked"
+            rate = fixed(max(values["miss_rate"].values()), 1)
+            yield "approximate", attack, f"misses a closer one for {rate} % of images checked"
 
 
 def _rises(values: Values) -> Iterator[tuple[float, str]]:
@@ -302,4 +304,4 @@ def _told(
         most = max(found, key=lambda lead: lead.points)
         seeds = f"{len(found)} of {len(leads)} seeds"
         size = strength(norm, most.budget)
-        yield badge, attack, f"fools {most.points:.1f} % {compared} at {size} ({seeds})"
+        yield badge, attack, f"fools {fixed(most.points, 1)} % {compared} at {size} ({seeds})"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from leaderboard.numbers.summary import Summary, by_seed, summarize
 from leaderboard.results import Results
+from leaderboard.rounding import rounded
 
 METRIC = "perturbed_top1["
 ALL = "all"
@@ -74,7 +75,7 @@ def weakest(one: Vulnerability) -> list[str]:
     """The single inputs whose perturbation costs most: as shown, with a decimal, so that there may
     be several; none if there is but one input, or perturbing none costs more than another."""
     single = {
-        name: round(summary.mean, 1)
+        name: rounded(summary.mean, 1)
         for name, summary in one.perturbed.items()
         if "+" not in name and name != ALL
     }

@@ -9,6 +9,7 @@ from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.kept import Kept
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
+from leaderboard.rounding import fixed
 from leaderboard.text import slug
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def _said(gap: Interval, name: str) -> str:
 
 
 def _told(gap: Interval) -> str:
-    return f"{gap.value:+.1f} [{gap.low:+.1f}, {gap.high:+.1f}]"
+    value, low, high = (fixed(one, 1, sign=True) for one in (gap.value, gap.low, gap.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _grid(found: Sequence[Comparison]) -> Grid:
@@ -102,7 +104,6 @@ def _grid(found: Sequence[Comparison]) -> Grid:
 def _cells(network: Removal) -> Iterator[str]:
     for name in _TITLES:
         one = network.figures[name]
-        yield (
-            f"{show(one.summary, _PERCENT).text} [{one.interval.low:.1f}, {one.interval.high:.1f}]"
-        )
+        ends = f"[{fixed(one.interval.low, 1)}, {fixed(one.interval.high, 1)}]"
+        yield f"{show(one.summary, _PERCENT).text} {ends}"
         yield "–" if one.against is None else _told(one.against)

@@ -10,6 +10,7 @@ from leaderboard.kept import Kept
 from leaderboard.numbers.summary import by_seed, summarize
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
+from leaderboard.rounding import fixed
 from leaderboard.text import slug
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _images(one: Comparison) -> tuple[str, str]:
     if one.share is not None:
         text += (
             f"; a heatmap that marks every pixel would have a precision and an IoU of "
-            f"{one.share:.1f} % (micro) and a recall of 100 %"
+            f"{fixed(one.share, 1)} % (micro) and a recall of 100 %"
         )
     return _named(one.backbone, one.item), text
 
@@ -215,7 +216,7 @@ def _ends(interval: Interval, *, sign: bool = False) -> str:
 
 
 def _number(value: float, *, sign: bool = False) -> str:
-    return f"{round(value, 1) + 0.0:{'+' if sign else ''}.1f}"
+    return fixed(value, 1, sign=sign)
 
 
 def _range(counts: Sequence[int]) -> str:

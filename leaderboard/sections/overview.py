@@ -18,6 +18,7 @@ from leaderboard.numbers.robustness import BASELINE, Attacks, Estimate
 from leaderboard.numbers.summary import Key, by_seed, summarize
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
+from leaderboard.rounding import fixed
 from leaderboard.text import capital, said
 
 # Cost is told as a multiple of the bottom-up network's.
@@ -204,8 +205,8 @@ def _means(attacks: Sequence[Mapping[tuple[str, str], Estimate]]) -> dict[tuple[
 def _attacked(mean: _Mean | None, one: Standing) -> Cell:
     if mean is None:
         return _GONE
-    gap = "" if mean.gap is None else f" ({round(mean.gap, 1) + 0.0:+.1f})"
-    return Cell(f"{mean.value:.1f}{gap}{_of(mean.seeds, one)}")
+    gap = "" if mean.gap is None else f" ({fixed(mean.gap, 1, sign=True)})"
+    return Cell(f"{fixed(mean.value, 1)}{gap}{_of(mean.seeds, one)}")
 
 
 def _of(seeds: int, one: Standing) -> str:
@@ -242,7 +243,9 @@ def _ratio(results: Results, net: Net, metric: str) -> Cell:
     if not (mine and base):
         return _GONE
     below = summarize([*base.values()]).mean
-    return Cell(f"{summarize([*mine.values()]).mean / below:.2f}") if below > 0 else _GONE
+    if below <= 0:
+        return _GONE
+    return Cell(fixed(summarize([*mine.values()]).mean / below, 2))
 
 
 def _accuracy(results: Results, one: Standing, column: Column) -> Cell:

@@ -16,6 +16,7 @@ from leaderboard.numbers.ranking import Spread, unbeaten
 from leaderboard.numbers.summary import Key, by_seed, summarize
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
+from leaderboard.rounding import fixed
 from leaderboard.sections.flags import flag_blocks
 from leaderboard.text import said, slug, strength, words
 
@@ -173,7 +174,7 @@ def _predictions(results: Results, dataset: str) -> dict[tuple[str, str, str], s
         family, _, attack = key.measure.partition("/")
         if (key.dataset, family, key.metric) == (dataset, "robustness", "evaluations"):
             mean = summarize([*seeds.values()]).mean
-            found[attack, key.backbone, key.variant] = f"{mean:,.0f}"
+            found[attack, key.backbone, key.variant] = fixed(mean, 0)
     return found
 
 
@@ -209,9 +210,8 @@ def _told(one: Interval | None, decimals: int, *, sign: bool = False) -> str:
     """ "62.3 [58.1, 66.0]"."""
     if one is None:
         return "–"
-    plus = "+" if sign else ""
     texts = [
-        "∞" if math.isinf(number) else f"{round(number, decimals) + 0.0:{plus},.{decimals}f}"
+        "∞" if math.isinf(number) else fixed(number, decimals, sign=sign)
         for number in (one.value, one.low, one.high)
     ]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"

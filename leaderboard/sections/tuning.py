@@ -7,6 +7,7 @@ from statistics import median
 
 from leaderboard.blocks import Block, Bullets, Cell, Grid, Heading, Text
 from leaderboard.results import Results
+from leaderboard.rounding import fixed
 from leaderboard.searched import Searched, Trial
 from leaderboard.text import one_line
 
@@ -94,7 +95,7 @@ def _line(one: Searched) -> tuple[Cell, ...]:
     numbers = (chosen.accuracy, median(scores), min(scores))
     return (
         *net,
-        *(Cell(f"{number:.1f}") for number in numbers),
+        *(Cell(fixed(number, 1)) for number in numbers),
         Cell(trials),
         Cell(str(failed)),
         Cell(chosen.values),

@@ -10,6 +10,7 @@ from leaderboard.numbers.doubts import doubts_between, flagged
 from leaderboard.numbers.robustness import BASELINE
 from leaderboard.numbers.variants import AREA, Against, against_baseline
 from leaderboard.results import Results
+from leaderboard.rounding import fixed
 from leaderboard.statistics.verdict import Compared
 from leaderboard.text import one_line, words
 
@@ -73,17 +74,16 @@ def _line(results: Results, one: Against) -> tuple[Cell, ...]:
 
 def compared_cells(compared: Compared, decimals: int, unit: str) -> tuple[Cell, ...]:
     """A comparison under `COLUMNS`."""
-    numbers = [
-        f"{value:+,.{decimals}f}" for value in (compared.difference, compared.low, compared.high)
-    ]
-    p = f"{compared.corrected:.{_CLEAR}f}"
+    ends = (compared.difference, compared.low, compared.high)
+    numbers = [fixed(value, decimals, sign=True) for value in ends]
+    p = fixed(compared.corrected, _CLEAR)
     if compared.corrected < 10**-_CLEAR:
         p = f"< {10**-_CLEAR:g}"
     told = math.isfinite(compared.low)
     return (
         Cell(f"{numbers[0]} {unit}".rstrip()),
         Cell(f"[{numbers[1]}, {numbers[2]}]" if told else "–"),
-        Cell("–" if compared.effect is None else f"{compared.effect:+.1f}"),
+        Cell("–" if compared.effect is None else fixed(compared.effect, 1, sign=True)),
         Cell(p if told else "–"),
         Cell(str(compared.count)),
     )
