@@ -147,9 +147,10 @@ class Step:
                 f"{batch}; in halves, batch normalisation would see other statistics: "
                 "lower batch_size (and lr) in the recipe, or use fewer --workers"
             ) from error
-        if self.parts * 2 > count:
+        if self.parts >= count:
             raise TrainingMemoryError(f"{batch}, even image by image") from error
-        self.parts *= 2
+        # Parts are of even size: 12 images in 8 are still pairs, so the last step is to 12.
+        self.parts = min(2 * self.parts, count)
 
     def _colour_axes(self) -> Tensor:
         normalize, images = self.network.normalize_train, self.images.all

@@ -79,6 +79,17 @@ def test_batch_normalisation_is_not_divided() -> None:
     assert error_text(type(caught.value).__name__, text) == text, "one of our own errors"
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_batch_is_divided_down_to_single_images(limit: int) -> None:
+    """Twelve images in eight parts are pairs still: it goes on to as many parts as images."""
+    whole = after(limit=100)[0]
+    divided, seen, facts = after(limit)
+    assert max(seen) == limit
+    assert facts["parts"] == {1: 12, 2: 8}[limit]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(divided.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
 def test_an_image_that_does_not_fit_alone_is_refused() -> None:
     dataset = corner_set(40, side=8)
     network = wrap(Small(plain(), 0), dataset, RECIPE)
