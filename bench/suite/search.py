@@ -75,13 +75,16 @@ class Range:
         return min(max(rounded, self.low), self.high)
 
     def edge(self, value: Any, tried: Sequence[Any]) -> str:
-        """As for `Listed`; what lies in the outer tenth of the range is at its end too."""
+        """As for `Listed`; what lies in the outer tenth of the range is at its end too, unless that
+        is the tenth next to 0."""
         low, high = self._scale(self.low), self._scale(self.high)
         share = (self._scale(value) - low) / (high - low)
         if share >= 1 - EDGE:
             return "highest"
-        found = "lowest" if share <= EDGE else _end(value, tried)
-        return "" if found == "lowest" and self.low <= 0 else found
+        if share <= EDGE and self.low > 0:
+            return "lowest"
+        found = _end(value, tried)
+        return "" if found == "lowest" and share <= EDGE else found
 
     def _scale(self, number: float) -> float:
         return math.log(number) if self.log else number

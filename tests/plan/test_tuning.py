@@ -162,13 +162,27 @@ def test_edges_of_what_is_searched(planned: Planned) -> None:
 
 
 def test_a_single_draw_is_no_edge_but_for_the_ends_of_its_range(planned: Planned) -> None:
-    # Of a range that begins at 0 the lowest is no end: nothing lies beyond it.
     text = RANDOM.replace("trials: 4", "trials: 1").replace("[0.001, 1]", "[0.2, 0.3]")
     assert planned(text).searches[0]["edges"] == [[]]
+
+
+def test_a_range_from_0_ends_at_0_but_draws_end_where_the_lowest_is(planned: Planned) -> None:
     decay = RANDOM.replace("batch_size: {uniform: [32, 128]}", "weight_decay: {uniform: [0, 0.1]}")
-    edges = [edge for found in planned(decay).searches[0]["edges"] for edge in found]
-    assert "weight_decay (highest)" in edges
-    assert "weight_decay (lowest)" not in edges
+
+    def edges(text: str) -> dict[str, str]:
+        found = planned(text).searches[0]
+        drawn = [values.split(", ")[1].partition("=")[2] for values in found["values"]]
+        ends = [[end for end in one if "decay" in end] for one in found["edges"]]
+        return {value: " ".join(end) for value, end in zip(drawn, ends, strict=True) if end}
+
+    # Nothing lies beyond 0, and little between it and a draw in the lowest tenth.
+    assert edges(decay) == {"0.0822": "weight_decay (highest)"}
+    # More draws would lie between 0 and the lowest of these.
+    lowest = {"0.0847": "weight_decay (highest)", "0.0495": "weight_decay (lowest)"}
+    assert edges(decay.replace("seed: 6", "seed: 1")) == lowest
+    # Both in the lowest tenth: what is tried ends at the higher one.
+    low = decay.replace("seed: 6", "seed: 86").replace("trials: 4", "trials: 2")
+    assert edges(low) == {"0.0031": "weight_decay (highest)"}
 
 
 def plan_lines(folder: Path, text: str, capsys: pytest.CaptureFixture[str], *words: str) -> str:
