@@ -106,6 +106,12 @@ class Recipe(RecipeKeys):
     def _consistent(self) -> Recipe:
         if self.nesterov and self.momentum == 0:
             raise ValueError("Nesterov needs momentum above 0; set nesterov: false")
+        padding = self.augment.crop_padding
+        if padding and self.augment.crop is None:
+            raise ValueError(
+                f"augment.crop_padding: {padding} does nothing without augment.crop; set that to "
+                "the side to cut (that of the images, for random shifts), or crop_padding: 0"
+            )
         return self
 
     def overridden(self, other: RecipeKeys) -> Recipe:

@@ -168,7 +168,9 @@ CHANGES: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(["auto", "fp32", "bf16", "fp16"]),
     "channels_last": st.just("auto") | st.booleans(),
     "mode": st.sampled_from([None, "deterministic", "fast"]),
-    "augment": st.fixed_dictionaries({}, optional=AUGMENT),
+    "augment": st.fixed_dictionaries({}, optional=AUGMENT).filter(
+        lambda augment: augment.get("crop") or not augment.get("crop_padding")
+    ),
 }
 
 

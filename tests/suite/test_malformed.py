@@ -57,6 +57,8 @@ TYPES = [
     case("lr zero", "lr: 0.1", "lr: 0", (6, "recipe.lr", "must be above 0, not 0")),
     case("nesterov text", "lr: 0.1", "nesterov: 'on'", (6, "recipe.nesterov", "true or false")),
     case("nesterov alone", "lr: 0.1", "momentum: 0", (6, "recipe", "Nesterov needs momentum")),
+    case("padding of no crop", "lr: 0.1", "augment: {crop_padding: 4}",
+         (6, "recipe", "augment.crop_padding: 4 does nothing without augment.crop; set that to")),
     case("augment a number", "lr: 0.1", "augment: 1", (6, "recipe.augment", "must be a mapping")),
     case("flip too likely", "lr: 0.1", "augment: {flip: 2}",
          (6, "recipe.augment.flip", "must be at most 1, not 2")),
@@ -179,6 +181,10 @@ TOGETHER = [
           (13, "overrides[0].match", "'*/tdd' fits no dataset/backbone/variant of this")),
     added("override inconsistent", MATCHING + "{momentum: 0}\n",
           (13, "overrides[0].recipe", "Nesterov needs momentum above 0")),
+    added("override that crops no more",
+          "overrides:\n  - match: '*'\n    recipe: {augment: {crop: 24, crop_padding: 2}}\n"
+          "  - match: '*/td'\n    recipe: {augment: {crop: null}}\n",
+          (15, "overrides[1].recipe", "augment.crop_padding: 2 does nothing without")),
     added("overrides inconsistent together",
           "overrides:\n  - match: '*'\n    recipe: {momentum: 0, nesterov: false}\n"
           "  - match: '*/td'\n    recipe: {nesterov: true}\n",
