@@ -37,10 +37,10 @@ def visible(text: str) -> str:
 
 def own_line(error: BaseException) -> str:
     """` (nets.py:12)`: the innermost line of the user's own code, if the error came by there."""
-    ours = Path(__file__).parent
+    ours = {Path(__file__).parent.parent / name for name in ("arches", "bench", "leaderboard")}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if "site-packages" not in path.parts and ours not in path.parents and path.is_file():
+        if "site-packages" not in path.parts and ours.isdisjoint(path.parents) and path.is_file():
             return f" ({path.name}:{frame.lineno})"
     return ""
 

@@ -16,6 +16,7 @@ from bench.plan.cell import Cell, Training
 from bench.run.notes import notes_on
 from bench.run.place import Place, load_dataset
 from bench.run.probe import FaultError, Probe, network_of
+from bench.train.trainer import require_enough
 
 
 def check(cells: Iterable[Cell], place: Place) -> list[str]:
@@ -85,22 +86,34 @@ def _loaded(training: Training, place: Place, broken: dict[str, str]) -> Dataset
 def _check_training(
     training: Training, dataset: Dataset, costs: guard.Guard, probe: Probe, layers: set[str]
 ) -> Iterator[str]:
-    augment = training.recipe.augment
-    side = min(dataset.train.images.shape[2:]) + 2 * augment.crop_padding
-    if augment.crop is not None and augment.crop > side:
-        raise BenchError(f"crop: {augment.crop} is larger than the training images ({side} pixels)")
+    if training.weights is None:
+        _require_images(training, dataset)
     # What is known to cost far too much is not even built.
     _require_consent(training, guard.listed(training, dataset.image_size))
     if backbones.is_plugin(training.backbone.name) and training.variant == "bu":
         fault = probe.fault(training, dataset)
         if fault:
             raise FaultError(fault)
+        probe.require_sizes(training, dataset)
         return
     network = probe.build(training, dataset)
+    probe.require_sizes(training, dataset, network)
     _require_layers(network, dataset, layers)
     if guard.is_guarded(training) and not training.backbone.allow_cost:
         _require_consent(training, costs.measure(training, network.backbone, dataset))
     yield from notes_on(training, dataset, network)
+
+
+def _require_images(training: Training, dataset: Dataset) -> None:
+    """Enough of them are left to train on, and they are large enough for the crops."""
+    require_enough(dataset, training.recipe.validation)
+    augment = training.recipe.augment
+    side = min(dataset.train.images.shape[2:])
+    padded = side + 2 * augment.crop_padding
+    if augment.crop is not None and augment.crop > padded:
+        more = f", {padded} with crop_padding: {augment.crop_padding}" if padded > side else ""
+        text = f"crop: {augment.crop} is larger than the training images ({side} pixels{more})"
+        raise BenchError(text)
 
 
 def _require_layers(network: nn.Module, dataset: Dataset, layers: set[str]) -> None:

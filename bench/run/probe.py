@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,7 @@ from bench.plan import guard
 from bench.plan.cell import Training
 from bench.registry import one_line
 from bench.run.unit import build_network
+from bench.suite.recipe import Recipe
 
 
 class FaultError(BenchError):
@@ -61,6 +63,47 @@ class Probe:
         if network not in self._faults:
             self._faults[network] = _fault(plain, dataset)
         return self._faults[network]
+
+    def require_sizes(
+        self, training: Training, dataset: Dataset, network: Network | None = None
+    ) -> None:
+        """Make sure that a network takes images of the sizes that it is trained and validated on,
+        where these are not that of the test images.
+
+        Raises:
+            BenchError: it does not; one line.
+        """
+        tested = tuple(dataset.test.images.shape[2:])
+        sizes = {size: use for size, use in _sizes(training.recipe, dataset) if size != tested}
+        if training.weights is not None or not sizes:
+            return
+        if network is None:
+            network = build_network(training, dataset)
+        device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
+        network.eval()
+        for (height, width), (use, remedy) in sizes.items():
+            images = torch.zeros(2, dataset.channels, height, width, device=device)
+            try:
+                with torch.no_grad(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # they are the cells' to tell
+                    network.backbone(images)
+            except (Exception, SystemExit) as error:
+                doing = f"fails on images of {height} x {width} pixels, which it is to be {use} on"
+                has = f"test images have {tested[0]} x {tested[1]}: {remedy}"
+                raise BenchError(f"{_said(training, error, f'{doing}: ')}; {has}") from error
+        network.train()
+
+
+def _sizes(recipe: Recipe, dataset: Dataset) -> Iterator[tuple[tuple[int, int], tuple[str, str]]]:
+    """Height and width of the images that a network is validated and trained on, what they are
+    for, and what would give them the size of the test images."""
+    height, width = dataset.train.images.shape[2:]
+    crop, padded = recipe.augment.crop, recipe.augment.crop_padding > 0
+    to_size = f"set augment.crop: {dataset.image_size}"
+    if recipe.validation and (crop is None or padded):  # as they are
+        remedy = "leave out augment.crop_padding" if padded else to_size
+        yield (height, width), ("validated", remedy)
+    yield (crop or height, crop or width), ("trained", to_size)
 
 
 def network_of(training: Training, dataset: Dataset) -> str:

@@ -73,9 +73,8 @@ def train(
     """
     if dataset.train.labels is None:
         raise BenchError(f"{dataset.name}: has no training labels")
+    require_enough(dataset, recipe.validation)
     train_index, validation_index = split(len(dataset.train), recipe.validation, seed)
-    if len(train_index) < 2:
-        raise BenchError(f"{dataset.name}: {len(train_index)} training images are too few")
     if recipe.bn_momentum is not None:
         set_bn_momentum(network, recipe.bn_momentum)
     settings = settle(recipe, device, network.backbone)
@@ -133,6 +132,21 @@ def split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(_stream(seed, 1)))
     held_out = math.ceil(share * count)
     return order[held_out:], order[:held_out]
+
+
+def require_enough(dataset: Dataset, share: float) -> None:
+    """Make sure that a batch is left to train on beside a `share` for validation.
+
+    Raises:
+        BenchError: batch normalisation needs two images, and there are fewer.
+    """
+    count = len(dataset.train)
+    left = count - math.ceil(share * count)
+    if left < 2:
+        raise BenchError(
+            f"{dataset.name}: validation: {share:g} leaves {left} of {count} training images, and "
+            "training needs 2; hold out fewer, or use more images"
+        )
 
 
 def _batches(index: Tensor, size: int) -> list[Tensor]:

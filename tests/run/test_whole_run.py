@@ -653,14 +653,6 @@ def test_that_note_comes_for_own_backbones_and_stays(
     assert f"- {said.replace('normalised', 'new')}" in text
 
 
-def test_a_crop_larger_than_the_images_stops_the_run(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str]
-) -> None:
-    suite = tiny(("lr: 0.05}", "lr: 0.05, augment: {crop: 99}}"))
-    assert main(["run", str(suite)]) == 2
-    assert "crop: 99 is larger than the training images (12 pixels)" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("damage", ["cut short", "another byte", "another number"])
 def test_what_is_damaged_counts_as_to_do_from_the_start(
     damage: str, tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
