@@ -39,13 +39,13 @@ def counted(network: nn.Module, info: DatasetInfo, batch_size: int) -> Counted:
 
     Args:
         network: left as it is.
-        info: of the data set: channels and side of its images.
-        batch_size: of the training.
+        info: of the data set: channels and side of its images, and how many to train on.
+        batch_size: of the training; no batch is larger than the set.
     """
     work = estimate(network, info.image_size, info.channels).flops / FLOPS_PER_SECOND
     parts = sum(1 for module in network.modules() if not any(module.children()))
     launches = parts * SECONDS_PER_OPERATION
     return Counted(
-        _BACKWARD * (work + launches / batch_size),
+        _BACKWARD * (work + launches / min(batch_size, info.train_samples)),
         work + launches / _ATTACKED_AT_ONCE,
     )

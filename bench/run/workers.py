@@ -107,7 +107,8 @@ def memory(
     recipe = training.recipe
     side = recipe.augment.crop or int(dataset.train.images.shape[2])
     cost = arches.estimate(network, side, dataset.channels)
-    trained = recipe.batch_size * cost.saved_bytes
+    # A batch is never larger than the set.
+    trained = min(recipe.batch_size, len(dataset.train)) * cost.saved_bytes
     kept = max(trained, PREDICTED * cost.peak_bytes)
     if kind == "cuda":
         kept += trained

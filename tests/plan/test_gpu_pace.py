@@ -26,6 +26,9 @@ def test_large_networks_cost_their_arithmetic_and_small_ones_their_launches() ->
     slow, fast = (gpu_pace.counted(small, INFO, size) for size in (16, 1024))
     assert slow.train > 10 * fast.train
     assert slow.predict == fast.predict
+    # A batch has no more images than there are.
+    whole, more = (gpu_pace.counted(small, INFO, size) for size in (60_000, 10**9))
+    assert whole.train == more.train
 
 
 @pytest.mark.gpu

@@ -118,6 +118,18 @@ def test_a_captured_step_keeps_what_it_needs_for_itself(quickstart: list[Cell]) 
     assert estimate > taken
 
 
+def test_a_batch_is_never_larger_than_the_set(quickstart: list[Cell]) -> None:
+    training = quickstart[0].training
+    dataset = load_dataset(training, PLACE)
+    network = build_network(training, dataset)
+
+    def estimate(batch_size: int) -> float:
+        recipe = training.recipe.model_copy(update={"batch_size": batch_size})
+        return workers.memory(training.settled(recipe), network, dataset, "cpu")
+
+    assert estimate(1000) < estimate(4000) == estimate(100_000)
+
+
 def test_images_that_all_processes_map_do_not_count_for_each(quickstart: list[Cell]) -> None:
     training = quickstart[0].training
     plain = load_dataset(training, PLACE)
