@@ -2,9 +2,10 @@
 
 They are the authors' (github.com/hendrycks/robustness, ImageNet-C/create_c): of CIFAR-10-C (images
 of 32 pixels, make_cifar_c.py), of ImageNet-64x64-C (make_imagenet_64_c.py) and of ImageNet-C (224
-pixels, make_imagenet_c.py). Images of another size take those of the nearest size by ratio, as
-they are: lengths in pixels are not scaled, save for the elastic transform, where the authors
-themselves scale. So 28 and 32 pixels are corrupted as CIFAR-10-C, 128 and 160 as ImageNet-C.
+pixels, make_imagenet_c.py). Images of another size take those of one of these, as they are: up to
+48 pixels of the first, up to 119 (by ratio nearer to 64) of the second. Lengths in pixels are not
+scaled, save for the elastic transform, where the authors themselves scale. So 28 and 32 pixels are
+corrupted as CIFAR-10-C, 128 and 160 as ImageNet-C.
 """
 
 from __future__ import annotations

@@ -89,7 +89,9 @@ def items(options: Options) -> list[Item]:
 
 def note(options: Options) -> str:
     """How it was measured, in a sentence."""
-    severities = ", ".join(map(str, options.severities))
+    severities = f"severit{'y' if len(options.severities) == 1 else 'ies'} "
+    severities += ", ".join(map(str, options.severities))
+    images = ("the same " if options.samples else "") + test_images(options.samples)
     drawn = (
         "; the frost is drawn, not photographed as in the original"
         if "frost" in options.corruptions
@@ -97,9 +99,9 @@ def note(options: Options) -> str:
     )
     return (
         f"Corruptions: {len(options.corruptions)} of the 15 of Hendrycks and Dietterich (2019) at "
-        f"severities {severities}, for every network the same {test_images(options.samples)} (seed "
-        f"{options.corruption_seed}), with the authors' constants for the nearest image size (32, "
-        f"64 or 224 pixels){drawn}. Figures compare within this harness only."
+        f"{severities}, for every network {images} (seed {options.corruption_seed}), with the "
+        f"authors' constants for the nearest image size (32, 64 or 224 pixels){drawn}. Figures "
+        "compare within this harness only."
     )
 
 

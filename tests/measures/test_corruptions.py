@@ -230,9 +230,11 @@ def test_the_cost_and_the_note_say_what_is_done() -> None:
     note = measure.note(options)
     assert "3 of the 15" in note
     assert "severities 1, 4" in note
-    assert "50 class-balanced test images" in note
+    assert "for every network the same 50 class-balanced test images" in note
     assert "frost" not in note
-    assert "the frost is drawn" in measure.note(Options(samples=0))
+    everything = measure.note(Options(samples=0, severities=(5,)))
+    assert "the frost is drawn" in everything
+    assert "at severity 5, for every network all test images (seed 0)" in everything
 
 
 @pytest.mark.parametrize(
