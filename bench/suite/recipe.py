@@ -48,6 +48,8 @@ class Augment(Strict):
     replicated edges (the authors' code: 0.1). `flip` is the probability of a horizontal flip.
     `crop` cuts a random square of that side, after zero-padding by `crop_padding` on every side.
     `pca_jitter` is the standard deviation of the per-image PCA colour jitter (Imagenette: 0.1).
+    Held-out and test images are taken as they are, but for `crop` without padding, which cuts the
+    middle of held-out ones.
     """
 
     shift: Annotated[Number, Field(ge=0, lt=1)] = 0.0
@@ -62,7 +64,8 @@ class RecipeKeys(Strict):
 
     `weight_decay` is PyTorch's (gradient += weight_decay * w), on kernels only; the paper's
     lambda, added to the loss as lambda * sum(w^2), is half of it. `lr` is the start value for
-    "three-stage" (x0.1 at 50 % and 80 % of the epochs) and the peak for "one-cycle".
+    "three-stage" (x0.1 at 50 % and 80 % of the epochs) and the peak for "one-cycle" (linear from
+    lr/25 over the first 30 % of the steps, then a cosine to lr/25,000).
     `mean` is subtracted after scaling to [0, 1]: "per_pixel" or "per_channel" means of the whole
     training set; `test_mean: own` takes the test set's own mean for test images, as the authors
     did for Imagenette. `std` divides per channel. `bn_momentum` is PyTorch's (weight of the new
