@@ -59,7 +59,7 @@ def _overview(found: list[Corrupted]) -> Grid:
     clean = _lowest([one.clean for one in found])
     errors = _lowest([one.error for one in found])
     # Of different bottom-up networks: there is no best among them.
-    relative = [_shown(one.mce) for one in found]
+    relative = [_against(one) for one in found]
     return Grid(
         "Errors on corrupted images",
         ("Backbone", "Variant"),
@@ -86,6 +86,14 @@ def _each(found: list[Corrupted]) -> Grid:
 
 def _shown(one: Summary | None) -> Cell:
     return Cell("–", "missing") if one is None else Cell(show(one, _PERCENT).text)
+
+
+def _against(one: Corrupted) -> Cell:
+    """The mCE, and of how many seeds if not of all: the bottom-up network may lack some."""
+    cell = _shown(one.mce)
+    if one.mce is None or one.mce.n == one.error.n:
+        return cell
+    return replace(cell, text=f"{cell.text} (n = {one.mce.n})")
 
 
 def _lowest(summaries: Sequence[Summary | None]) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+import leaderboard
 from leaderboard import Results, Row
 from leaderboard.figures.bars import corruption_figure, scale_figure
 from leaderboard.figures.looks import png
@@ -167,6 +169,15 @@ def test_mce_takes_the_seeds_that_both_have() -> None:
     assert found.mce is not None
     assert (found.mce.mean, found.mce.n) == (75.0, 1)
     assert found.error.n == 2
+
+
+def test_the_page_says_of_how_many_seeds_an_mce_is(tmp_path: Path) -> None:
+    some = errors({key: TABLE[key] for key in (("bu", 1), ("td", 0), ("td", 1))})
+    for found, cell in ((some, "75.0 (n = 1)"), (errors(TABLE), "75.0 ± 0.0")):
+        text = leaderboard.render_markdown(found, tmp_path).read_text(encoding="utf-8")
+        page = text.replace("\N{NO-BREAK SPACE}", " ")
+        (line,) = [line for line in page.splitlines() if line.endswith(f" | {cell} |")]
+        assert line.startswith("| net | td | 2 |")
 
 
 @pytest.mark.parametrize(
