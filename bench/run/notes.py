@@ -10,6 +10,7 @@ from bench.data.dataset import Dataset
 from bench.models.network import Network
 from bench.plan import guard
 from bench.plan.cell import Training
+from bench.train.trainer import steps_per_epoch
 
 # Running statistics that averaged fewer effective batches lag behind the weights.
 SETTLED = 10
@@ -46,11 +47,10 @@ def _slow_statistics(training: Training, dataset: Dataset, network: nn.Module) -
     if recipe.bn_momentum is not None:
         own = [recipe.bn_momentum for _ in own]
     momenta = [momentum for momentum in own if momentum]
-    kept = len(dataset.train) * (1 - recipe.validation)
-    steps = recipe.epochs * max(1, round(kept / recipe.batch_size))
+    steps = recipe.epochs * steps_per_epoch(len(dataset.train), recipe)
     if momenta and steps * min(momenta) < SETTLED:
         yield (
             f"{training.dataset.label}/{training.backbone.label}: batch normalisation averages "
-            f"with momentum {min(momenta):g} over {steps} steps only, so they lag behind and "
-            f"accuracy suffers; {_REMEDIES[min(momenta) < USUAL]}"
+            f"with momentum {min(momenta):g} over {steps} step{'' if steps == 1 else 's'} only, "
+            f"so they lag behind and accuracy suffers; {_REMEDIES[min(momenta) < USUAL]}"
         )

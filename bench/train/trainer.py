@@ -130,8 +130,19 @@ def split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices for training and validation: a random, not stratified `ceil(share * count)` for
     validation, drawn anew for each seed (facts section 5)."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(_stream(seed, 1)))
-    held_out = math.ceil(share * count)
+    held_out = count - kept(count, share)
     return order[held_out:], order[:held_out]
+
+
+def kept(count: int, share: float) -> int:
+    """How many of `count` images are trained on where a `share` is held out."""
+    return count - math.ceil(share * count)
+
+
+def steps_per_epoch(count: int, recipe: Recipe) -> int:
+    """How many steps an epoch has with `count` training images, held-out ones among them."""
+    whole, rest = divmod(kept(count, recipe.validation), recipe.batch_size)
+    return whole + (rest > 1)
 
 
 def require_enough(dataset: Dataset, share: float) -> None:
@@ -141,7 +152,7 @@ def require_enough(dataset: Dataset, share: float) -> None:
         BenchError: batch normalisation needs two images, and there are fewer.
     """
     count = len(dataset.train)
-    left = count - math.ceil(share * count)
+    left = kept(count, share)
     if left < 2:
         raise BenchError(
             f"{dataset.name}: validation: {share:g} leaves {left} of {count} training images, and "

@@ -619,6 +619,19 @@ def test_a_recipe_too_short_for_its_statistics_is_noted(
     assert "set bn_momentum" in Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("batch", "steps"), [(20, "8 steps"), (100, "2 steps"), (143, "1 step"), (1000, "1 step")]
+)
+def test_that_note_counts_the_steps_that_are_made(
+    batch: int, steps: str, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 144 images; a rest of some is a step, a rest of one is left out."""
+    sizes = ("epochs: 2, batch_size: 20", f"epochs: 1, batch_size: {batch}")
+    suite = tiny(("[tiny_nets:linear]", "[lenet_fc]"), sizes)
+    assert main(["run", str(suite), "--only", "*/train"]) == 0
+    assert f"with momentum 0.01 over {steps} only" in capsys.readouterr().out
+
+
 NORMALISED = """
 def normalised(in_chans, num_classes):
     layers = nn.Conv2d(in_chans, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
