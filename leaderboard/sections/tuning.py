@@ -107,7 +107,10 @@ def _failed(searches: Sequence[Searched]) -> Iterator[Block]:
     found = [(one, trial) for one in searches for trial in one.trials if trial.error]
     if not found:
         return
-    yield Text(f"Failed trials ({len(found)}), which count as the worst:")
+    yield Text(
+        f"Failed trials ({len(found)}), which count as the worst, though median and worst accuracy "
+        "above are of the others:"
+    )
     entries = [_named(one, trial) for one, trial in found[:_LISTED]]
     if len(found) > _LISTED:
         entries.append(("", f"… and {len(found) - _LISTED} more"))

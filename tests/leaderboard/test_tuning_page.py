@@ -97,6 +97,7 @@ def test_failed_trials_are_counted_and_named() -> None:
     trials = (replace(TRIALS[0], accuracy=None, error="diverged:\nat once"), *TRIALS[1:])
     found = with_searches(searched("bu", trials=trials))
     assert lines(found)[0][3:9] == ["80.0", "79.8", "79.5", "3", "1", "lr=0.1"]
+    assert "Failed trials (1), which count as the worst, though median and worst" in texts(found)
     (bullets,) = [block for block in tuning_blocks(found) if isinstance(block, Bullets)]
     assert bullets.entries == (("fashion-mnist-mini/lenet_fc/bu lr=0.2", "diverged: at once"),)
     all_failed = tuple(replace(trial, accuracy=None, error="no") for trial in TRIALS)
