@@ -65,7 +65,7 @@ measures:
 """)
     ends = (
         f"on {said}; every",
-        f"the same {said} (seed",
+        f" {said} (seed",
         f"of {said}; of these",
         f"of {said}; pix",
     )
