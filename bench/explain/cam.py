@@ -157,10 +157,9 @@ def _require_maps(layers: Sequence[Layer], caught: Caught, frame: Frame, count: 
         if layer.name not in caught:
             raise BenchError(f"layer '{layer.name}' does not run when the network predicts")
         shapes = [x.shape for x in caught[layer.name]]
-        sides = {frame.sides(shape, layer.layout) for shape in shapes}
-        side = next(iter(sides))
-        if len(sides) > 1 or side is None or {len(x) for x in caught[layer.name]} != {count}:
-            shown = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
+        side = frame.common_sides(shapes, layer.layout)
+        if side is None or {shape[0] for shape in shapes} != {count}:
+            shown = ", ".join(" x ".join(map(str, shape)) or "a number" for shape in shapes)
             raise BenchError(
                 f"layer '{layer.name}' gives {shown} for {count} images: not a map of known layout"
             )
