@@ -112,9 +112,7 @@ class Frame:
                 return height, width
         return None
 
-    def common_sides(
-        self, shapes: Iterable[Sequence[int]], layout: str
-    ) -> tuple[int, int] | None:
+    def common_sides(self, shapes: Iterable[Sequence[int]], layout: str) -> tuple[int, int] | None:
         """Height and width that all tensors have which a module returned, or none: only those of
         the same sides are one map."""
         sides = {self.sides(shape, layout) for shape in shapes}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.data.subset import balanced_subset, test_images
+from bench.errors import BenchError
 from bench.measures.base import Context, Found, Measure
 from bench.measures.heatmap_options import HeatmapOptions, LayerTask, layer_items, no_map, said
 from bench.suite.recipe import Whole
@@ -20,6 +21,8 @@ from leaderboard.results import MetricInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.data.dataset import Dataset
 
 
 class Options(HeatmapOptions):
@@ -48,6 +51,13 @@ def note(options: Options) -> str:
     )
 
 
+def refusal(task: Task, dataset: Dataset) -> str:
+    """Why pixels cannot be taken in so many steps."""
+    size = dataset.test.images.shape[2:].numel()
+    steps = task.options.steps
+    return "" if steps <= size else f"steps must be 1 to {size} (pixels), not {steps}"
+
+
 def run(context: Context) -> Found:
     """Follow the probability of the predicted class as pixels go and come.
 
@@ -57,8 +67,8 @@ def run(context: Context) -> Found:
     (n x steps + 1 probabilities).
 
     Raises:
-        BenchError: no map shows a place, not one is defined, or images have fewer pixels than
-            there are steps.
+        BenchError: no map shows a place, not one is defined, images have fewer pixels than there
+            are steps, or the network gives NaN for some of what is left of them.
     """
     import torch
 
@@ -77,6 +87,7 @@ def run(context: Context) -> Found:
         task.options.batch_size,
         lambda rows: _batch(context, task.options, layer.name, pixels[rows], index[rows]),
     )
+    _require_numbers(done, task.options)
     if done["undefined"].all():
         raise no_map(layer.name)
     metrics = {"undefined": 100.0 * float(done["undefined"].mean())}
@@ -94,6 +105,23 @@ def _subset(context: Context, options: Options) -> NDArray[np.int64]:
     random = np.random.default_rng([options.subset_seed, len(test)])
     count = min(options.samples or len(test), len(test))
     return np.sort(random.permutation(len(test))[:count]).astype(np.int64)
+
+
+def _require_numbers(done: dict[str, NDArray[Any]], options: Options) -> None:
+    """A network that standardises each image by itself has nothing to say of an even one."""
+    cases = (
+        ("clean", "as they are", ""),
+        ("deletion", f"with pixels replaced ({options.deletion})", options.deletion),
+        ("insertion", f"with pixels left out ({options.insertion})", options.insertion),
+    )
+    for name, state, baseline in cases:
+        other = "mean" if baseline == "blur" else "blur"
+        advice = f"try `{name}: {other}`" if baseline else "mend the network"
+        wrong = np.isnan(done[name].reshape(len(done[name]), -1)).any(1)
+        if wrong.any():
+            raise BenchError(
+                f"the network gives NaN for {wrong.sum()} of {len(wrong)} images {state}; {advice}"
+            )
 
 
 def _batch(
@@ -143,4 +171,5 @@ MEASURE = Measure(
     metrics=METRICS,
     forwards=forwards,
     note=note,
+    refusal=refusal,
 )
