@@ -89,7 +89,7 @@ def run(context: Context) -> Found:
     )
     _require_numbers(done, task.options)
     if done["undefined"].all():
-        raise no_map(layer.name)
+        raise no_map(layer.name, task.options)
     metrics = {"undefined": 100.0 * float(done["undefined"].mean())}
     for name in ("deletion", "insertion"):
         area = done.pop(f"{name}_area")

@@ -188,7 +188,7 @@ def test_a_module_that_gives_a_number_is_no_map() -> None:
     network, x = seeded(Scaled), images(2, 1, 12)
     assert layer_names(network, x) == ("body.1", "body.4")
     assert tuple(heatmaps(network, x).maps) == ("body.4",)
-    with pytest.raises(BenchError, match="layer 'temperature' gives a number .*not a map"):
+    with pytest.raises(BenchError, match=r"layer 'temperature' gives a number .*not a map"):
         heatmaps(network, x, layers="temperature")
 
 
