@@ -62,9 +62,9 @@ def run(context: Context) -> Found:
     """Follow the probability of the predicted class as pixels go and come.
 
     Metrics, in percent: `deletion_auc` (lower is better) and `insertion_auc` (higher is better),
-    and both as shares of the clean probability, `..._relative`. Arrays, one row for each image:
-    `index`, `clean` (probability), `undefined` (its map is 0/0), `deletion` and `insertion`
-    (n x steps + 1 probabilities).
+    and both as shares of the clean probability, `..._relative`. `pixels` is how many an image has.
+    Arrays, one row for each image: `index`, `clean` (probability), `undefined` (its map is 0/0),
+    `deletion` and `insertion` (n x steps + 1 probabilities).
 
     Raises:
         BenchError: no map shows a place, not one is defined, images have fewer pixels than there
@@ -90,7 +90,10 @@ def run(context: Context) -> Found:
     _require_numbers(done, task.options)
     if done["undefined"].all():
         raise no_map(layer.name, task.options)
-    metrics = {"undefined": 100.0 * float(done["undefined"].mean())}
+    metrics = {
+        "undefined": 100.0 * float(done["undefined"].mean()),
+        "pixels": float(pixels[0, 0].numel()),
+    }
     for name in ("deletion", "insertion"):
         area = done.pop(f"{name}_area")
         metrics[f"{name}_auc"] = 100.0 * float(area.mean())
@@ -161,6 +164,7 @@ METRICS = {
     "deletion_auc_relative": MetricInfo("deletion AUC of clean", "%", "lower", decimals=1),
     "insertion_auc_relative": MetricInfo("insertion AUC of clean", "%", "higher", decimals=1),
     "undefined": MetricInfo("maps that are 0/0", "%", "lower", decimals=1),
+    "pixels": MetricInfo("pixels of an image", "", "neither", decimals=0),
 }
 
 MEASURE = Measure(

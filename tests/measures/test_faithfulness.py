@@ -15,6 +15,8 @@ from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.measures import base, faithfulness
 from bench.measures.base import Found
+from leaderboard import Removed, Results
+from leaderboard.numbers.faithfulness import compare
 
 
 def measured(dataset: Dataset, backbone: nn.Module, **options: Any) -> Found:
@@ -78,6 +80,18 @@ def test_a_network_that_cannot_judge_what_is_left_is_told() -> None:
     black.test.images[3] = 0
     with pytest.raises(BenchError, match=r"NaN for 1 of 12 images as they are"):
         measured(black, network, deletion="blur", **options)
+
+
+def test_the_page_has_the_area_of_the_measure_where_steps_do_not_divide_the_pixels() -> None:
+    found = measured(squares(), Looking(), method="hires-cam", steps=28, insertion="zero")
+    assert found.metrics["pixels"] == 64
+    names = ("index", "clean", "deletion", "insertion")
+    cell = Removed(
+        "squares", "net", "bu", 0, **{name: found.arrays[name] for name in names}, pixels=64
+    )
+    (one,) = compare(Results("t", (), {}, removed=(cell,)), "squares")
+    for name, estimate in one.networks[0].figures.items():
+        assert estimate.summary.mean == pytest.approx(found.metrics[f"{name}_relative"])
 
 
 def test_more_steps_than_pixels_are_refused_before_training() -> None:
