@@ -249,7 +249,8 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score",
         choices=["logit", "probability"],
-        help="what is differentiated (default: probability for paper, else logit)",
+        help="what is differentiated (default: as the suite measures; of another --method "
+        "probability for paper, else logit)",
     )
     parser.add_argument(
         "--layers",

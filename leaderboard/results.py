@@ -256,7 +256,8 @@ class Removed:
     `clean` is the probability of the predicted class of each of n images; `deletion` and
     `insertion` are n x S + 1 probabilities of that class after each of S steps, from none of the
     pixels to all. `index` is each image's number in the test set; `item` tells several heatmaps of
-    a network apart.
+    a network apart. `pixels` is how many an image has: where S does not divide it, steps differ in
+    size. Without it (runs of earlier versions), they count as equal.
     """
 
     dataset: str
@@ -268,6 +269,7 @@ class Removed:
     deletion: NDArray[np.float64]
     insertion: NDArray[np.float64]
     item: str = ""
+    pixels: int | None = None
 
     def __post_init__(self) -> None:
         name = f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}/faithfulness"

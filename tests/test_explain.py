@@ -209,6 +209,41 @@ def test_the_method_is_the_measures_unless_another_is_asked_for(explain, folder)
     assert paper == drawn("layered", "--method", "paper") != own
 
 
+def test_the_method_is_that_of_faithfulness_where_nothing_else_is_measured(  # type: ignore[no-untyped-def]
+    explain, folder: Path, copied: Path
+) -> None:
+    with sqlite3.connect(copied / "results.sqlite") as database:
+        database.execute(
+            "UPDATE facts SET value = replace(value, 'measures: [accuracy]', "
+            "'measures: [accuracy, faithfulness: {method: layer-cam, score: probability}]') "
+            "WHERE key = 'suite_text'"
+        )
+        seals.seal_table(database, "facts")
+    database.close()
+
+    def drawn(run: str, *more: str) -> bytes:
+        words = ("--only", "*/plain", "--images", "3", "--layers", "last", "--out", "pics", *more)
+        assert explain(run, *words)[0] == 0
+        return bytes((folder / "pics/mine-plain-last.png").read_bytes())
+
+    own = drawn("copy")
+    assert own == drawn("copy", "--method", "layer-cam", "--score", "probability")
+    assert own != drawn("runs/files")
+
+
+@pytest.mark.parametrize(
+    "more", [("--method", "grad-cam"), ("--score", "logit"), ("--layers", "7")]
+)
+def test_bars_of_other_heatmaps_than_those_drawn_are_told(explain, more: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    words = ("runs/corners", "--only", "*/plain", "--images", "3", "--out", "pics")
+    told = "bars of precision and recall are of the heatmaps that the suite measured"
+    _, files, notes, _ = explain(*words, *more)
+    assert "corners-precision-recall.png" in files
+    assert told in notes
+    for same in ((), ("--method", "paper", "--layers", "all"), ("--layers", "last")):
+        assert told not in explain(*words, *same)[2]
+
+
 REFUSED_NOW = {
     "the only attack": "measures: [robustness: {attacks: [{name: fgsm, epsilons: 8}]}]",
     "one of the attacks": """measures:

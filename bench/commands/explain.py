@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.data import catalog
 from bench.errors import BenchError
+from bench.measures.heatmap_options import HeatmapOptions, differentiated
 from bench.measures.localization import Options
 from bench.plan.cell import Plan
 from bench.run.trained import Trained, load, plan_of, trained
@@ -45,18 +46,19 @@ def main(args: argparse.Namespace) -> int:
         store.close()
     root = (args.data or catalog.default_root()).expanduser()
     place = Place(root, plan.base, resolve_device(args.device))
-    reasons = []
+    reasons, others = [], False
     for name, group in groups.items():
         try:
             options = _options(plan, name)
             asked = request if args.method else _as_measured(request, options)
+            others |= _differs(asked, options)
             _draw(asked, _chosen(group, args.of_seed), options, place, album)
         except NothingToDrawError as error:
             reasons.append(f"{name}: {error}")
     if len(reasons) == len(groups):
         raise BenchError(f"nothing can be drawn: {'; '.join(reasons)}")
     _draw_bars(results, groups, album)
-    if results is not None and results.localized and args.method:
+    if results is not None and results.localized and others:
         album.note("bars of precision and recall are of the heatmaps that the suite measured")
     for reason in reasons:
         album.note(f"nothing is drawn of {reason}")
@@ -126,6 +128,14 @@ def _as_measured(request: Request, options: Options) -> Request:
     return replace(request, method=options.method, score=request.score or options.score)
 
 
+def _differs(request: Request, options: Options) -> bool:
+    """Whether heatmaps are drawn of another kind than the suite's measure has, or not its own."""
+    drawn = request.options
+    kinds = {(one.method, differentiated(one)) for one in (drawn, options)}
+    all_there = "all" in request.layers or {*options.layers} <= {*request.layers}
+    return len(kinds) > 1 or not all_there
+
+
 def _groups(every: Sequence[Trained], args: argparse.Namespace) -> dict[str, _Group]:
     """The trainings by `dataset/backbone`, as far as they were asked for.
 
@@ -168,15 +178,18 @@ def _chosen(group: _Group, seed: int | None) -> list[Trained]:
 
 
 def _options(plan: Plan, name: str) -> Options:
-    """How the suite measures localization, if it does, or the measure's defaults."""
-    for cell in plan.cells:
-        training = cell.training
-        found = getattr(cell.options, "options", None)
-        if isinstance(found, Options) and name == (
-            f"{training.dataset.label}/{training.backbone.label}"
-        ):
-            return found
-    return Options()
+    """How the suite measures localization; else its defaults, with the heatmaps of faithfulness
+    where that is measured."""
+    every = [
+        options
+        for cell in plan.cells
+        if name == f"{cell.training.dataset.label}/{cell.training.backbone.label}"
+        and isinstance(options := getattr(cell.options, "options", None), HeatmapOptions)
+    ]
+    for options in every:
+        if isinstance(options, Options):
+            return options
+    return Options.model_validate(every[0].model_dump(include={"method", "score"}) if every else {})
 
 
 def _draw(

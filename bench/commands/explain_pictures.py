@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.explain import gallery
 from bench.explain.cam import Score
 from bench.explain.gallery import Views
-from bench.measures.heatmap_options import HeatmapOptions, said
+from bench.measures.heatmap_options import HeatmapOptions, differentiated, said, undefined_because
 from bench.measures.localization import Options
 from bench.models.predict import as_input
 from leaderboard.figures import overlays
@@ -45,10 +45,14 @@ class Request:
     method: str
     score: Score | None
 
+    @property
+    def options(self) -> HeatmapOptions:
+        """Method and score as a measure has them."""
+        return HeatmapOptions.model_validate({"method": self.method, "score": self.score})
+
     def said(self) -> str:
         """The maps in words, without their layer, which the pictures tell."""
-        options = HeatmapOptions.model_validate({"method": self.method, "score": self.score})
-        return said(options).partition(" at feature map")[0]
+        return said(self.options).partition(" at feature map")[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,9 +150,8 @@ def _view_notes(request: Request, view: Views, index: NDArray[np.int64]) -> Iter
             f"{len(view.maps)} of {view.layers} layers are drawn, spread over the ends of "
             "resolutions; --layers names others"
         )
-    score = request.score or ("probability" if request.method == "paper" else "logit")
-    why = "dead or constant"
-    if score == "probability":
+    why = undefined_because(request.options)
+    if differentiated(request.options) == "probability":
         why += ", or the probability is saturated: try --score logit"
     for layer, undefined in view.undefined.items():
         if undefined.any():

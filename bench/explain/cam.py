@@ -103,6 +103,24 @@ def heatmaps(
     return Heatmaps(maps, logits.detach(), target, undefined)
 
 
+def require_maps(network: nn.Module, images: Tensor, layers: str | Sequence[str]) -> None:
+    """Refuse layers that give no map to explain, for the price of a prediction.
+
+    Args:
+        network: as in `heatmaps`; it may be on the meta device.
+        images: float N x C x H x W, on its device.
+        layers: as in `heatmaps`.
+
+    Raises:
+        UnknownNameError: no such layer.
+        BenchError: what it gives is no map of each image, or one of 1 x 1.
+    """
+    chosen = find_layers(network, images, layers)
+    with undisturbed(network, images.device), capturing(chosen) as caught, torch.no_grad():
+        network(images)
+    _require_maps(chosen, caught, frame_of(network, images), len(images))
+
+
 def _check(images: Tensor, method: str, score: str | None) -> Score:
     if method not in METHODS:
         raise UnknownNameError(f"unknown method '{method}'{did_you_mean(method, METHODS)}")
@@ -157,10 +175,9 @@ def _require_maps(layers: Sequence[Layer], caught: Caught, frame: Frame, count: 
         if layer.name not in caught:
             raise BenchError(f"layer '{layer.name}' does not run when the network predicts")
         shapes = [x.shape for x in caught[layer.name]]
-        sides = {frame.sides(shape, layer.layout) for shape in shapes}
-        side = next(iter(sides))
-        if len(sides) > 1 or side is None or {len(x) for x in caught[layer.name]} != {count}:
-            shown = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
+        side = frame.common_sides(shapes, layer.layout)
+        if side is None or {shape[0] for shape in shapes} != {count}:
+            shown = ", ".join(" x ".join(map(str, shape)) or "a number" for shape in shapes)
             raise BenchError(
                 f"layer '{layer.name}' gives {shown} for {count} images: not a map of known layout"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -97,7 +98,11 @@ def _keep(caught: Caught, name: str, given: tuple[Any, ...], output: Any) -> Any
 def _replaced(output: Any, copies: Iterator[Tensor]) -> Any:
     """`output` with the next copy in the place of each tensor that was kept."""
     if isinstance(output, dict):
-        return {key: _replaced(value, copies) for key, value in output.items()}
+        # Of its own kind: those of other libraries are read by attributes too.
+        made = copy(output)
+        for key, value in output.items():
+            made[key] = _replaced(value, copies)
+        return made
     if isinstance(output, list | tuple):
         members = [_replaced(value, copies) for value in output]
         # A named tuple takes its fields one by one.

@@ -174,9 +174,10 @@ def _survey(network: nn.Module, layers: Iterable[Layer], example: Tensor) -> lis
 
     def note(layer: Layer, module: nn.Module, output: object) -> None:
         found = tensors(output)
-        if found and len(found[0]) == 1:
+        # A number, such as a temperature, is of no image.
+        if found and found[0].dim() and len(found[0]) == 1:
             shape = tuple(found[0].shape)
-            sides = frame.sides(shape, layer.layout)
+            sides = frame.common_sides([x.shape for x in found], layer.layout)
             weighted = next(module.parameters(), None) is not None
             seen.append(_Seen(layer.name, shape, sides, weighted))
 

@@ -112,6 +112,12 @@ class Frame:
                 return height, width
         return None
 
+    def common_sides(self, shapes: Iterable[Sequence[int]], layout: str) -> tuple[int, int] | None:
+        """Height and width that all tensors have which a module returned, or none: only those of
+        the same sides are one map."""
+        sides = {self.sides(shape, layout) for shape in shapes}
+        return sides.pop() if len(sides) == 1 else None
+
     def as_map(self, parts: Sequence[Tensor], layout: str) -> Tensor:
         """Tensors of the same sides as one map N x C x h x w, their channels one after the other.
 

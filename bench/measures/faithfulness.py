@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.data.subset import balanced_subset, test_images
+from bench.errors import BenchError
 from bench.measures.base import Context, Found, Measure
 from bench.measures.heatmap_options import HeatmapOptions, LayerTask, layer_items, no_map, said
 from bench.suite.recipe import Whole
@@ -20,6 +21,8 @@ from leaderboard.results import MetricInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.data.dataset import Dataset
 
 
 class Options(HeatmapOptions):
@@ -48,17 +51,24 @@ def note(options: Options) -> str:
     )
 
 
+def refusal(task: Task, dataset: Dataset) -> str:
+    """Why pixels cannot be taken in so many steps."""
+    size = dataset.test.images.shape[2:].numel()
+    steps = task.options.steps
+    return "" if steps <= size else f"steps must be 1 to {size} (pixels), not {steps}"
+
+
 def run(context: Context) -> Found:
     """Follow the probability of the predicted class as pixels go and come.
 
     Metrics, in percent: `deletion_auc` (lower is better) and `insertion_auc` (higher is better),
-    and both as shares of the clean probability, `..._relative`. Arrays, one row for each image:
-    `index`, `clean` (probability), `undefined` (its map is 0/0), `deletion` and `insertion`
-    (n x steps + 1 probabilities).
+    and both as shares of the clean probability, `..._relative`. `pixels` is how many an image has.
+    Arrays, one row for each image: `index`, `clean` (probability), `undefined` (its map is 0/0),
+    `deletion` and `insertion` (n x steps + 1 probabilities).
 
     Raises:
-        BenchError: no map shows a place, not one is defined, or images have fewer pixels than
-            there are steps.
+        BenchError: no map shows a place, not one is defined, images have fewer pixels than there
+            are steps, or the network gives NaN for some of what is left of them.
     """
     import torch
 
@@ -77,9 +87,13 @@ def run(context: Context) -> Found:
         task.options.batch_size,
         lambda rows: _batch(context, task.options, layer.name, pixels[rows], index[rows]),
     )
+    _require_numbers(done, task.options)
     if done["undefined"].all():
-        raise no_map(layer.name)
-    metrics = {"undefined": 100.0 * float(done["undefined"].mean())}
+        raise no_map(layer.name, task.options)
+    metrics = {
+        "undefined": 100.0 * float(done["undefined"].mean()),
+        "pixels": float(pixels[0, 0].numel()),
+    }
     for name in ("deletion", "insertion"):
         area = done.pop(f"{name}_area")
         metrics[f"{name}_auc"] = 100.0 * float(area.mean())
@@ -94,6 +108,23 @@ def _subset(context: Context, options: Options) -> NDArray[np.int64]:
     random = np.random.default_rng([options.subset_seed, len(test)])
     count = min(options.samples or len(test), len(test))
     return np.sort(random.permutation(len(test))[:count]).astype(np.int64)
+
+
+def _require_numbers(done: dict[str, NDArray[Any]], options: Options) -> None:
+    """A network that standardises each image by itself has nothing to say of an even one."""
+    cases = (
+        ("clean", "as they are", ""),
+        ("deletion", f"with pixels replaced ({options.deletion})", options.deletion),
+        ("insertion", f"with pixels left out ({options.insertion})", options.insertion),
+    )
+    for name, state, baseline in cases:
+        other = "mean" if baseline == "blur" else "blur"
+        advice = f"try `{name}: {other}`" if baseline else "mend the network"
+        wrong = np.isnan(done[name].reshape(len(done[name]), -1)).any(1)
+        if wrong.any():
+            raise BenchError(
+                f"the network gives NaN for {wrong.sum()} of {len(wrong)} images {state}; {advice}"
+            )
 
 
 def _batch(
@@ -133,6 +164,7 @@ METRICS = {
     "deletion_auc_relative": MetricInfo("deletion AUC of clean", "%", "lower", decimals=1),
     "insertion_auc_relative": MetricInfo("insertion AUC of clean", "%", "higher", decimals=1),
     "undefined": MetricInfo("maps that are 0/0", "%", "lower", decimals=1),
+    "pixels": MetricInfo("pixels of an image", "", "neither", decimals=0),
 }
 
 MEASURE = Measure(
@@ -143,4 +175,5 @@ MEASURE = Measure(
     metrics=METRICS,
     forwards=forwards,
     note=note,
+    refusal=refusal,
 )

@@ -67,11 +67,25 @@ def layer_items(options: HeatmapOptions) -> list[Item]:
     ]
 
 
-def no_map(layer: str) -> BenchError:
+def differentiated(options: HeatmapOptions) -> Literal["logit", "probability"]:
+    """The score whose gradient makes the maps."""
+    return options.score or ("probability" if options.method == "paper" else "logit")
+
+
+def undefined_because(options: HeatmapOptions) -> str:
+    """What maps may be that are 0/0: "dead or constant"."""
+    # The others cut off what is below zero before they look at the rest.
+    kinds = ["dead"] if options.method == "paper" else ["dead", "without a positive value"]
+    return f"{', '.join(kinds)} or constant"
+
+
+def no_map(layer: str, options: HeatmapOptions) -> BenchError:
     """What to say where not one heatmap has a value."""
+    why = f"every heatmap of layer '{layer}' is 0/0: the map is {undefined_because(options)}"
+    if differentiated(options) == "logit":
+        return BenchError(f"{why}; try another layer or method")
     return BenchError(
-        f"every heatmap of layer '{layer}' is 0/0: the map is dead, or the probabilities are "
-        "saturated; try `score: logit` or another layer"
+        f"{why}, or the probabilities are saturated; try `score: logit` or another layer"
     )
 
 
@@ -84,6 +98,6 @@ def said(options: HeatmapOptions) -> str:
         "hires-cam": "HiResCAM",
         "layer-cam": "LayerCAM",
     }
-    score = options.score or ("probability" if options.method == "paper" else "logit")
+    score = differentiated(options)
     where = ", ".join(layer for layer in options.layers)
     return f"{names[options.method]} of the predicted class's {score} at feature map {where}"

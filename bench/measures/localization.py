@@ -115,7 +115,7 @@ def run(context: Context) -> Found:
     if not judged.any():
         raise BenchError("not one image with an object is classified correctly")
     if done["undefined"][judged.numpy()].all():
-        raise no_map(layer.name)
+        raise no_map(layer.name, task.options)
     pixels = images.pixels[0, 0].numel() if images.masks is not None else 0
     metrics = _metrics(done, judged, task.options, pixels)
     arrays = {"index": images.index, **{key: done[key] for key in _KEPT if key in done}}

@@ -95,6 +95,8 @@ def _check_training(
         if fault:
             raise FaultError(fault)
         probe.require_sizes(training, dataset)
+        if layers - {"last"}:
+            _require_layers(probe.build(training, dataset), dataset, layers)
         return
     network = probe.build(training, dataset)
     probe.require_sizes(training, dataset, network)
@@ -117,16 +119,21 @@ def _require_images(training: Training, dataset: Dataset) -> None:
 
 
 def _require_layers(network: nn.Module, dataset: Dataset, layers: set[str]) -> None:
-    """Names of feature maps that the network does not have are told before hours of training."""
-    from bench.explain.feature_maps import find_layers
+    """Layers that the network does not have, or that give no map, are told before hours of
+    training."""
+    from bench.explain.cam import require_maps
 
     named = sorted(layers - {"last"})
     if not named:
         return
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     size = (2, dataset.channels, *dataset.test.images.shape[2:])
-    find_layers(network.eval(), torch.zeros(size, device=device), named)
-    network.train()
+    try:
+        require_maps(network, torch.zeros(size, device=device), named)
+    except BenchError:
+        raise
+    except Exception:  # noqa: S110 - what fails on an image is told when it is trained
+        pass
 
 
 def _require_consent(training: Training, over: guard.Over | None) -> None:

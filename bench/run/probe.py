@@ -38,7 +38,7 @@ class Probe:
             FaultError: it cannot be built; one line.
         """
         network = network_of(training, dataset)
-        if network in self._faults:
+        if self._faults.get(network):
             raise FaultError(self._faults[network])
         declared = backbones.is_declared(training.backbone.name)
         try:

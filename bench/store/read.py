@@ -273,6 +273,7 @@ def _removed(store: Store, damaged: _Damaged) -> Iterator[Removed]:
     """Deletion and insertion curves of heatmaps."""
 
     def make(row: Any, arrays: Arrays) -> Removed:
+        pixels = dict(store.tuples(VALUES, row["identity"])).get("pixels")
         return Removed(
             **_net(row),
             index=arrays["index"],
@@ -280,6 +281,7 @@ def _removed(store: Store, damaged: _Damaged) -> Iterator[Removed]:
             deletion=arrays["deletion"].astype(np.float64),
             insertion=arrays["insertion"].astype(np.float64),
             item=row["measure"].partition("/")[2],
+            pixels=None if pixels is None else int(pixels),
         )
 
     return _arrays(store, "faithfulness", damaged, make)

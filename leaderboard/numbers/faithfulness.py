@@ -94,7 +94,8 @@ def _compared(
         net: [relative(of[seed], rows_of(images, of[seed])) for seed in seeds]
         for net, of in variants.items()
     }
-    found = {net: _areas(of_seeds, draws) for net, of_seeds in curves.items()}
+    shares = _shares([of[seed] for of in variants.values() for seed in seeds])
+    found = {net: _areas(of_seeds, shares, draws) for net, of_seeds in curves.items()}
     base = found.get(BASELINE)
     networks = tuple(
         Removal(
@@ -105,14 +106,23 @@ def _compared(
         )
         for net in variants
     )
-    shares = np.linspace(0, 100, first.deletion.shape[1])
-    return Comparison(first.backbone, first.item, (*seeds,), len(images), shares, networks)
+    return Comparison(first.backbone, first.item, (*seeds,), len(images), 100 * shares, networks)
 
 
-def _areas(of_seeds: Sequence[tuple[Floats, Floats]], draws: Resamples) -> dict[str, Resampled]:
+def _shares(cells: Sequence[Removed]) -> Floats:
+    """Share of the pixels that are removed or inserted after each step, S + 1 from 0 to 1."""
+    steps = cells[0].deletion.shape[1] - 1
+    # Whole pixels, as they were taken; equal steps where it is not known how many there are.
+    pixels = next((cell.pixels for cell in cells if cell.pixels), steps)
+    return np.asarray(np.arange(steps + 1) * pixels // steps / pixels)
+
+
+def _areas(
+    of_seeds: Sequence[tuple[Floats, Floats]], shares: Floats, draws: Resamples
+) -> dict[str, Resampled]:
     """Areas under the curves of the seeds, in percent, resampled."""
     tables = [
-        np.stack([*(_area(curve) for curve in curves), np.ones(len(curves[0]))])
+        np.stack([*(_area(curve, shares) for curve in curves), np.ones(len(curves[0]))])
         for curves in of_seeds
     ]
 
@@ -122,10 +132,9 @@ def _areas(of_seeds: Sequence[tuple[Floats, Floats]], draws: Resamples) -> dict[
     return resampled(means, tables, draws)
 
 
-def _area(curve: Floats) -> Floats:
-    """Area of each row over [0, 1], by trapezoids."""
-    inner = curve[:, 1:-1].sum(1) + (curve[:, 0] + curve[:, -1]) / 2
-    return np.asarray(inner / (curve.shape[1] - 1))
+def _area(curve: Floats, shares: Floats) -> Floats:
+    """Area of each row over the shares, by trapezoids."""
+    return np.asarray(((curve[:, 1:] + curve[:, :-1]) / 2 * np.diff(shares)).sum(1))
 
 
 def _curve(of_seeds: Sequence[Floats]) -> Curve:

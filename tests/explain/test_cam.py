@@ -367,6 +367,36 @@ def test_wrong_arguments_are_refused() -> None:
         heatmaps(cnn, x, layers="7")
 
 
+class Fields(dict[str, Tensor]):
+    """As models of other libraries return: a dictionary that is read by attributes too."""
+
+    def __getattr__(self, name: str) -> Tensor:
+        return self[name]
+
+
+def test_a_dictionary_of_a_kind_of_its_own_stays_one() -> None:
+    class Body(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = plain_cnn()
+
+        def forward(self, x: Tensor) -> Fields:
+            return Fields(features=self.inner[:5](x))
+
+    class Read(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = Body()
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.body.inner[5:](self.body(x).features)
+            return logits
+
+    found = heatmaps(seeded(Read), images(2, 1, 12), layers="body")
+    expected = heatmaps(plain_cnn(), images(2, 1, 12), layers="4")
+    assert torch.equal(found.maps["body"], expected.maps["4"])
+
+
 class Branches(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -167,6 +167,56 @@ def test_tokens_of_unknown_places_are_refused() -> None:
     assert heatmaps(network, x, layers="embed").maps["embed"].shape == (2, 16, 16)
 
 
+def test_a_module_that_gives_a_number_is_no_map() -> None:
+    class Temperature(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.log = nn.Parameter(torch.tensor(0.3))
+
+        def forward(self) -> Tensor:
+            return self.log.exp()
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.temperature = plain_cnn(), Temperature()
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.body(x) * self.temperature()
+            return logits
+
+    network, x = seeded(Scaled), images(2, 1, 12)
+    assert layer_names(network, x) == ("body.1", "body.4")
+    assert tuple(heatmaps(network, x).maps) == ("body.4",)
+    with pytest.raises(BenchError, match=r"layer 'temperature' gives a number .*not a map"):
+        heatmaps(network, x, layers="temperature")
+
+
+def test_what_gives_maps_of_several_sizes_leaves_the_place_to_its_parts() -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fine, self.coarse = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, 2)
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            fine = self.fine(x)
+            return [fine, self.coarse(fine)]
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pyramid, self.head = Pyramid(), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.head(torch.cat([m.mean((2, 3)) for m in self.pyramid(x)], 1))
+            return logits
+
+    network, x = seeded(Both), images(2, 1, 12)
+    names = ("pyramid.fine", "pyramid.coarse")
+    assert layer_names(network, x) == names
+    assert tuple(heatmaps(network, x, layers="all").maps) == names
+
+
 def test_unknown_layers_are_refused_with_those_there_are() -> None:
     with pytest.raises(UnknownNameError, match="'act_9'; there are act_1, act_2, act_3, act_4 "):
         heatmaps(paper("nin_light", "bu"), images(2, 1, 28), layers=("last", "act_9"))

@@ -57,6 +57,22 @@ def test_areas_by_hand() -> None:
     np.testing.assert_allclose(one.shares, [0, 25, 50, 75, 100])
 
 
+def test_steps_that_do_not_divide_the_pixels_are_as_wide_as_they_are() -> None:
+    """Of 6 pixels 4 steps take 1, 2, 1 and 2: after half of them half of the pixels are gone."""
+    fall, rise = [1.0, 0.8, 0.2, 0.1, 0.0], [0.0, 0.0, 0.3, 0.9, 1.0]
+    for pixels, shares in ((6, [0, 1 / 6, 1 / 2, 2 / 3, 1]), (None, [0, 0.25, 0.5, 0.75, 1])):
+        cell = Removed(
+            "d", "net", "bu", 0, np.array([3]), np.array([1.0]), np.array([fall]),
+            np.array([rise]), pixels=pixels,
+        )  # fmt: skip
+        (one,) = compare(of(cell), "d")
+        np.testing.assert_allclose(one.shares, 100 * np.array(shares))
+        for name, curve in (("deletion_auc", fall), ("insertion_auc", rise)):
+            heights = (np.array(curve)[1:] + np.array(curve)[:-1]) / 2
+            expected = 100 * float(np.diff(shares) @ heights)
+            assert one.networks[0].figures[name].summary.mean == pytest.approx(expected)
+
+
 def test_variants_are_paired_on_the_images_that_all_have() -> None:
     bu = [removed("bu", seed, 2.0) for seed in (0, 1, 2)]
     td = [removed("td", seed, 4.0) for seed in (0, 1, 2)]

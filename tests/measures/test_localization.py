@@ -112,6 +112,21 @@ def test_saturated_probabilities_are_told() -> None:
         measured(squares(), Looking(scale=1e4))
 
 
+class Doubting(Looking):
+    """Has the least light where its class is: no value of its maps speaks for the class."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return -((self.map(images)) * self.halves.flip(0)).sum((2, 3))
+
+
+def test_maps_without_a_value_for_the_class_are_told_without_advice_that_is_taken() -> None:
+    for more in ({"method": "grad-cam"}, {"method": "layer-cam", "score": "logit"}):
+        with pytest.raises(BenchError) as caught:
+            measured(squares(), Doubting(), **more)
+        assert "dead, without a positive value or constant; try another" in str(caught.value)
+        assert "score" not in str(caught.value)
+
+
 def test_a_set_without_objects_is_refused_before_training() -> None:
     bare = replace(squares(), foreground=None)
     (item,) = localization.MEASURE.items(localization.Options())

@@ -70,3 +70,50 @@ def test_a_layer_that_no_network_has_is_refused_before_training(
         "layer 'act_9'; there are act_1, act_2, act_3, ac"
     ] * 2
     assert not list(Path("run").rglob("*.safetensors"))
+
+
+OWN = """
+from torch import nn
+
+def conv(in_chans, num_classes):
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes),
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("act_1", "unknown layer 'act_1'; there are 2 (or any module by its path in the backbone)"),
+        ("3", "layer '3' is 1 x 1 for images of 28 x 28 and shows no place; choose one before it"),
+    ],
+)
+def test_a_layer_of_a_network_of_ones_own_is_refused_before_training_too(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], layer: str, said: str
+) -> None:
+    suite = tiny(CHANGES[0], ("tiny_nets:linear", "own_nets:conv"), CHANGES[3],
+                 (CHANGES[-1][0], f"localization: {{layers: ['{layer}', last]}}"))  # fmt: skip
+    Path("own_nets.py").write_text(OWN, encoding="utf-8")
+    assert main(["run", str(suite), "--out", "run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.partition("conv/bu: ")[2] == said
+    assert not list(Path("run").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("positions", "layer 'positions' does not run when the network predicts"),
+        ("positions.0.layers.9", "unknown layer 'positions.0.layers.9'; there are act_1, "),
+    ],
+)
+def test_modules_that_give_no_map_are_refused_before_training(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], layer: str, said: str
+) -> None:
+    changes = (*CHANGES[:-1], (CHANGES[-1][0], f"faithfulness: {{layers: [{layer}]}}"))
+    assert main(["run", str(tiny(*changes)), "--out", "run"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [said in line for line in lines] == [True, True]
+    assert not list(Path("run").rglob("*.safetensors"))
