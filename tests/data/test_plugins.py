@@ -95,8 +95,16 @@ def test_a_factory_may_apply_image_size_itself(tmp_path: Path) -> None:
     ("name", "options", "expected"),
     [
         ("toys:plain", {"shadow": 1}, "unknown option 'shadow'; did you mean 'shade'?"),
-        ("toys:known", {"x": 1}, "unknown option 'x'; known: image_size, shade"),
-        ("toys:nothing", {"x": 1}, "unknown option 'x'; known: image_size"),
+        (
+            "toys:known",
+            {"x": 1},
+            "unknown option 'x'; known: image_size, shade, test_samples, train_samples",
+        ),
+        (
+            "toys:nothing",
+            {"x": 1},
+            "unknown option 'x'; known: image_size, test_samples, train_samples",
+        ),
         ("toys:number", {}, "dataset 'toys:number': a int is no data-set factory"),
         ("toys:nothing", {}, "dataset 'toys:nothing': returned NoneType, not a Dataset"),
         ("toys:broken", {}, "dataset 'toys:broken': loading failed: KeyError: "),
