@@ -532,6 +532,22 @@ def leaving(context):
 
 def wrong(context):
     return {"value": undefined_name}
+
+def numbered(context):
+    return {"value": 1.0, 3: 2.0}
+
+def nested(context):
+    return {"value": {"deeper": 1.0}}
+
+def worded(context):
+    from numpy import array
+    from bench.measures.base import Found
+    return Found({"value": 1.0}, {"words": array(["a", None], object)})
+
+def nameless(context):
+    from numpy import zeros
+    from bench.measures.base import Found
+    return Found({"value": 1.0}, {3: zeros(3)})
 """
 
 
@@ -547,6 +563,10 @@ def with_measure(tiny: Tiny, measure: str) -> str:
         ("nothing", "returned NoneType, not a mapping"),
         ("leaving", "SystemExit: 7 (tiny_measures.py:"),
         ("wrong", "NameError: name 'undefined_name' is not defined (tiny_measures.py:"),
+        ("numbered", "the measure returned 3 as a name: names are text"),
+        ("nested", "the measure returned dict for value, not a number"),
+        ("worded", "returned an array of object for words, not of numbers or bools"),
+        ("nameless", "the measure returned 3 as a name: names are text"),
     ],
 )
 def test_a_bad_measure_fails_alone(
