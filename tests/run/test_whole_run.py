@@ -192,6 +192,20 @@ def test_failed_cells_are_left_alone_unless_retried(tiny: Tiny) -> None:
     assert cells(Path("runs/tiny")) != before
 
 
+def test_what_needs_a_failed_training_is_not_planned_as_to_do(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is it done: a measure that the suite got later waits for --retry failed as well."""
+    broken = ("tiny_nets:linear", "tiny_nets:Broken")
+    assert main(["run", str(tiny(broken))]) == 1
+    suite = str(tiny(broken, ("  - accuracy\n", "  - accuracy\n  - efficiency\n")))
+    capsys.readouterr()
+    assert main(["plan", suite, "--no-cost"]) == 0
+    out = capsys.readouterr().out
+    assert "to do   " not in out
+    assert "4 cells: 0 done, 4 failed, 0 to do" in out
+
+
 def test_divergence_is_a_failed_cell_with_its_epoch(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
