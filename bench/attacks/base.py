@@ -99,6 +99,7 @@ class Attack:
             decides; `deterministic` is then what the defaults come to.
         package: an installed package whose version (or code) belongs to the identity.
         parse: checks and completes options, in place of `defaults` and `choices`.
+        required: options that a suite has to give, for they have no default.
     """
 
     run: Callable[..., Tensor]
@@ -116,6 +117,7 @@ class Attack:
     random_when: Mapping[str, Any] = field(default_factory=dict)
     package: str = ""
     parse: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    required: tuple[str, ...] = ()
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults with the given values.
@@ -222,7 +224,8 @@ def _from_function(function: Callable[..., Tensor]) -> Attack:
         # The function's own defaults are part of its code, and need not be plain data.
         return dict(given)
 
-    return Attack(function, deterministic=False, defaults=defaults, parse=parse)
+    required = tuple(name for name in names if name not in defaults)
+    return Attack(function, deterministic=False, defaults=defaults, parse=parse, required=required)
 
 
 def _is_number(value: object) -> bool:

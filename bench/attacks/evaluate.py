@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +56,8 @@ class Attacked:
             values) are those of the same image.
         evaluations: float64 n, predictions spent in all repeats.
         repeat: int64 n, which repeat found it; -1 for none.
-        lost: int64 n, adversarials of all repeats that did not hold on the fresh check.
+        lost: int64 n, adversarials of all repeats that did not hold on the fresh check, NaN among
+            them.
         identical: bool repeats, whether a repeat moved something and was bit-identical to an
             earlier one.
         moved: bool repeats, whether a repeat moved anything at all.
@@ -189,6 +191,13 @@ def _run(
             "problem.images.clone()"
         )
     _check_returned(found, images, trial.name)
+    broken = int(found.isnan().flatten(1).any(1).sum())
+    if broken:
+        warnings.warn(
+            f"attack '{trial.name}' returned NaN for {broken} of {len(images)} images: it counts "
+            "as not successful there",
+            stacklevel=2,
+        )
     return found.detach().to(images).clamp(0, 1), problem.evaluations
 
 
@@ -234,9 +243,10 @@ def _merge(
     """Take what holds and is closer by L2 into the result; return what holds."""
     difference = (found - images).flatten(1)
     l2 = difference.double().norm(dim=1)
-    # An attack that found nothing returns the image itself; NaN is no perturbation.
-    moved = l2 > 0
-    held = fooled_again(network, found, labels) & moved
+    # An attack that found nothing returns the image itself. NaN is no perturbation, but is none of
+    # the images either: it is lost like all that does not hold.
+    moved = l2 != 0
+    held = fooled_again(network, found, labels) & (l2 > 0)
     result.lost += (moved & ~held).long().cpu().numpy()
     closer = held.cpu().numpy() & (l2.cpu().numpy() < result.l2)
     chosen = torch.from_numpy(closer).to(images.device)

@@ -150,14 +150,15 @@ class Problem:
         return wrong
 
     def _keep(self, candidates: Tensor, index: Tensor) -> None:
-        """Keep candidates that fool the network where they are strictly closer."""
+        """Keep candidates that fool the network where they are strictly closer; NaN only where
+        there is nothing else, at no distance, for the harness to tell of."""
         if len(index) == 0:
             return
-        distance = self.distances(candidates, index)
-        better = distance < self.distance[index]
+        distance, known = self.distances(candidates, index), self.distance[index]
+        better = (distance < known) | (distance.isnan() & known.isinf())
         rows = index[better]
         self.best[rows] = candidates[better]
-        self.distance[rows] = distance[better]
+        self.distance[rows] = distance[better].nan_to_num_(nan=torch.inf)
 
     def could_improve(self, candidates: Tensor, index: Tensor) -> Tensor:
         """bool n: which candidates are strictly closer than what is kept; asks nothing."""

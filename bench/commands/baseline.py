@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +15,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from leaderboard.gate.measured import Measured
+    from leaderboard.gate.thresholds import Threshold
 
 
 def main(args: argparse.Namespace) -> int:
@@ -46,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
                 f"{'; '.join(differs[:3])}"
             )
     _all_different([args.run, *args.noise_from], [run, *others])
-    thresholds = read_baseline(args.out).thresholds if args.out.is_file() else {}
+    thresholds = _kept_thresholds(args.out)
     spread = noise([run, *(other.up_to(run.limits) for other in others)])
     _ = suite_thresholds(args.run)  # so that a wrong one shows now
     text = dumps(Baseline(replace(run), spread, thresholds))
@@ -61,6 +62,19 @@ def main(args: argparse.Namespace) -> int:
         else out
     )
     return 0
+
+
+def _kept_thresholds(out: Path) -> Mapping[str, Threshold]:
+    """Those of a baseline that is written again; what cannot be read is not written over."""
+    if not out.is_file():
+        return {}
+    try:
+        return read_baseline(out).thresholds
+    except BenchError as error:
+        raise BenchError(
+            f"--out {out}: is there already, and its thresholds cannot be kept ({error}); remove "
+            "it or name another file"
+        ) from None
 
 
 def _otherwise(run: Measured, other: Measured, names: tuple[str, str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.data import catalog
@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _standing(
-    folder: Path, plan: Plan, chosen: Iterable[Cell]
+    folder: Path, plan: Plan, chosen: Sequence[Cell]
 ) -> tuple[dict[str, str], list[Cell], list[str]]:
     """What is recorded of the chosen cells, or that they are to be done again; those that a run
     does; and a sentence for whatever has changed since, so that its cells are new ones.
@@ -83,7 +83,13 @@ def _standing(
         changed = [*contents.moved(plan, store), *edited.since(store, plugin_code(plan))]
     finally:
         store.close()
-    return {**recorded, **dict.fromkeys(again, AGAIN)}, left, changed if left else []
+    # What needs a training that failed is not done before that is tried again.
+    hopeless = {
+        cell.identity: "failed"
+        for cell in chosen
+        if recorded.get(cell.training.identity) == "failed" and cell.training.identity not in again
+    }
+    return {**hopeless, **recorded, **dict.fromkeys(again, AGAIN)}, left, changed if left else []
 
 
 def _taken_over(left: list[Cell], folder: Path) -> set[str]:

@@ -251,7 +251,7 @@ def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) ->
         print(f"{text}; tracebacks: {log}", file=sys.stderr)
     if failed:
         reasons = {failure.cell: failure.text for failure in found.failures}
-        print(f"{len(failed)} cells failed:", file=sys.stderr)
+        print(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed:", file=sys.stderr)
         for cell in failed:
             print(visible(f"  {reasons.get(cell.name, cell.name)}"), file=sys.stderr)
         print(f"tracebacks: {log}; mend the cause and add --retry failed", file=sys.stderr)

@@ -160,6 +160,8 @@ def checked(dataset: Dataset, where: str) -> Dataset:
     if len(set(dataset.classes)) != len(dataset.classes):
         raise DataError(f"{where}: class names repeat")
     for part, split in (("training", dataset.train), ("test", dataset.test)):
+        if not isinstance(split, Split):
+            raise DataError(f"{where}: the {part} split is {type(split).__name__}, not a Split")
         check_split(split, part, dataset.num_classes, where)
     channels, test_channels = dataset.channels, int(dataset.test.images.shape[1])
     if channels != test_channels:

@@ -23,15 +23,19 @@ def text(value: object) -> str | None:
     return None if isinstance(value, str) and value else f"{value!r} is not a name"
 
 
+# What every data set takes besides its own: a part of its images, see `subset`.
+PARTS = ("train_samples", "test_samples")
+
 COMMON: Mapping[str, Check] = {"image_size": size}
 
 
 def unknown(given: Iterable[str], known: Iterable[str]) -> str | None:
-    """Name the first option that is not known, and the known ones; None if all are."""
-    choices = sorted(known)
+    """Name the first option that is neither known nor one of every data set, and the nearest or all
+    that are; None if all are."""
+    choices = sorted({*known, *PARTS})
     for name in given:
         if name not in choices:
-            return f"unknown option '{name}'{did_you_mean(name, choices) or '; it takes none'}"
+            return f"unknown option '{name}'{did_you_mean(name, choices)}"
     return None
 
 

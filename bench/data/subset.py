@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bench.data.options import Check
+from bench.data.options import PARTS, Check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ def count(value: object) -> str | None:
 
 
 # Options of every data set, beside its own.
-OPTIONS: Mapping[str, Check] = {"train_samples": count, "test_samples": count}
+OPTIONS: Mapping[str, Check] = dict.fromkeys(PARTS, count)
 
 
 def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

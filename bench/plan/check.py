@@ -260,6 +260,10 @@ class _Checker:
         except BenchError as error:
             yield self.tree.problem(self._named(where), str(error))
             return
+        for key in attack.required:
+            if key not in ref.options:
+                text = f"option '{key}' of attack '{ref.name}' is missing; it has no default"
+                yield self.tree.problem(self._named(where), text)
         norm = {key: value for key, value in ref.options.items() if key == "norm"}
         if refusal(lambda: attack.options(norm)):
             norm = {}

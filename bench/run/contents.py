@@ -49,7 +49,8 @@ def pinned(cells: Iterable[Cell], place: Place, store: Store) -> Place:
             problems.append(
                 f"dataset '{label}': its {what} are not those that {store.folder} was "
                 f"measured on so far (content {now}, before {before}); put "
-                "the old files back, choose another --out, or --fresh to discard the run"
+                "the old files back (or seed what a function draws), choose another --out, or "
+                "--fresh to discard the run"
             )
     if problems:
         raise BenchError("\n".join(problems))

@@ -189,7 +189,7 @@ class _Dispatch:
         if running.cells:
             self._count_loss(running)
         if running.failed is not None:
-            self._fail((*running.cells.values(), *running.then), _of_training(running.failed))
+            self._fail((*running.cells.values(), *running.then), of_training(running.failed))
         elif running.cells or running.then:
             self._waiting.appendleft(self._rest(running))
 
@@ -229,5 +229,6 @@ def _narrowed(unit: Unit, cells: tuple[Cell, ...]) -> Unit:
     return replace(unit, cells=cells, parts=parts)
 
 
-def _of_training(error: Failed) -> Failed:
+def of_training(error: Failed) -> Failed:
+    """Why a cell fails that needs a training which failed with `error`."""
     return Failed(error.kind, f"its training failed: {error.message}", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,11 +158,11 @@ def run(
         BenchError: a worker cannot be started or used; what was finished is recorded.
     """
     limits = limits or Limits()
-    ended: set[str] = set()
+    ended: dict[str, Outcome] = {}
 
     def handle(event: Event) -> None:
         if isinstance(event, CellFinished):
-            ended.add(event.cell.identity)
+            ended[event.cell.identity] = event.outcome
             _record(store, session, event.cell, event.outcome)
             if event.outcome.error is None:
                 parts.drop(store.folder, event.cell.identity)
@@ -183,7 +184,7 @@ def run(
 
         engine = LocalEngine(workers, limits, place.device, place.gpus)
     try:
-        _run_there(cells, store, place, engine, handle)
+        _run_there(cells, store, place, engine, handle, ended)
     finally:
         # Also at Ctrl-C or a full disk: do not wait for trainings that nobody will record.
         engine.close()
@@ -210,9 +211,14 @@ def _run_here(found: list[Unit], store: Store, place: Place, handle: Watch) -> N
 
 
 def _run_there(
-    cells: list[Cell], store: Store, place: Place, engine: Engine, handle: Watch
+    cells: list[Cell],
+    store: Store,
+    place: Place,
+    engine: Engine,
+    handle: Watch,
+    ended: Mapping[str, Outcome],
 ) -> None:
-    from bench.run.dispatch import dispatch
+    from bench.run.dispatch import dispatch, of_training
 
     def weights(identity: str) -> Path:
         return store.folder / store.file_of(identity, "weights")
@@ -222,12 +228,16 @@ def _run_there(
 
     shared = [cell for cell in cells if not cell.exclusive]
     dispatch(units(shared, store), engine, place, handle, weights, settle)
-    statuses = store.statuses()
-    alone = [
-        cell
-        for cell in cells
-        if cell.exclusive and statuses.get(cell.training.identity) != "failed"
-    ]
+    alone = []
+    for cell in cells:
+        if not cell.exclusive:
+            continue
+        training = ended.get(cell.training.identity)
+        if training is None or training.error is None:
+            alone.append(cell)
+        else:
+            failed = Outcome(time.time(), 0.0, 0.0, error=of_training(training.error))
+            handle(CellFinished(cell, failed))
     engine.rest()
     dispatch(units(alone, store), engine, place, handle, weights, settle, alone=True)
 

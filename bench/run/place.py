@@ -60,7 +60,7 @@ def load_dataset(training: Training, place: Place) -> Dataset:
         what, *_ = difference(wanted, _contents[key])
         raise DataError(
             f"dataset '{ref.label}': its {what} changed while the run was at work; put "
-            "the old files back and add --retry failed"
+            "the old files back, or seed what a function draws, and add --retry failed"
         )
     return _datasets[key]
 

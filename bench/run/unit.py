@@ -5,7 +5,6 @@ It runs wherever the executor puts it and only tells what happened; it writes no
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -31,6 +30,7 @@ from bench.run.devices.lock import alone_on
 from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.edited import edited
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
+from bench.run.found import kept_of
 from bench.run.notes import notes_on
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
@@ -270,22 +270,12 @@ def _measured(
     trusted = unfilled(is_known_code(network.backbone))
     with exact(), seeded(cell.training.seed), trusted, warned(cell, kept.emit):
         found = measure.run(context)
-    if not isinstance(found, measures.Found):
-        if not isinstance(found, Mapping):
-            raise BenchError(
-                f"the measure returned {type(found).__name__}, not a mapping of names to numbers"
-            )
-        found = measures.Found(found)
-    metrics = {name: float(value) for name, value in found.metrics.items()}
-    # A distance may be infinite; less than everything is no result.
-    undefined = [name for name, value in metrics.items() if value != value or value == -math.inf]
-    if undefined:
-        raise BenchError(f"the measure returned NaN or -inf for {', '.join(undefined)}")
+    metrics, arrays = kept_of(found)
     infos = measure.metrics or {
         name: MetricInfo(name, headline=number < UNDECLARED_SHOWN)
         for number, name in enumerate(metrics)
     }
-    return watch.done(metrics, infos, arrays=found.arrays)
+    return watch.done(metrics, infos, arrays=arrays)
 
 
 def _epoch_event(cell: Cell, epoch: Epoch) -> CellProgress:

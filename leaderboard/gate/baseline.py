@@ -80,7 +80,7 @@ def loads(text: str, where: str) -> Baseline:
     try:
         read = json.loads(text)
     except ValueError as error:
-        raise BaselineError(f"{where}: not JSON: {error}") from None
+        raise BaselineError(f"{where}: not a baseline (not JSON: {error})") from None
     if not isinstance(read, dict) or read.get("format") != FORMAT:
         raise BaselineError(f"{where}: not a baseline; make one with `bench baseline RUN`")
     if read.get("version") not in READ:

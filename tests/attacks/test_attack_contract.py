@@ -33,6 +33,11 @@ def blend(problem: Problem, weight: float = 0.5, *, word: str = "grey") -> Tenso
     return problem.best
 
 
+def needy(problem: Problem, *, weight: float) -> Tensor:
+    """Has to be told how much."""
+    return blend(problem, weight)
+
+
 not_an_attack = 5
 
 
@@ -210,6 +215,18 @@ def test_parameters_of_a_plain_function_are_its_options(
         assert main(["plan", str(suite), "--no-cost"]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert told in line
+
+
+def test_an_option_without_a_default_is_asked_for_before_anything_runs(
+    tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    attacks, needy = "attacks: [{name: gaussian_blur, epsilons: 20}]", "test_attack_contract:needy"
+    suite = tiny((attacks, f"attacks: ['{needy}']"))
+    assert main(["plan", str(suite), "--no-cost"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{suite}:9: measures[1].robustness.attacks[0]: option 'weight'")
+    suite = tiny((attacks, f"attacks: [{{name: '{needy}', weight: 0.7}}]"))
+    assert main(["plan", str(suite), "--no-cost"]) == 0
 
 
 def test_defaults_of_a_plain_function_leave_its_cells_as_they_were() -> None:

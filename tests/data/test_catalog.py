@@ -90,7 +90,16 @@ def test_info_of_a_missing_folder_names_it(tmp_path: Path) -> None:
         ("nothing like it", {}, "known: cifar10, "),
         ("mnist", {"image_sise": 3}, "unknown option 'image_sise'; did you mean 'image_size'?"),
         ("mnist", {"train_size": 30}, "unknown option 'train_size'"),
-        ("mnist", {"shuffle": True}, "unknown option 'shuffle'; known: image_size"),
+        (
+            "mnist",
+            {"trainsamples": 30},
+            "unknown option 'trainsamples'; did you mean 'train_samples'?",
+        ),
+        (
+            "mnist",
+            {"shuffle": True},
+            "unknown option 'shuffle'; known: image_size, test_samples, train_samples",
+        ),
         ("mnist", {"image_size": 3}, "option 'image_size': 3 is not a whole number of pixels"),
         ("mnist", {"image_size": True}, "option 'image_size': True is not"),
         ("mnist", {"image_size": "28"}, "option 'image_size': '28' is not"),

@@ -53,6 +53,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         nothing=lambda root, download=False: None,
         out_of_range=lambda root, download=False: toy_dataset(classes=("a",)),
         no_images=lambda root, download=False: toy_dataset(test=Split(None, None)),  # type: ignore[arg-type]
+        no_test=lambda root, download=False: toy_dataset(test=None),
         wide=lambda root, download=False: toy_dataset(
             train=Split(tensors().images[..., :6, :], tensors().labels)
         ),
@@ -95,13 +96,22 @@ def test_a_factory_may_apply_image_size_itself(tmp_path: Path) -> None:
     ("name", "options", "expected"),
     [
         ("toys:plain", {"shadow": 1}, "unknown option 'shadow'; did you mean 'shade'?"),
-        ("toys:known", {"x": 1}, "unknown option 'x'; known: image_size, shade"),
-        ("toys:nothing", {"x": 1}, "unknown option 'x'; known: image_size"),
+        (
+            "toys:known",
+            {"x": 1},
+            "unknown option 'x'; known: image_size, shade, test_samples, train_samples",
+        ),
+        (
+            "toys:nothing",
+            {"x": 1},
+            "unknown option 'x'; known: image_size, test_samples, train_samples",
+        ),
         ("toys:number", {}, "dataset 'toys:number': a int is no data-set factory"),
         ("toys:nothing", {}, "dataset 'toys:nothing': returned NoneType, not a Dataset"),
         ("toys:broken", {}, "dataset 'toys:broken': loading failed: KeyError: "),
         ("toys:out_of_range", {}, "dataset 'toys:out_of_range': the training split has label 1"),
         ("toys:wide", {}, "the training images are 8 x 6 pixels, not square; set image_size"),
+        ("toys:no_test", {}, "dataset 'toys:no_test': the test split is NoneType, not a Split"),
         ("toys:no_images", {}, "dataset 'toys:no_images': "),
         ("toys:gone", {}, "does not import: AttributeError"),
         ("no_such_module_here:x", {}, "does not import: ModuleNotFoundError"),

@@ -199,7 +199,9 @@ def test_data_that_change_between_two_sessions(
     assert main(["run", suite, "--quiet", "--only", "*/train"]) == 0
     Path("by.txt").write_text("5", encoding="utf-8")
     assert main(["run", suite, "--quiet"]) == 2
-    assert "its images or labels are not those that" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "its images or labels are not those that" in error
+    assert "put the old files back (or seed what a function draws), choose another" in error
     assert main(["report", str(RUN), "--format", "csv"]) == 0
     Path("by.txt").write_text("0", encoding="utf-8")
     assert main(["run", suite, "--quiet"]) == 0
@@ -272,6 +274,25 @@ def test_a_run_that_cannot_begin_keeps_what_is_known_of_damaged_cells(
     assert len(rows()) == len(recorded)
     assert main(["run", suite]) == 0
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_function_that_draws_without_a_seed_is_advised(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no old files to put back."""
+    suite = with_files(tiny, tmp_path, ("file_set:shifted", "drawing:drawn"))
+    (tmp_path / "drawing.py").write_text(
+        "import dataclasses, torch\n"
+        "from tiny_sets import blobs\n"
+        "def drawn(root, *, download=False):\n"
+        "    found = blobs(root)\n"
+        "    images = torch.randint(0, 255, found.train.images.shape).to(torch.uint8)\n"
+        "    train = dataclasses.replace(found.train, images=images)\n"
+        "    return dataclasses.replace(found, train=train)\n",
+        encoding="utf-8",
+    )
+    assert main(["run", suite, "--quiet", "--workers", "2"]) == 1
+    assert "seed what a function draws, and add --retry failed" in capsys.readouterr().err
 
 
 def test_data_that_change_under_a_run(

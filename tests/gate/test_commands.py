@@ -52,6 +52,23 @@ def made(tiny: Tiny, ran: Ran, tmp_path: Path, capsys: Out) -> tuple[Path, Path]
     return run, baseline
 
 
+@pytest.mark.parametrize(
+    "text", ["name: tiny\n", '{"format": "topdown-bench baseline", "version": 9}', "{}"]
+)
+def test_what_is_no_baseline_is_not_written_over(
+    made: tuple[Path, Path], tmp_path: Path, text: str, capsys: Out
+) -> None:
+    """And the line does not advise what was just tried."""
+    path = tmp_path / "suite.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["baseline", str(made[0]), "--out", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"--out {path}: is there already")
+    assert error.endswith("remove it or name another file\n")
+    assert len(error.splitlines()) == 1
+    assert path.read_text(encoding="utf-8") == text
+
+
 def test_the_gate_from_end_to_end(made: tuple[Path, Path], tmp_path: Path, capsys: Out) -> None:
     run, baseline = made
     text = baseline.read_bytes()

@@ -122,6 +122,19 @@ def breaks(problem: Problem) -> Tensor:
     return problem.images * float("nan")
 
 
+def offers_nan(problem: Problem) -> Tensor:
+    """The same, offered."""
+    problem.offer(breaks(problem), problem.rows)
+    return problem.best
+
+
+def offers_nan_and_white(problem: Problem) -> Tensor:
+    """NaN first, which fools nobody for good."""
+    problem.offer(breaks(problem), problem.rows)
+    problem.offer(to_white(problem), problem.rows)
+    return problem.best
+
+
 def writes_into_images(problem: Problem) -> Tensor:
     """First pixel to white, in the clean images themselves."""
     problem.images[:, 0, 0, 0] = 1.0

@@ -120,9 +120,20 @@ def test_candidates_outside_the_bounds_are_cut_before_they_count() -> None:
     np.testing.assert_array_equal(found.arrays["l2"], expected.arrays["l2"])
 
 
-def test_nan_is_no_perturbation() -> None:
-    found = attacked(PIXELS, Bright(), "measure_parts:breaks")
+@pytest.mark.parametrize("name", ["measure_parts:breaks", "measure_parts:offers_nan"])
+def test_nan_is_no_perturbation(name: str) -> None:
+    """Nor does a network look robust without a word because an attack divides by zero."""
+    with pytest.warns(UserWarning, match=f"'{name}' returned NaN for 4 of 4 images"):
+        found = attacked(PIXELS, Bright(), name, repeats=1)
     assert found.arrays["l2"].tolist() == [math.inf, math.inf, 0, math.inf, math.inf, 0]
+    assert found.metrics["lost_on_recheck"] == 4
+
+
+def test_what_is_offered_after_nan_counts() -> None:
+    found = attacked(PIXELS, Bright(), "measure_parts:offers_nan_and_white", repeats=1)
+    expected = attacked(PIXELS, Bright(), "measure_parts:to_white", repeats=1)
+    np.testing.assert_array_equal(found.arrays["l2"][:2], expected.arrays["l2"][:2])
+    assert found.metrics["lost_on_recheck"] == 2
 
 
 def test_nan_logits_are_wrong_answers() -> None:

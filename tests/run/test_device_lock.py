@@ -111,7 +111,7 @@ def test_only_exclusive_cells_of_a_run_take_it(
     with another_run(600):
         assert main(["run", suite]) == 1
     said = capsys.readouterr().err
-    assert "1 cells failed" in said
+    assert "1 cell failed" in said
     assert "efficiency: another run has been timing on cpu" in said
     assert main(["run", suite, "--retry", "failed"]) == 0
     assert device_lock.PATIENCE > 600

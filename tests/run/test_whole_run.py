@@ -192,6 +192,20 @@ def test_failed_cells_are_left_alone_unless_retried(tiny: Tiny) -> None:
     assert cells(Path("runs/tiny")) != before
 
 
+def test_what_needs_a_failed_training_is_not_planned_as_to_do(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is it done: a measure that the suite got later waits for --retry failed as well."""
+    broken = ("tiny_nets:linear", "tiny_nets:Broken")
+    assert main(["run", str(tiny(broken))]) == 1
+    suite = str(tiny(broken, ("  - accuracy\n", "  - accuracy\n  - efficiency\n")))
+    capsys.readouterr()
+    assert main(["plan", suite, "--no-cost"]) == 0
+    out = capsys.readouterr().out
+    assert "to do   " not in out
+    assert "4 cells: 0 done, 4 failed, 0 to do" in out
+
+
 def test_divergence_is_a_failed_cell_with_its_epoch(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -532,6 +546,22 @@ def leaving(context):
 
 def wrong(context):
     return {"value": undefined_name}
+
+def numbered(context):
+    return {"value": 1.0, 3: 2.0}
+
+def nested(context):
+    return {"value": {"deeper": 1.0}}
+
+def worded(context):
+    from numpy import array
+    from bench.measures.base import Found
+    return Found({"value": 1.0}, {"words": array(["a", None], object)})
+
+def nameless(context):
+    from numpy import zeros
+    from bench.measures.base import Found
+    return Found({"value": 1.0}, {3: zeros(3)})
 """
 
 
@@ -547,6 +577,10 @@ def with_measure(tiny: Tiny, measure: str) -> str:
         ("nothing", "returned NoneType, not a mapping"),
         ("leaving", "SystemExit: 7 (tiny_measures.py:"),
         ("wrong", "NameError: name 'undefined_name' is not defined (tiny_measures.py:"),
+        ("numbered", "the measure returned 3 as a name: names are text"),
+        ("nested", "the measure returned dict for value, not a number"),
+        ("worded", "returned an array of object for words, not of numbers or bools"),
+        ("nameless", "the measure returned 3 as a name: names are text"),
     ],
 )
 def test_a_bad_measure_fails_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,3 +22,18 @@ def test_four_workers_give_the_numbers_of_one(tiny: Tiny, seeds: str) -> None:
     assert main(["run", suite, "--out", "one/run"]) == 0
     assert main(["run", suite, "--out", "four/run", "--workers", "4"]) == 0
     assert rows(Path("four/run")) == rows(Path("one/run"))
+
+
+def test_timings_of_a_failed_training_fail_with_it(tiny: Tiny) -> None:
+    """They wait until all else is done; that they come too late must not leave them out."""
+    changes = ("tiny_nets:linear", "tiny_nets:Broken"), ("  - accuracy\n", "  - efficiency\n")
+    suite = str(tiny(*changes))
+    found = []
+    for workers in ("1", "2"):
+        run = Path(workers) / "run"
+        assert main(["run", suite, "--out", str(run), "--workers", workers]) == 1
+        with sqlite3.connect(run / "results.sqlite") as db:
+            found.append(sorted(db.execute("SELECT name, status, error_kind, error FROM cells")))
+    one, two = found
+    assert len(one) == 3
+    assert two == one

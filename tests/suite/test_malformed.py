@@ -113,7 +113,7 @@ NAMES = [
     case("dataset options", "[fashion-mnist-mini]",
          "\n  - name: fashion-mnist-mini\n    imagesize: 14\n    sigma: 2",
          (5, "datasets[0].imagesize", "did you mean 'image_size'?"),
-         (6, "datasets[0].sigma", "unknown option 'sigma'; known: image_size")),
+         (6, "datasets[0].sigma", "unknown option 'sigma'; known: image_size, test_samples")),
     case("backbone", "lenet_fc", "lenetfc", (4, "backbones[0]", "did you mean 'lenet_fc'?")),
     case("backbone options", "[lenet_fc]",
          "[{name: lenet_fc, upsamplin: x, merge: sub, dropout: a}]",
