@@ -7,8 +7,9 @@ import re
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,15 @@ def test_every_method_is_known_to_the_command_line(explain, method: str) -> None
     assert (code, len(files)) == (0, 2)
 
 
+def last_maps(explain: Callable[..., Any], folder: Path, run: str, *more: str) -> bytes:
+    """The picture that `bench explain` draws of the last maps of one image."""
+    words = ("--only", "*/plain", "--images", "3", "--layers", "last", "--out", "pics", *more)
+    shutil.rmtree(folder / "pics", ignore_errors=True)
+    assert explain(run, *words)[0] == 0
+    (picture,) = (folder / "pics").glob("*-plain-last.png")
+    return bytes(picture.read_bytes())
+
+
 def test_the_method_is_the_measures_unless_another_is_asked_for(explain, folder) -> None:  # type: ignore[no-untyped-def]
     shutil.copytree(folder / "runs/corners", folder / "runs/layered")
     with sqlite3.connect(folder / "runs/layered/results.sqlite") as database:
@@ -200,9 +210,7 @@ def test_the_method_is_the_measures_unless_another_is_asked_for(explain, folder)
     database.close()
 
     def drawn(run: str, *more: str) -> bytes:
-        words = ("--only", "*/plain", "--images", "3", "--layers", "last", "--out", "pics", *more)
-        assert explain(f"runs/{run}", *words)[0] == 0
-        return bytes((folder / "pics/corners-plain-last.png").read_bytes())
+        return last_maps(explain, folder, f"runs/{run}", *more)
 
     own, paper = drawn("layered"), drawn("corners")
     assert own == drawn("layered", "--method", "layer-cam")
@@ -222,9 +230,7 @@ def test_the_method_is_that_of_faithfulness_where_nothing_else_is_measured(  # t
     database.close()
 
     def drawn(run: str, *more: str) -> bytes:
-        words = ("--only", "*/plain", "--images", "3", "--layers", "last", "--out", "pics", *more)
-        assert explain(run, *words)[0] == 0
-        return bytes((folder / "pics/mine-plain-last.png").read_bytes())
+        return last_maps(explain, folder, run, *more)
 
     own = drawn("copy")
     assert own == drawn("copy", "--method", "layer-cam", "--score", "probability")
