@@ -83,12 +83,9 @@ def _standing(
         changed = [*contents.moved(plan, store), *edited.since(store, plugin_code(plan))]
     finally:
         store.close()
-    # What needs a training that failed is not done before that is tried again.
-    hopeless = {
-        cell.identity: "failed"
-        for cell in chosen
-        if recorded.get(cell.training.identity) == "failed" and cell.training.identity not in again
-    }
+    # Neither recorded nor done by a run is only what needs a training that failed.
+    doing = {cell.identity for cell in left}
+    hopeless = {cell.identity: "failed" for cell in chosen if cell.identity not in doing}
     return {**hopeless, **recorded, **dict.fromkeys(again, AGAIN)}, left, changed if left else []
 
 
