@@ -72,12 +72,14 @@ class Decoded:
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where encoded images come from: files below `root`, read in the way that `settings` (plain
-    data) say. `label` is for people."""
+    data) say. `label` is for people. `sides` are those that training and test images are resized
+    to, in pixels; None: as they are."""
 
     label: str
     root: Path
     files: Sequence[Path]
     settings: Mapping[str, Any]
+    sides: tuple[int | None, int | None]
 
     def key(self) -> str:
         """A name for what comes out of these files.
@@ -86,7 +88,7 @@ class Source:
         archives may give all files one time.
         """
         codecs = {name: features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")}
-        head = [FORMAT, PIL.__version__, codecs, sorted(self.settings.items())]
+        head = [FORMAT, PIL.__version__, codecs, sorted(self.settings.items()), self.sides]
         sha = hashlib.sha256(json.dumps(head).encode())
         # `relative_to` takes its time for a million files. Names need not be UTF-8.
         above = len(os.fsencode(self.root))
@@ -95,6 +97,11 @@ class Source:
         for file in self.files[:: max(1, len(self.files) // _SAMPLED)]:
             sha.update(_ends(file))
         return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', self.label)[:40]}-{sha.hexdigest()[:24]}"
+
+    def sizes(self) -> str:
+        """` at 156 x 156 and 128 x 128 pixels`; nothing where nothing is resized."""
+        found = [f"{side} x {side}" for side in dict.fromkeys(self.sides) if side]
+        return f" at {' and '.join(found)} pixels" if found else ""
 
 
 def load(source: Source, read: Callable[[], Contents]) -> Decoded:
@@ -118,10 +125,8 @@ def load(source: Source, read: Callable[[], Contents]) -> Decoded:
         return _in_memory(contents)
 
     def write(folder: Path) -> tuple[dict[str, pixels.Shape], dict[str, Any]]:
-        side = source.settings.get("image_size")
-        size_given = f" at {side} x {side} pixels" if side else ""
         _say(
-            f"decoding {count:,} images of {source.label}{size_given} into {folder.parent} "
+            f"decoding {count:,} images of {source.label}{source.sizes()} into {folder.parent} "
             "(once; it may take minutes)"
         )
         return _write(folder, contents)

@@ -18,11 +18,12 @@ _NAMED = 12  # classes that an error names
 Sample = tuple[Path, int]
 
 
-def load(path: Path, *, image_size: int | None = None) -> Dataset:
+def load(path: Path, *, image_size: int | None = None, train_size: int | None = None) -> Dataset:
     """Load both splits; the first of `TEST_NAMES` that exists is the test split.
 
     Images are grey (one channel) if all of them are, else RGB. Mean and standard deviation are
-    those of the training split. `image_size` (pixels) is needed where the sides of images vary.
+    those of the training split. `image_size` (pixels) is needed where the sides of images vary;
+    `train_size` is that of training images where they are to be larger, to be cropped.
 
     Raises:
         DataError: folders missing or empty, classes that differ between the splits, a corrupt
@@ -31,21 +32,24 @@ def load(path: Path, *, image_size: int | None = None) -> Dataset:
     train_folder, test_folder = _folders(path)
     classes = class_names(train_folder)
     train, test = (samples(folder, classes) for folder in (train_folder, test_folder))
+    sides = (train_size or image_size, image_size)
     source = decoded.Source(
         f"imagefolder {path.name}",
         path,
         [file for file, _ in (*train, *test)],
-        {"reader": "imagefolder", "image_size": image_size},
+        {"reader": "imagefolder"},
+        sides,
     )
     found = decoded.load(
-        source,
-        lambda: decoded.Contents(part(train, image_size), part(test, image_size), classes),
+        source, lambda: decoded.Contents(part(train, sides[0]), part(test, sides[1]), classes)
     )
     check_split(found.train, "training", len(classes), str(train_folder))
     return Dataset(path.name, found.train, found.test, classes, found.mean, found.std)
 
 
-def inspect(path: Path, *, image_size: int | None = None) -> DatasetInfo:
+def inspect(
+    path: Path, *, image_size: int | None = None, train_size: int | None = None
+) -> DatasetInfo:
     """Count files and classes and decode one image of each split; mean and std are left empty.
 
     Raises:
@@ -55,7 +59,8 @@ def inspect(path: Path, *, image_size: int | None = None) -> DatasetInfo:
     train_folder, test_folder = _folders(path)
     classes = class_names(train_folder)
     train, test = samples(train_folder, classes), samples(test_folder, classes)
-    trained, first = (pixels.decode(one, str(one), image_size) for ((one, _), *_) in (train, test))
+    parts = ((train, train_size or image_size), (test, image_size))
+    trained, first = (pixels.decode(one, str(one), side) for ((one, _), *_), side in parts)
     require_square(trained.shape[:2], first.shape[:2], str(path))
     return DatasetInfo(
         f"images in {path}",

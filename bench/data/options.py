@@ -27,6 +27,8 @@ def text(value: object) -> str | None:
 PARTS = ("train_samples", "test_samples")
 
 COMMON: Mapping[str, Check] = {"image_size": size}
+# Of sets whose training images may be larger, for random crops.
+TWO_SIZES: Mapping[str, Check] = {**COMMON, "train_size": size}
 
 
 def unknown(given: Iterable[str], known: Iterable[str]) -> str | None:

@@ -27,6 +27,7 @@ def load(
     path: Path,
     *,
     image_size: int | None = None,
+    train_size: int | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> Dataset:
@@ -39,6 +40,7 @@ def load(
     Args:
         path: folder of the Parquet files; several of one split are read in order of their names.
         image_size: side in pixels to resize to; needed where the sides of images vary.
+        train_size: side of training images where they are to be larger, to be cropped.
         image_column: column of the images; default: what the metadata say, else "image".
         label_column: column of the labels; default: what the metadata say, else "label".
 
@@ -47,14 +49,20 @@ def load(
             range; the message names the file and the row (from 0).
     """
     train, test = parts(path, image_column, label_column)
-    settings = {"image_size": image_size, "image": train.image, "label": train.label}
+    sides = (train_size or image_size, image_size)
     source = decoded.Source(
         f"parquet {path.name}",
         path,
         [*train.files, *test.files],
-        {"reader": "parquet", "train": len(train.files), **settings},
+        {
+            "reader": "parquet",
+            "train": len(train.files),
+            "image": train.image,
+            "label": train.label,
+        },
+        sides,
     )
-    found = decoded.load(source, lambda: _contents(train, test, image_size))
+    found = decoded.load(source, lambda: _contents(train, test, sides))
     for part, split in ((train, found.train), (test, found.test)):
         check_split(split, part.name, len(found.classes), part.where)
     return Dataset(path.name, found.train, found.test, found.classes, found.mean, found.std)
@@ -64,6 +72,7 @@ def inspect(
     path: Path,
     *,
     image_size: int | None = None,
+    train_size: int | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> DatasetInfo:
@@ -75,7 +84,7 @@ def inspect(
     """
     train, test = parts(path, image_column, label_column)
     labels = _labels(train), _labels(test)
-    trained, first = (_first(part, image_size) for part in (train, test))
+    trained, first = _first(train, train_size or image_size), _first(test, image_size)
     require_square(trained.shape[:2], first.shape[:2], str(path))
     return DatasetInfo(
         f"images in {path}",
@@ -129,11 +138,13 @@ def _classes(train: Part, test: Part, labels: tuple[Labels, Labels]) -> tuple[st
     return names or tuple(map(str, range(count)))
 
 
-def _contents(train: Part, test: Part, side: int | None) -> decoded.Contents:
+def _contents(train: Part, test: Part, sides: tuple[int | None, int | None]) -> decoded.Contents:
     """What is to be decoded, labels and class names included."""
     labels = _labels(train), _labels(test)
     classes = _classes(train, test, labels)
-    return decoded.Contents(_part(train, labels[0], side), _part(test, labels[1], side), classes)
+    return decoded.Contents(
+        _part(train, labels[0], sides[0]), _part(test, labels[1], sides[1]), classes
+    )
 
 
 def _part(part: Part, labels: Labels, side: int | None) -> decoded.Part:

@@ -142,7 +142,7 @@ SETS: Mapping[str, BuiltIn] = {
             download_mb=1_557,
             licence="Apache-2.0; the images under ImageNet's terms",
         ),
-        {**options.COMMON, "train_size": options.size},
+        options.TWO_SIZES,
     ),
 }
 
@@ -155,11 +155,12 @@ FORMATS: Mapping[str, FileFormat] = {
         "bench.data.imagefolder",
         "own images: PATH/train/CLASS/* and PATH/test/CLASS/* (or val, valid, validation)",
         IMAGES,
+        options.TWO_SIZES,
     ),
     "parquet": FileFormat(
         "bench.data.parquet",
         "own images: PATH/train*.parquet and PATH/test*.parquet, Hugging Face image schema",
         frozenset((".parquet",)),
-        {**options.COMMON, "image_column": options.text, "label_column": options.text},
+        {**options.TWO_SIZES, "image_column": options.text, "label_column": options.text},
     ),
 }

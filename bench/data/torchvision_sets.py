@@ -149,7 +149,8 @@ def imagenette(
         "imagenette",
         folder,
         [file for file, _ in (*train, *test)],
-        {"reader": "imagenette", "sides": sides},
+        {"reader": "imagenette"},
+        sides,
     )
     found = decoded.load(
         source,

@@ -144,6 +144,21 @@ def large(root: Path, count: int = 2, side: int = 256) -> Path:
     return root
 
 
+def test_each_side_of_training_images_is_decoded_once(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"imagefolder:{large(tmp_path / 'own')}"
+    sides = [{"train_size": 200}, {}, {"train_size": 180}, {"train_size": 200}]
+    shapes = [load(name, image_size=160, **each).train.images.shape[2] for each in sides]
+    assert shapes == [200, 160, 180, 200]
+    told = [line.partition(" into ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [
+        "decoding 8 images of imagefolder own at 200 x 200 and 160 x 160 pixels",
+        "decoding 8 images of imagefolder own at 160 x 160 pixels",
+        "decoding 8 images of imagefolder own at 180 x 180 and 160 x 160 pixels",
+    ]
+
+
 def test_the_second_time_nothing_is_decoded(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,6 +110,16 @@ def test_the_splits_may_have_different_sides(tmp_path: Path) -> None:
     assert (dataset.train.images.shape[2], dataset.image_size) == (9, 7)
 
 
+def test_training_images_may_be_larger_to_be_cropped(folder: Path) -> None:
+    dataset = load(folder, image_size=6, train_size=7)
+    assert dataset.train.images.shape[2:] == (7, 7)
+    assert dataset.test.images.shape[2:] == (6, 6)
+    assert (load(folder, train_size=7).train.images == dataset.train.images).all()
+    assert "option 'train_size': 2 is not a whole number of pixels" in str(
+        catalog.validate(f"imagefolder:{folder}", {"train_size": 2})
+    )
+
+
 def test_images_that_are_not_square_need_image_size(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "own", list(colour(2, side=9)[:, :5]), CLASSES)
     assert "9 x 5 pixels, not square; set image_size" in message(root)

@@ -55,6 +55,15 @@ def test_colour(folder: Path) -> None:
     assert load(folder, image_size=6).train.images.shape == (4, 3, 6, 6)
 
 
+def test_training_images_may_be_larger_to_be_cropped(folder: Path) -> None:
+    dataset = load(folder, image_size=5, train_size=7)
+    assert dataset.train.images.shape[2:] == (7, 7)
+    assert dataset.test.images.shape[2:] == (5, 5)
+    info = catalog.info(f"parquet:{folder}", {"image_size": 5, "train_size": 7})
+    assert info is not None
+    assert info.image_size == 5
+
+
 def test_grey_and_mixed(tmp_path: Path) -> None:
     root = write_parquet(tmp_path, list(grey(4, side=8)), LABELS)
     assert load(root).train.images.shape == (4, 1, 8, 8)
