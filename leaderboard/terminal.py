@@ -45,7 +45,7 @@ class TerminalTable:
         for bad in self.results.failures:
             yield Text(f"failed  {one_line(bad.text)}", style="red")
         for reason, cells in gone_by_reason(self.results.missing).items():
-            yield Text(f"{reason}: {len(cells)} cells", style="dim")
+            yield Text(f"{reason}: {len(cells)} cell{'s' * (len(cells) != 1)}", style="dim")
 
 
 def terminal_table(results: Results) -> TerminalTable:

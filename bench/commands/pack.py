@@ -14,6 +14,8 @@ def main(args: argparse.Namespace) -> int:
     out: Path = args.out or args.run.parent / f"{args.run.resolve().name}{SUFFIX}"
     if out.is_dir():
         raise BenchError(f"--out {out}: is a folder; name a file")
+    if not out.name.endswith(SUFFIX):
+        raise BenchError(f"--out {out}: the archive is a {SUFFIX[1:]} file; end its name so")
     try:
         made = pack(args.run, out, args.weights, args.split)
     except OSError as error:

@@ -6,7 +6,8 @@ import argparse
 import errno
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +154,7 @@ def run_cells(
     left, again = executor.left_to_do(chosen, store, args.retry == "failed", known)
     if not left:
         if not args.quiet:
-            print(f"{plan.suite}: all {len(chosen)} cells are there; nothing to do")
+            print(f"{plan.suite}: {_nothing_left(chosen, store.statuses())}")
         return False
     notes = check_start(left, place := place_of(args, plan, device))
     changed = contents.moved(plan, store) + edited.since(store, plugins := plugin_code(plan))
@@ -205,6 +206,19 @@ def tell_damage(chosen: Iterable[Cell], damaged: Mapping[str, str]) -> None:
         if cell.identity in damaged:
             text = f"{cell.name}: {damaged[cell.identity]}; it is done again"
             print(visible(text), file=sys.stderr)
+
+
+def _nothing_left(chosen: Collection[Cell], statuses: Mapping[str, str]) -> str:
+    """Why there is nothing to do: all is done, or what is not has failed or needs what has."""
+    found = Counter(statuses.get(cell.identity, "waiting") for cell in chosen)
+    if found["done"] == len(chosen):
+        return f"all {len(chosen)} cells are there; nothing to do"
+    waiting = found["waiting"]
+    behind = f", {waiting} need{'s' * (waiting == 1)} a training that failed" if waiting else ""
+    return (
+        f"{found['done']} of {len(chosen)} cells are there, {found['failed']} failed{behind}; "
+        "--retry failed tries again"
+    )
 
 
 def _counted(trainings: int) -> str:

@@ -112,7 +112,7 @@ class Limits:
 class Plan:
     """All cells of a suite, in order: each training before what measures it, and trials before
     what they choose a recipe for. `notes` are sentences on how it is measured, `claims` what the
-    page is to judge, `unfit` sentences on entries of claims that fit nothing in the suite,
+    page is to judge, `unfit` sentences on claims with entries that fit nothing in the suite,
     `searches` what is searched for each network (plain data)."""
 
     suite: str

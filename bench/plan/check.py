@@ -49,8 +49,8 @@ Where = tuple[Step, ...]
 @dataclass(frozen=True, slots=True)
 class CheckedSuite:
     """A suite without mistakes: the model, its text, the folder that paths in it start from, the
-    place of each backbone (`file:line: backbones[0]`), its claims, and a sentence on each entry of
-    these that fits nothing in it."""
+    place of each backbone (`file:line: backbones[0]`), its claims, and a sentence on each of
+    these with entries that fit nothing in it."""
 
     suite: Suite
     text: str

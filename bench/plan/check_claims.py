@@ -28,7 +28,8 @@ _INPUTS = ("high", "medium", "low", "scale[0-9]*")
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaims:
-    """Claims, what is wrong with them, and a sentence on each entry that fits nothing here."""
+    """Claims, what is wrong with them, and a sentence on each claim with entries that fit nothing
+    here."""
 
     claims: tuple[ClaimKeys, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -55,11 +56,15 @@ class ClaimsCheck:
         claims, problems, source = read_claims(self.tree, self.base)
         notes: list[str] = []
         for index, claim in each_claim(source):
+            absent: dict[str, list[str]] = {}
             for key, entry, where, wrong in self._misfits(index, claim, source):
                 if wrong:
                     problems = [*problems, source.problem(where, wrong)]
                 else:
-                    notes.append(f"claim {index + 1}, {key}: '{entry}' fits nothing here")
+                    absent.setdefault(key, []).append(f"'{entry}'")
+            if absent:
+                listed = "; ".join(f"{key} {', '.join(found)}" for key, found in absent.items())
+                notes.append(f"claim {index + 1}: nothing here fits {listed}")
             if not claim.inputs and len(kinds(claim.numbers, self._titled)) > 1:
                 wrong = "percentages and numbers of other units have no mean: write a claim of each"
                 problems = [*problems, source.problem((KEY, index, "numbers"), wrong)]

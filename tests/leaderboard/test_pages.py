@@ -321,7 +321,7 @@ def test_terminal_never_wraps_a_number(width: int, tmp_path: Path) -> None:
     assert text.count("12.3 MiB") == 2
     assert text.count("7.7 k") == 1
     assert text.count(" ± ") == 2 * (1 + 9 + 1)  # accuracy, all attacks but one, speed
-    assert "never reached: 1 cells" in text
+    assert "never reached: 1 cell\n" in text
     assert max(map(len, text.splitlines())) <= width
 
 

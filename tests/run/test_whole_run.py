@@ -138,7 +138,7 @@ def test_what_only_leaves_out_is_told_from_what_was_not_reached(
     assert main(["run", suite, "--only", "*/seed0/accuracy"]) == 0
     printed = capsys.readouterr().out
     assert "not selected (--only): 2 cells" in printed
-    assert "never reached: 1 cells" in printed
+    assert "never reached: 1 cell\n" in printed
     # A longer plan: what is new was not asked for either.
     longer = str(tiny(("[0]", "[0, 1, 2]")))
     assert main(["run", longer, "--only", "*/seed1/accuracy"]) == 0
@@ -204,6 +204,11 @@ def test_what_needs_a_failed_training_is_not_planned_as_to_do(
     out = capsys.readouterr().out
     assert "to do   " not in out
     assert "4 cells: 0 done, 4 failed, 0 to do" in out
+    assert main(["run", suite]) == 1
+    assert (
+        "tiny: 0 of 4 cells are there, 3 failed, 1 needs a training that failed; "
+        "--retry failed tries again" in capsys.readouterr().out
+    )
 
 
 def test_divergence_is_a_failed_cell_with_its_epoch(

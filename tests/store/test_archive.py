@@ -183,6 +183,10 @@ def test_what_cannot_be_packed_is_told(run: Path, capsys: pytest.CaptureFixture[
     assert line_of(["pack", str(run), "--out", "runs"], capsys) == (
         "--out runs: is a folder; name a file"
     )
+    assert line_of(["pack", str(run), "--out", "tiny.zip"], capsys) == (
+        "--out tiny.zip: the archive is a tar.xz file; end its name so"
+    )
+    assert not Path("tiny.zip").exists()
     (damaged,) = sorted((run / "arrays").iterdir())[:1]
     damaged.write_bytes(damaged.read_bytes()[:-1])
     said = line_of(["pack", str(run)], capsys)
