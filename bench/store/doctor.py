@@ -207,7 +207,7 @@ def _move(path: Path, aside: Path) -> None:
 
 
 def _halves(folder: Path) -> Iterator[Finding]:
-    for path in sorted(folder.rglob(f"*{files.PART}")):
+    for path in files.half_written(folder):
         text = f"{path}: half-written by an interrupted run"
         yield Finding(text, "it is removed", path.unlink, harmless=True)
 

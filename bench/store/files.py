@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 PART = ".part"
 LOGS = "logs"
+# Where `write_whole` writes in a run directory.
+_WRITTEN = (
+    "*.log",
+    "arrays/*.safetensors",
+    "weights/*.safetensors",
+    "parts/*/*.safetensors",
+    "explain/*.png",
+    f"{LOGS}/*.jsonl",
+)
 
 
 def cell_log(identity: str) -> str:
@@ -130,7 +139,17 @@ def _loaded(path: Path | str, data: bytes, head: tuple[bytes, int]) -> dict[str,
     return found
 
 
-def sweep(folder: Path, remove: Callable[[Path], None] = Path.unlink) -> None:
+def half_written(folder: Path) -> list[Path]:
+    """What an interrupted run left half-written, in order.
+
+    Only where a run writes: its directory may hold files of its user, and whole other runs, which
+    may be at work.
+    """
+    found = (path for place in _WRITTEN for path in folder.glob(place + PART))
+    return sorted(path for path in found if path.is_file())
+
+
+def sweep(folder: Path) -> None:
     """Remove what an interrupted run left half-written."""
-    for path in folder.rglob(f"*{PART}"):
-        remove(path)
+    for path in half_written(folder):
+        path.unlink()
