@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -218,7 +217,7 @@ def _run_there(
     handle: Watch,
     ended: Mapping[str, Outcome],
 ) -> None:
-    from bench.run.dispatch import dispatch, of_training
+    from bench.run.dispatch import dispatch
 
     def weights(identity: str) -> Path:
         return store.folder / store.file_of(identity, "weights")
@@ -236,8 +235,7 @@ def _run_there(
         if training is None or training.error is None:
             alone.append(cell)
         else:
-            failed = Outcome(time.time(), 0.0, 0.0, error=of_training(training.error))
-            handle(CellFinished(cell, failed))
+            handle(CellFinished.without_outcome(cell, training.error.passed_on()))
     engine.rest()
     dispatch(units(alone, store), engine, place, handle, weights, settle, alone=True)
 
