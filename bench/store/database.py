@@ -194,10 +194,6 @@ class Store:
         with understood(self.folder / NAME):
             return cursor.execute(sql, values).fetchall()
 
-    def file_of(self, identity: str, kind: str) -> Path:
-        """Where a cell's arrays or weights are, relative to the run directory."""
-        return Path(kind) / f"{identity}.safetensors"
-
     # What is written -----------------------------------------------------------------------
 
     def set_facts(self, facts: Mapping[str, str]) -> None:
@@ -309,11 +305,11 @@ class Store:
 
     def _write_file(self, identity: str, outcome: Outcome) -> tuple[str | None, str | None]:
         if outcome.weights is not None:
-            relative = self.file_of(identity, "weights")
+            relative = files.cell_file(identity, "weights")
             facts = {"identity": identity, **outcome.facts}
             checksum = files.write_weights(self.folder / relative, outcome.weights, facts)
         elif outcome.arrays:
-            relative = self.file_of(identity, "arrays")
+            relative = files.cell_file(identity, "arrays")
             checksum = files.write_arrays(self.folder / relative, outcome.arrays)
         else:
             return None, None

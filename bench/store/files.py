@@ -30,6 +30,11 @@ _WRITTEN = (
 )
 
 
+def cell_file(identity: str, kind: str) -> Path:
+    """Where a cell's `arrays` or `weights` are, relative to the run directory."""
+    return Path(kind) / f"{identity}.safetensors"
+
+
 def cell_log(identity: str) -> str:
     """Where a cell's log is, relative to the run directory."""
     return f"{LOGS}/{identity}.jsonl"
