@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.measures import base, robustness
+from bench.measures.batches import in_batches
 
 PIXELS = first_pixels([0, 51, 102, 255, 204, 153, 30, 240], [0, 0, 1, 1, 1, 0, 0, 1])
 RIGHT = 6
@@ -81,6 +84,29 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_array_equal(found.arrays[name], array)
     assert found.metrics["attack_batch"] == 1, "six and three do not fit"
     assert whole.metrics["attack_batch"] == 6
+
+
+def test_what_did_not_fit_is_let_go_of_before_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Large:
+        pass
+
+    attempts: list[weakref.ref[Large]] = []
+    gone: list[bool] = []
+    monkeypatch.setattr(gc, "collect", lambda: gone.append(attempts[-1]() is None))
+
+    def work(rows: slice) -> dict[str, NDArray[Any]]:
+        large = Large()
+        attempts.append(weakref.ref(large))
+        if rows.stop - rows.start > 2:
+            raise MemoryError
+        return {"row": np.arange(rows.start, rows.stop)}
+
+    samples = np.arange(5)
+    found = in_batches(context(PIXELS, Bright()), samples, 5, work)
+    assert found["row"].tolist() == samples.tolist()
+    assert gone == [True], "and none of its memory can be given back while the error holds it"
 
 
 def test_one_image_that_does_not_fit_is_an_error() -> None:
