@@ -48,10 +48,16 @@ def error_text(kind: str, message: str) -> str:
     return message if kind in _OURS else f"{kind}: {message}"
 
 
+# By name, for they are read from a record; with the one of `arches`.
 _OURS = (
     "BenchError",
     "DataError",
+    "FaultError",
     "InversionError",
+    "NotInvertibleError",
+    "NotSquareError",
+    "NothingToDrawError",
+    "SuiteError",
     "TrainingDivergedError",
     "TrainingMemoryError",
     "UnknownNameError",
