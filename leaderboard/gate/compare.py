@@ -11,14 +11,14 @@ import numpy as np
 
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.judge import curve_part, same_weights
-from leaderboard.gate.measured import ACCURACY, AREA, Measured
+from leaderboard.gate.measured import Measured
 from leaderboard.gate.pair import Pair, other_batch
 from leaderboard.gate.renamed import renamed, under
 from leaderboard.gate.shown import alike
 from leaderboard.gate.speed import between_runs, is_busy, of_runs, plausible
 from leaderboard.gate.stale import differences
 from leaderboard.gate.thresholds import Threshold, kind
-from leaderboard.numbers.summary import Key
+from leaderboard.numbers.summary import ACCURACY, AREA, Key
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.numbers.batches import BATCHES
-from leaderboard.numbers.summary import Key, by_seed
+from leaderboard.numbers.summary import AREA, Key, by_seed
 from leaderboard.results import Better, MetricInfo, Results
 
 Floats = NDArray[np.float64]
 
-ACCURACY = ("accuracy", "top1")
-AREA = "area"
 LOAD = "other_load"
 IQR = "_iqr"  # after a metric's name: the interquartile range of its passes
 _ATTACKS = "robustness"

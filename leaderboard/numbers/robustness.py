@@ -27,12 +27,12 @@ from leaderboard.numbers.bootstrap import (
 )
 from leaderboard.numbers.curves import REACHED, by_attack, by_net, limit
 from leaderboard.numbers.resamples import Marks
+from leaderboard.numbers.summary import BASELINE
 from leaderboard.results import AttackInfo, Results, Sample
 
 Floats = NDArray[np.float64]
 NetName = tuple[str, str]
 
-BASELINE = "bu"
 SHARES = (0.25, 0.5, 1.0)  # of the limit: budgets at which accuracy is told
 # Where more networks than this are under attack (each attack counts), intervals have fewer
 # replicates, so that a page takes seconds. Their ends are then known to about 3 % of their width;
