@@ -18,9 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 import arches
 from bench.data.embedded import fashion_mnist_mini
 from bench.errors import BenchError
-from bench.measures import base, efficiency, sensors, timing
-from bench.measures.efficiency_options import Options
-from bench.measures.speed import LARGEST
+from bench.measures import base, efficiency
+from bench.measures.cost import sensors, timing
+from bench.measures.cost.options import Options
+from bench.measures.cost.speed import LARGEST
 from bench.models import main_memory
 from bench.train.determinism import numerics
 

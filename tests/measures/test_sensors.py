@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measures import sensors
+from bench.measures.cost import sensors
 
 CPU = torch.device("cpu")
 

@@ -1,6 +1,6 @@
 """Peak memory: of tensors, exact to the byte and the same everywhere, and of CUDA's allocator.
 
-What a process takes of main memory is in :mod:`bench.measures.resident`.
+What a process takes of main memory is in :mod:`bench.measures.cost.resident`.
 """
 
 from __future__ import annotations

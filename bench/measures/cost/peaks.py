@@ -8,17 +8,17 @@ import torch
 from torch import nn
 
 from arches.analysis.cost import READS_VALUES, is_recurrent, without_values
-from bench.measures.memory import (
+from bench.measures.cost.memory import (
     GIVEN,
     allocator_peak,
     one_pass,
     tensor_peak,
     weight_bytes,
 )
-from bench.measures.modes import as_batch, runner
-from bench.measures.resident import resident_peak
-from bench.measures.subject import Subject
-from bench.measures.timing import backing_off
+from bench.measures.cost.modes import as_batch, runner
+from bench.measures.cost.resident import resident_peak
+from bench.measures.cost.subject import Subject
+from bench.measures.cost.timing import backing_off
 from bench.models import main_memory
 from bench.models.memory import is_out_of_memory
 
