@@ -19,7 +19,7 @@ from bench.store.connect import (
     SCHEMA,
     connect,
     connect_to_read,
-    make_lasting,
+    make_folder_lasting,
     require_not_newer,
     taken,
     understood,
@@ -91,7 +91,7 @@ class Store:
                 self._db.execute("INSERT INTO facts VALUES ('format', ?)", (str(FORMAT),))
                 seals.seal_all(self._db)
             # The folder's entry of the file, and that of the folder, must survive a power cut too.
-            make_lasting(self.folder)
+            make_folder_lasting(self.folder)
         self._check_format()
         if not self.sealed:
             with self.transaction():

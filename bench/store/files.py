@@ -40,6 +40,15 @@ def cell_log(identity: str) -> str:
     return f"{LOGS}/{identity}.jsonl"
 
 
+def make_lasting(path: Path) -> None:
+    """Have a file, or the entries of a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader, or a crash, never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,11 +63,7 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)  # on a full disk its room is needed
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+    make_lasting(path.parent)  # the rename itself
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> str:
