@@ -49,6 +49,7 @@ def in_batches(
                 if not is_out_of_memory(error) or batch_size == 1:
                     raise
                 batch_size = max(1, min(batch_size, stop - start) // 2)
+            if part is None:  # outside of the handler, whose error holds what did not fit
                 release()
                 continue
             context.parts.put(name, part)

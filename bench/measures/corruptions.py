@@ -180,9 +180,10 @@ def _hits(
             if not is_out_of_memory(error) or batch_size == 1:
                 raise
             batch_size = max(1, (stop - start) // 2)
-            release()
+        else:
+            start = stop
             continue
-        start = stop
+        release()  # outside of the handler, whose error holds what did not fit
     return np.concatenate(rows), batch_size
 
 

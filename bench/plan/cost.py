@@ -211,6 +211,7 @@ def _timed(
 
     network.to(device, memory_format=settings.memory_format)  # type: ignore[call-overload]
     heap.keep_freed()
+    network.train()  # timed on one device, it is left as for predictions
     try:
         if settings.mode == "deterministic":
             torch.set_num_threads(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 import torch
 from measure_parts import Bright, attacked, context, first_pixels, tasks
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.measures import base, robustness
+from bench.measures import base, batches, corruptions, robustness
 
 PIXELS = first_pixels([0, 51, 102, 255, 204, 153, 30, 240], [0, 0, 1, 1, 1, 0, 0, 1])
 RIGHT = 6
@@ -81,6 +82,44 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_array_equal(found.arrays[name], array)
     assert found.metrics["attack_batch"] == 1, "six and three do not fit"
     assert whole.metrics["attack_batch"] == 6
+
+
+class Holding(nn.Module):
+    """Holds feature maps, in vain, in batches of more than one image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[weakref.ref[Tensor]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = images + 1
+        if len(images) > 1:
+            self.made.append(weakref.ref(maps))
+            raise RuntimeError("CUDA error: out of memory")
+        return maps.flatten(1)[:, :3]
+
+
+@pytest.mark.parametrize("measure", ["robustness", "corruptions"])
+def test_what_did_not_fit_is_gone_when_memory_is_given_back(
+    measure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error in its handler holds the tensors of all its frames."""
+    holding, held = Holding(), []
+
+    def note() -> None:
+        held.append(any(maps() is not None for maps in holding.made))
+
+    monkeypatch.setattr("bench.measures.batches.release", note)
+    monkeypatch.setattr("bench.models.memory.release", note)
+    whole, index = context(PIXELS, holding), np.arange(4)
+    pixels, labels = PIXELS.test.images[:4], torch.zeros(4)
+    if measure == "robustness":
+        batches.in_batches(
+            whole, index, 4, lambda rows: {"logits": whole.network(pixels[rows] / 255).numpy()}
+        )
+    else:
+        corruptions._hits(whole, None, corruptions.Images(pixels, labels, index), 4)
+    assert held == [False, False]
 
 
 def test_one_image_that_does_not_fit_is_an_error() -> None:
