@@ -68,7 +68,7 @@ def info(
     """Return what is known of a data set without loading it; None where only loading tells.
 
     Own data are looked at cheaply: their numbers and classes, and one image. A plugin has to be
-    imported. `image_size` among `options` is taken into account.
+    imported. Sizes among `options` are taken into account.
 
     Raises:
         UnknownNameError: no such data set.
@@ -79,9 +79,11 @@ def info(
     found = find(name, base).info(given)
     if found is None:
         return None
-    size = given.get("image_size")
+    sizes = {key: given[key] for key in ("image_size", "train_size") if key in given}
+    if "image_size" in sizes:  # of training images too, if there is no other for them
+        sizes.setdefault("train_size", None)
     kept = {key: min(number, getattr(found, key)) for key, number in counts.items()}
-    return replace(found, image_size=size if isinstance(size, int) else found.image_size, **kept)
+    return replace(found, **sizes, **kept)
 
 
 def missing(name: str, root: Path, base: Path | None = None) -> str | None:

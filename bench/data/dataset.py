@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class DatasetInfo:
     """Facts about a data set that need no loading.
 
-    `image_size` is the side of the test images in pixels. `mean` and `std` are per channel, in
+    `image_size` is the side of the test images in pixels, `train_size` that of training images if
+    it is another. `mean` and `std` are per channel, in
     [0, 1] units: the field's conventional values, or empty where only loading tells (own data).
     `download_mb` is what `--download` would fetch, in megabytes of 10^6 bytes. `foreground` is as
     in `Dataset`.
@@ -37,6 +38,12 @@ class DatasetInfo:
     download_mb: int = 0
     licence: str = ""
     foreground: float | None = None
+    train_size: int | None = None
+
+    @property
+    def train_side(self) -> int:
+        """The side of the training images in pixels."""
+        return self.train_size or self.image_size
 
 
 @dataclass(frozen=True, slots=True)

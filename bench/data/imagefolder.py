@@ -66,6 +66,7 @@ def inspect(
         f"images in {path}",
         channels=first.shape[2] if first.ndim == 3 else 1,
         image_size=first.shape[0],
+        train_size=trained.shape[0],
         num_classes=len(classes),
         train_samples=len(train),
         test_samples=len(test),

@@ -90,6 +90,7 @@ def inspect(
         f"images in {path}",
         channels=first.shape[2] if first.ndim == 3 else 1,
         image_size=first.shape[0],
+        train_size=trained.shape[0],
         num_classes=len(_classes(train, test, labels)),
         train_samples=sum(map(len, labels[0])),
         test_samples=sum(map(len, labels[1])),

@@ -29,6 +29,9 @@ class Room:
     """Where graphs are captured that are replayed one at a time: on one stream, for libraries keep
     memory for each that they meet, and in one pool of memory, as large as the largest of them.
 
+    All of them live as long as the room. With the first that went, PyTorch (2.14) would free what
+    matrix products work in on its stream, and replays of the others write there.
+
     Args:
         device: a CUDA device, the current one.
     """
@@ -36,10 +39,17 @@ class Room:
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
+        self._graphs: list[torch.cuda.CUDAGraph] = []
 
-    def renew(self) -> None:
+    def keep(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Hold a graph that was captured here, also when nobody replays it any more."""
+        self._graphs.append(graph)
+
+    def renew(self, failed: torch.cuda.CUDAGraph) -> None:
         """Begin another pool: one that a capture has failed in may take no more."""
         self.pool = torch.cuda.graph_pool_handle()
+        if self._graphs:  # else it goes, and gives its memory back
+            self.keep(failed)
 
 
 class GraphedStep(Generic[R]):
@@ -124,9 +134,10 @@ class GraphedStep(Generic[R]):
                 self._found = update(self._batch, self._more)
         except Exception as error:  # a model may do anything that cannot be recorded
             torch.cuda.set_stream(before)  # a capture that fails does not put it back
-            self._room.renew()
+            self._room.renew(graph)
             what = "memory" if is_out_of_memory(error) else str(error).partition("\n")[0]
             self.note = f"no CUDA graph: its capture failed ({what})"
             return False
         self._graph = graph
+        self._room.keep(graph)
         return True

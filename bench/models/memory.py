@@ -14,16 +14,19 @@ Result = TypeVar("Result")
 
 # The CPU allocator raises a plain RuntimeError, and so do CUDA and its libraries (cuDNN, cuBLAS)
 # where they ask for memory by themselves. Of a convolution without scratch space PyTorch says that
-# it finds no algorithm or engine, of a cuBLAS that cannot even begin that it is not initialised.
+# it finds no algorithm or engine, of a cuBLAS or cuDNN that cannot even begin that it is not
+# initialised.
 _WORDS = (
     "not enough memory",
     "can't allocate memory",
     "bad_alloc",
     "cuda error: out of memory",
     "status_alloc_failed",
+    "allocation_failed",
     "unable to find an engine",
     "unable to find a valid cudnn algorithm",
     "cublas_status_not_initialized",
+    "cudnn_status_not_initialized",
 )
 
 

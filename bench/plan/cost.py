@@ -144,7 +144,8 @@ def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
     size = info.image_size if info else None
     notes = list(guard.warnings(training, size))
     seen = Look(training.place, over=guard.listed(training, size), notes=notes, unknown=why)
-    seen.objection = guard.objection(training, seen.over)
+    misfit = training.recipe.augment.misfit(info.train_side) if info else None
+    seen.objection = misfit or guard.objection(training, seen.over)
     # What is known to cost far too much is not built.
     if costs is not None and info is not None and seen.objection is None:
         try:
@@ -191,9 +192,10 @@ def _timed(
     settings = settle(recipe, device, network)
     # A batch is never larger than the set, and a part of a large one tells the pace as well.
     size = min(recipe.batch_size, info.train_samples, MOST_IMAGES)
-    side = recipe.augment.crop or info.image_size
+    side = recipe.augment.crop or info.train_side
     images = torch.rand(size, info.channels, side, side, device=device)
     laid_out = images.contiguous(memory_format=settings.memory_format)
+    tested = torch.rand(size, info.channels, info.image_size, info.image_size, device=device)
     labels = torch.randint(info.num_classes, (size,), device=device)
     threads = torch.get_num_threads()
 
@@ -205,10 +207,11 @@ def _timed(
     def predict(count: int) -> None:
         # As measures do: weights in the layout of the training, images as they come.
         with torch.no_grad():
-            network(images[:count])
+            network(tested[:count])
 
     network.to(device, memory_format=settings.memory_format)  # type: ignore[call-overload]
     heap.keep_freed()
+    network.train()  # timed on one device, it is left as for predictions
     try:
         if settings.mode == "deterministic":
             torch.set_num_threads(1)

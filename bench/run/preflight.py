@@ -109,12 +109,7 @@ def _check_training(
 def _require_images(training: Training, dataset: Dataset) -> None:
     """Enough of them are left to train on, and they are large enough for the crops."""
     require_enough(dataset, training.recipe.validation)
-    augment = training.recipe.augment
-    side = min(dataset.train.images.shape[2:])
-    padded = side + 2 * augment.crop_padding
-    if augment.crop is not None and augment.crop > padded:
-        more = f", {padded} with crop_padding: {augment.crop_padding}" if padded > side else ""
-        text = f"crop: {augment.crop} is larger than the training images ({side} pixels{more})"
+    if text := training.recipe.augment.misfit(min(dataset.train.images.shape[2:])):
         raise BenchError(text)
 
 

@@ -87,6 +87,10 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
             _fail_all(unit.all_cells, error, emit)
         else:
             _execute(unit, place, emit)
+    except RuntimeError as error:  # a GPU that is lost may not even let itself be left
+        if not is_lost(place.device):
+            raise
+        raise DeviceLost from error
     finally:
         heap.give_back()
 

@@ -58,6 +58,14 @@ class Augment(Strict):
     crop_padding: Annotated[Whole, Field(ge=0)] = 0
     pca_jitter: Annotated[Number, Field(ge=0)] = 0.0
 
+    def misfit(self, side: int) -> str | None:
+        """What is wrong with `crop` for training images of this side (pixels); None if nothing."""
+        padded = side + 2 * self.crop_padding
+        if self.crop is None or self.crop <= padded:
+            return None
+        more = f", {padded} with crop_padding: {self.crop_padding}" if self.crop_padding else ""
+        return f"crop: {self.crop} is larger than the training images ({side} pixels{more})"
+
 
 class RecipeKeys(Strict):
     """How a network is trained; the defaults are the paper's (section 4 and its released code).

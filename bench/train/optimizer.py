@@ -35,7 +35,7 @@ def optimizer(
 ) -> torch.optim.SGD:
     """SGD as the recipe has it, all parameters in one call where PyTorch has that."""
     floats = all(parameter.is_floating_point() for parameter in network.parameters())
-    return EagerSGD(
+    made = EagerSGD(
         parameter_groups(network, recipe.weight_decay),
         lr=recipe.lr if lr is None else lr,
         momentum=recipe.momentum,
@@ -43,6 +43,20 @@ def optimizer(
         # Three times faster than a loop on the CPU; else PyTorch chooses (foreach on devices).
         fused=True if floats and device.type in ("cpu", "cuda") else None,
     )
+    if recipe.momentum:
+        _begin_at_rest(made)
+    return made
+
+
+def _begin_at_rest(made: torch.optim.SGD) -> None:
+    """Give every parameter a momentum of zero, from which the first step is the same.
+
+    PyTorch would make it in that step and leave it unwritten if fp16 overflows there, as it does
+    until the loss is scaled down: whatever was in that memory would then move the weights.
+    """
+    for group in made.param_groups:
+        for parameter in group["params"]:
+            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, object]]:

@@ -59,9 +59,14 @@ def test_training_images_may_be_larger_to_be_cropped(folder: Path) -> None:
     dataset = load(folder, image_size=5, train_size=7)
     assert dataset.train.images.shape[2:] == (7, 7)
     assert dataset.test.images.shape[2:] == (5, 5)
-    info = catalog.info(f"parquet:{folder}", {"image_size": 5, "train_size": 7})
-    assert info is not None
-    assert info.image_size == 5
+    for options, sides in (
+        ({"image_size": 5, "train_size": 7}, (7, 5)),
+        ({"image_size": 5}, (5, 5)),
+        ({"train_size": 7}, (7, 8)),
+    ):
+        info = catalog.info(f"parquet:{folder}", options)
+        assert info is not None
+        assert (info.train_side, info.image_size) == sides
 
 
 def test_grey_and_mixed(tmp_path: Path) -> None:

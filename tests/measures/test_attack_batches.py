@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +11,10 @@ import pytest
 import torch
 from measure_parts import Bright, attacked, context, first_pixels, tasks
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.measures import base, robustness
-from bench.measures.batches import in_batches
+from bench.measures import base, batches, corruptions, robustness
 
 PIXELS = first_pixels([0, 51, 102, 255, 204, 153, 30, 240], [0, 0, 1, 1, 1, 0, 0, 1])
 RIGHT = 6
@@ -86,27 +84,41 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
     assert whole.metrics["attack_batch"] == 6
 
 
-def test_what_did_not_fit_is_let_go_of_before_the_next_attempt(
-    monkeypatch: pytest.MonkeyPatch,
+class Holding(nn.Module):
+    """Holds feature maps, in vain, in batches of more than one image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[weakref.ref[Tensor]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = images + 1
+        if len(images) > 1:
+            self.made.append(weakref.ref(maps))
+            raise RuntimeError("CUDA error: out of memory")
+        return maps.flatten(1)[:, :3]
+
+
+@pytest.mark.parametrize("measure", ["robustness", "corruptions"])
+def test_what_did_not_fit_is_gone_when_memory_is_given_back(
+    measure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Large:
-        pass
+    """An error in its handler holds the tensors of all its frames."""
+    holding, held = Holding(), []
 
-    attempts: list[weakref.ref[Large]] = []
-    gone: list[bool] = []
-    monkeypatch.setattr(gc, "collect", lambda: gone.append(attempts[-1]() is None))
+    def note() -> None:
+        held.append(any(maps() is not None for maps in holding.made))
 
-    def work(rows: slice) -> dict[str, NDArray[Any]]:
-        large = Large()
-        attempts.append(weakref.ref(large))
-        if rows.stop - rows.start > 2:
-            raise MemoryError
-        return {"row": np.arange(rows.start, rows.stop)}
-
-    samples = np.arange(5)
-    found = in_batches(context(PIXELS, Bright()), samples, 5, work)
-    assert found["row"].tolist() == samples.tolist()
-    assert gone == [True], "and none of its memory can be given back while the error holds it"
+    monkeypatch.setattr("bench.models.memory.release", note)
+    whole, index = context(PIXELS, holding), np.arange(4)
+    pixels, labels = PIXELS.test.images[:4], torch.zeros(4)
+    if measure == "robustness":
+        batches.in_batches(
+            whole, index, 4, lambda rows: {"logits": whole.network(pixels[rows] / 255).numpy()}
+        )
+    else:
+        corruptions._hits(whole, None, corruptions.Images(pixels, labels, index), 4)
+    assert held == [False, False]
 
 
 def test_one_image_that_does_not_fit_is_an_error() -> None:

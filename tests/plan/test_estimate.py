@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from bench.cli import main
+from bench.data.dataset import DatasetInfo
+from bench.plan import cost
+from bench.plan.check import read_suite
+from bench.plan.expand import expand
 
 SLOW = """\
 import time
@@ -51,6 +58,28 @@ def test_a_slow_network_is_timed_on_a_few_images(
     assert int(minutes[1]) in (5, 6)
     asked = [int(line) for line in Path("asked.txt").read_text().split()]
     assert sum(asked) < 60, asked
+
+
+class Watched(nn.Linear):
+    """Notes for each batch whether it trains, and whether there are gradients."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+        self.seen: list[tuple[bool, bool]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append((self.training, torch.is_grad_enabled()))
+        return super().forward(images.flatten(1))
+
+
+def test_a_network_trains_on_each_device_that_it_is_timed_on(
+    briefly_timed: None, tiny: Callable[..., Path]
+) -> None:
+    training = expand(read_suite(str(tiny()))).cells[0].training
+    info, watched = DatasetInfo("grey images", 1, 2, 2, 100, 20, (), ()), Watched()
+    for _ in range(2):  # as on the CPU, and then on a GPU
+        cost._timed(training, watched, info, torch.device("cpu"))
+    assert set(watched.seen) == {(True, True), (False, False)}
 
 
 TIMED = """\

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -271,21 +272,34 @@ def test_who_reads_what_a_run_says_does_not_wait_for_the_service(tmp_path: Path)
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.skipif(shutil.which(mps.CONTROL) is None, reason=f"needs {mps.CONTROL}")
+@pytest.mark.skipif(
+    mps.PIPES in os.environ or (mps._EVERYBODYS / mps._SOCKET).exists(),
+    reason="there is a service already",
+)
 def test_a_real_service_gives_its_gpu_to_two_processes() -> None:
     service = mps.start(gpus := mps.shareable([0]))
     assert service is not None
     code = "import torch; print(int(torch.ones(9, device='cuda').sum()), flush=True); input()"
     environment = {**os.environ, **service.environment, "CUDA_VISIBLE_DEVICES": gpus[0]}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both: list[subprocess.Popen[str]] = []
+
+    def give_up() -> None:
+        for process in both:
+            process.kill()
+
+    # Where a service does not work, whoever asks it may wait for ever.
+    late = threading.Timer(120, give_up)
+    late.start()
     try:
-        both = [
-            subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes)  # type: ignore[call-overload]
-            for _ in range(2)
-        ]
+        for _ in range(2):
+            both.append(subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes))  # type: ignore[call-overload]
         assert [process.stdout.readline().strip() for process in both] == ["9", "9"]
         for process in both:
             process.communicate("\n", timeout=60)
         assert [process.returncode for process in both] == [0, 0]
     finally:
+        late.cancel()
+        give_up()
         service.close()
     assert not Path(service.environment[mps.PIPES]).exists()

@@ -45,6 +45,23 @@ def test_what_does_not_fit_is_one_line_before_anything_is_trained(
     assert not [*Path("run").glob("weights/*")]
 
 
+def test_a_plan_tells_crops_that_are_too_large(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = (("tiny_sets:blobs", "fashion-mnist-mini"), ("tiny_nets:linear", "lenet_fc"))
+    for crop, size in ((29, ""), (28, "image_size: 27, ")):
+        changes = (
+            *known,
+            ("lr: 0.05}", f"lr: 0.05, augment: {{crop: {crop}}}}}"),
+            ("fashion-mnist-mini", f"{{name: fashion-mnist-mini, {size}test_samples: 60}}"),
+        )
+        assert main(["plan", str(tiny(*changes)), "--no-cost"]) == 2
+        assert (
+            f"/lenet_fc/bu: crop: {crop} is larger than the training images ({crop - 1} pixels)"
+            in capsys.readouterr().err
+        )
+
+
 @pytest.mark.parametrize("recipe", ["augment: {crop: 12, crop_padding: 2}", "validation: 0.98"])
 def test_what_fits_is_trained(recipe: str, tiny: Tiny) -> None:
     suite = tiny(("lr: 0.05}", f"lr: 0.05, {recipe}}}"))

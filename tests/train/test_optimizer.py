@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from train_parts import CPU, corner_set, linear
 
+from bench.models.algorithms import algorithms
+from bench.models.network import wrap
+from bench.suite.recipe import Recipe
 from bench.train.optimizer import EagerSGD
+from bench.train.optimizer import optimizer as of_recipe
 
 ROOT = Path(__file__).parents[2]
 SUITE = """\
@@ -76,6 +81,22 @@ def test_nothing_of_a_step_is_differentiated() -> None:
     assert weight.is_leaf
     optimizer.zero_grad()
     assert weight.grad is None
+
+
+def test_a_first_step_that_overflows_leaves_no_momentum() -> None:
+    """As in fp16, whose loss is scaled by too much at first."""
+    dataset = corner_set()
+    network = wrap(linear(dataset), dataset, Recipe())
+    optimizer, weight = of_recipe(network, Recipe(), CPU), next(network.backbone.parameters())
+    before = weight.detach().clone()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    with algorithms(deterministic=True):  # what is not written yet is NaN
+        for slope in (1e3, 0.0):
+            optimizer.zero_grad()
+            scaler.scale((slope * weight).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    assert torch.equal(weight, before)
 
 
 def test_a_run_does_not_load_pytorchs_compiler(tmp_path: Path) -> None:

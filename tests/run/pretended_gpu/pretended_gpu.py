@@ -221,6 +221,16 @@ class _Autocast(torch.autocast):
 
 
 @contextlib.contextmanager
+def _current(_: Any) -> Iterator[None]:
+    """`torch.cuda.device`, which asks CUDA which one is current, and may be told of an error."""
+    _fail()
+    try:
+        yield
+    finally:
+        _fail()
+
+
+@contextlib.contextmanager
 def _no_capture(*_: Any, **__: Any) -> Iterator[None]:
     raise RuntimeError("a pretended device captures nothing")
     yield
@@ -292,7 +302,7 @@ def install() -> None:
         "is_initialized": lambda: True,
         "device_count": lambda: len(gpus),
         "current_device": lambda: 0,
-        "device": lambda _: contextlib.nullcontext(),
+        "device": _current,
         "get_device_properties": facts_of,
         "get_device_capability": lambda _=None: (facts.major, facts.minor),
         "get_device_name": lambda device=None: facts_of(device).name,
