@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from arches.analysis.describing import describe
     from arches.analysis.description import Description
     from arches.analysis.effective_field import EffectiveField, effective_fields
+    from arches.analysis.estimate import estimate
     from arches.analysis.measured_field import MeasuredField, measured_fields
     from arches.backbones import BACKBONES, VARIANTS, names
     from arches.declaration import Backbone
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from arches.inversion.adapters import register_adapter
     from arches.inversion.bottom_up import BottomUp
     from arches.inversion.errors import InversionError
-    from arches.inversion.flops import estimate
     from arches.inversion.invert import invert, stages
     from arches.inversion.network import InvertedNetwork
     from arches.inversion.options import InvertOptions
@@ -43,6 +43,7 @@ _HOMES = {
     "describe": "arches.analysis.describing",
     "EffectiveField": "arches.analysis.effective_field",
     "effective_fields": "arches.analysis.effective_field",
+    "estimate": "arches.analysis.estimate",
     "create": "arches.factory",
     "BottomUp": "arches.inversion.bottom_up",
     "InversionError": "arches.inversion.errors",
@@ -50,7 +51,6 @@ _HOMES = {
     "InvertOptions": "arches.inversion.options",
     "Stage": "arches.inversion.stages",
     "Stages": "arches.inversion.stages",
-    "estimate": "arches.inversion.flops",
     "invert": "arches.inversion.invert",
     "register_adapter": "arches.inversion.adapters",
     "stages": "arches.inversion.invert",

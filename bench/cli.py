@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench import __version__, cli_runs
+from bench.data.root import DATA
 
 METHODS = ("paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam")
 LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
@@ -47,13 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Parser(prog=f"bench {args.verb}").error(f"unrecognized arguments: {' '.join(unknown)}")
     from bench.errors import BenchError, visible
 
-    if getattr(args, "data", None):
-        # Also for own data sets named in the suite, and for worker processes.
-        os.environ["BENCH_DATA"] = str(args.data)
     _write_what_can_be_written()
     code = None
     try:
-        with terminable():
+        with terminable(), _data_root(getattr(args, "data", None)):
             code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
         sys.stdout.flush()
         return code
@@ -71,6 +69,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as end:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 143 if isinstance(end, Terminated) else 130
+
+
+@contextmanager
+def _data_root(folder: Path | None) -> Iterator[None]:
+    """Within it, the folder of data sets is this one, if one is given: also for own data sets named
+    in the suite, and for worker processes."""
+    before = os.environ.get(DATA)
+    if folder:
+        os.environ[DATA] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(DATA, None)
+        if before is not None:
+            os.environ[DATA] = before
 
 
 def _write_what_can_be_written() -> None:

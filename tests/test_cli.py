@@ -14,6 +14,7 @@ import pytest
 
 from bench import __version__
 from bench.cli import LISTS, main
+from bench.data.root import default_root
 
 ROOT = Path(__file__).parents[1]
 VERBS = ("run", "plan", "list", "report", "describe", "baseline", "check", "compare")
@@ -197,6 +198,7 @@ def test_plan_tells_which_data_are_missing(
     assert note.startswith(f"note: mnist is not in {tmp_path / 'none'}: ")
     assert "--data DIR" in note
     assert "`bench run --download` fetches it (12 MB)" in note  # `plan` has no such option
+    assert default_root() != tmp_path / "none", "the flag is of one command"
     # Nothing to miss where the cells that use it are left out.
     assert exit_code(*words, "--data", str(tmp_path / "none"), "--only", "fashion*") == 0
     assert "note: " not in capsys.readouterr().out

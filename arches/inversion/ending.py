@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from arches.inversion.rescale import leaves_at_width
 from arches.inversion.stages import Stages
+from arches.inversion.units import weightless
 
 
 class Ending(nn.Module):
@@ -54,7 +55,7 @@ def read_ending(model: nn.Module, stages: Stages, width: int) -> Ending | None:
     """
     last = stages.stages[-1]
     modules = (model.get_submodule(path) for path in stages.tail)
-    kept = list(takewhile(_mixes_nothing, modules))
+    kept = list(takewhile(weightless, modules))
     found: list[nn.Module] = []
     for module in kept:
         made = copy.deepcopy(module)
@@ -65,11 +66,6 @@ def read_ending(model: nn.Module, stages: Stages, width: int) -> Ending | None:
         if not isinstance(made, nn.Identity):
             found.append(made)
     return Ending(found, last.out_layout) if found else None
-
-
-def _mixes_nothing(module: nn.Module) -> bool:
-    """Whether a module has no weights that mix channels or pixels."""
-    return all(parameter.dim() < 2 for parameter in module.parameters())
 
 
 def _keeps_shape(module: nn.Module, width: int, layout: str) -> bool:

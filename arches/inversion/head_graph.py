@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from arches.inversion.graph import dropouts_as_modules
 from arches.inversion.trace import PerCall
+from arches.inversion.units import weightless
 
 # A model that decides more often has loops over its values.
 _MOST_DECISIONS = 16
@@ -74,8 +75,7 @@ class HeadTracer(fx.Tracer):
 
 def is_norm(module: nn.Module) -> bool:
     """Whether it is a norm, maybe with its activation."""
-    mixes = any(parameter.dim() > 1 for parameter in module.parameters())
-    return "norm" in type(module).__name__.lower() and not mixes
+    return "norm" in type(module).__name__.lower() and weightless(module)
 
 
 def graph_of(model: nn.Module, tracer: HeadTracer) -> fx.GraphModule:

@@ -75,7 +75,6 @@ def observe(model: nn.Module, stages: Stages, in_chans: int) -> list[list[Seen]]
                 x = _call(model.get_submodule(path), x, path)
                 _compare(_tensors(x), recorded[path][1], f"at {path}")
             before = recorded[stage.modules[-1]][1]
-    layout = "nchw"
     for stage in stages.stages:
         layout = stage.in_layout
         row = []

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from arches.inversion.initial import Law, draw_like, fans, kind_of
 from arches.inversion.network import StageBlock
 from arches.inversion.stages import Stage
+from arches.inversion.units import weightless
 
 Rule = Callable[[int], int]
 """From a number of channels to another."""
@@ -113,7 +114,7 @@ def _last_layers(head: fx.GraphModule) -> set[nn.Module]:
         weighs = node not in weights and not weights.isdisjoint(node.all_input_nodes)
         if node.op == "call_module":
             module = head.get_submodule(str(node.target))
-            weighs = any(parameter.dim() > 1 for parameter in module.parameters())
+            weighs = not weightless(module)
             if node not in behind and isinstance(module, nn.Linear):
                 found.add(module)
         if weighs or node in behind:

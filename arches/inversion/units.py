@@ -56,7 +56,7 @@ class ChainUnit:
     @property
     def light(self) -> bool:
         """Whether it has no weights that mix channels or pixels: norm, activation, pool."""
-        return _weightless(self.module)
+        return weightless(self.module)
 
     @property
     def spatial(self) -> bool:
@@ -205,7 +205,7 @@ def _parts(node: Call) -> list[Call]:
     changes = [place for place, ratio in enumerate(sides) if ratio > _SHRINKS]
     if len(changes) > 1 or any(sides[place] > _AT_ONCE for place in changes):
         return parts
-    heavy = [place for place, part in enumerate(parts) if not _weightless(part.module)]
+    heavy = [place for place, part in enumerate(parts) if not weightless(part.module)]
     if changes and heavy and heavy[0] < changes[0] and heavy[-1] <= changes[0]:
         return parts
     return [node]
@@ -226,7 +226,7 @@ def _side(tensors: tuple[Tensor, ...]) -> int:
     return 1 if found is None else found.size
 
 
-def _weightless(module: nn.Module) -> bool:
+def weightless(module: nn.Module) -> bool:
     """Whether a module has no weights that mix channels or pixels."""
     return all(parameter.dim() < 2 for parameter in module.parameters())
 

@@ -21,6 +21,7 @@ from arches.inversion.initial import Law, draw_like
 from arches.inversion.network import StageBlock
 from arches.inversion.rescale import Rule, rescale, widths_of
 from arches.inversion.stages import Stage
+from arches.inversion.units import weightless
 
 
 def at_width(
@@ -78,8 +79,7 @@ def repeat_of(stage: Stage, block: StageBlock, width: int, side: int) -> nn.Modu
     """A module of a stage that maps ``width`` channels to as many, the last if there are more."""
     for part in reversed(block.parts):
         trial = StageBlock(replace(stage, in_width=width, width=width), [part])
-        heavy = any(parameter.dim() > 1 for parameter in part.parameters())
-        if heavy and _runs(trial, side):
+        if not weightless(part) and _runs(trial, side):
             return part
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -79,4 +79,4 @@ def _norm(changes: Tensor) -> Tensor:
     return norm.clamp_(min=1e-12)[:, None, None, None]
 
 
-BALLS: Mapping[str, type[LinfBall] | type[L2Ball]] = {"Linf": LinfBall, "L2": L2Ball}
+BALLS: Mapping[str, Callable[[Tensor, float], Ball]] = {"Linf": LinfBall, "L2": L2Ball}

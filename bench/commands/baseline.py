@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
             raise BenchError(f"--noise-from {path}: nothing was measured there")
         if other.suite != run.suite:
             raise BenchError(f"--noise-from {path}: of suite '{other.suite}', not '{run.suite}'")
-        if differs := _otherwise(run, other, (str(args.run), str(path))):
+        if differs := _otherwise(run, other, (f"in {args.run}", f"in {path}")):
             raise BenchError(
                 f"--noise-from {path}: another experiment, whose noise may be another: "
                 f"{'; '.join(differs[:3])}"
@@ -77,7 +77,7 @@ def _kept_thresholds(out: Path) -> Mapping[str, Threshold]:
         ) from None
 
 
-def _otherwise(run: Measured, other: Measured, names: tuple[str, str]) -> list[str]:
+def _otherwise(run: Measured, other: Measured, sides: tuple[str, str]) -> list[str]:
     """What two runs did differently, seeds aside."""
     from leaderboard.gate.stale import differences
 
@@ -85,7 +85,7 @@ def _otherwise(run: Measured, other: Measured, names: tuple[str, str]) -> list[s
         replace(one, experiment={k: v for k, v in one.experiment.items() if k != "seeds"})
         for one in (run, other)
     )
-    return differences(alike, its, names)
+    return differences(alike, its, sides)
 
 
 def _all_different(places: Sequence[Path], runs: Sequence[Measured]) -> None:

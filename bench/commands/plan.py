@@ -14,7 +14,7 @@ from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.plan.plugins import plugin_code
 from bench.plan.tuning import budget
-from bench.run import contents, edited, executor, redo
+from bench.run import borrow, contents, edited, pending, redo
 from bench.store.database import NAME, Store
 
 AGAIN = "again"  # of a cell with a result that the next run does once more
@@ -79,7 +79,7 @@ def _standing(
     store = Store.open(folder)
     try:
         recorded = store.statuses()
-        left, again = executor.left_to_do(chosen, store, damaged=redo.damaged(store)[0])
+        left, again = pending.left_to_do(chosen, store, damaged=redo.damaged(store)[0])
         changed = [*contents.moved(plan, store), *edited.since(store, plugin_code(plan))]
     finally:
         store.close()
@@ -95,7 +95,7 @@ def _taken_over(left: list[Cell], folder: Path) -> set[str]:
 
     if not left:
         return set()
-    found = executor.borrowed(left, folder, resolve_device("auto"))
+    found = borrow.borrowed(left, folder, resolve_device("auto"))
     if found:
         names = ", ".join(dict.fromkeys(str(folder.parent / f.name) for f in found.values()))
         print(visible(f"{len(found)} of the trainings will be taken over from {names}"))

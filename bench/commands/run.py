@@ -145,13 +145,13 @@ def run_cells(
 ) -> bool:
     """Do what is left to do, and again what is `damaged`; whether there was anything."""
     from bench.observe.log import RunLog
-    from bench.run import contents, edited, executor
+    from bench.run import borrow, contents, edited, executor, pending
     from bench.run.progress import display
     from bench.run.remaining import remaining
 
-    chosen = executor.distinct(chosen)
+    chosen = pending.distinct(chosen)
     known = {cell.identity for cell in chosen}.intersection(damaged)
-    left, again = executor.left_to_do(chosen, store, args.retry == "failed", known)
+    left, again = pending.left_to_do(chosen, store, args.retry == "failed", known)
     if not left:
         if not args.quiet:
             print(f"{plan.suite}: {_nothing_left(chosen, store.statuses())}")
@@ -161,19 +161,19 @@ def run_cells(
     place = replace(contents.pinned(left, place, store), code=plugin_sources(plan))
     workers, reason = cluster.size if cluster else how_many(args, left, place)
     # Now that all is ready: of a run that cannot begin, what is known stays.
-    executor.take_back(again, store)
+    pending.take_back(again, store)
     tell_damage(chosen, damaged)
     facts = {"plugins": plugins, "workers": workers, "notes": notes}
     session = store.begin(circumstances(plan, device, cluster, **facts))
     wanted = len(left)
     if cluster is None or device == "cpu":  # else it is not this machine that has such a device
-        left = executor.borrow_trainings(left, store, session, place)
+        left = borrow.borrow_trainings(left, store, session, place)
     if not args.quiet:
         if len(left) < wanted:
             print(f"{_counted(wanted - len(left))} taken over from runs beside this one")
         if reason:
             print(f"workers: {workers} ({reason})")
-        tell([*notes, *changed], executor.carried_on(left, store.folder))
+        tell([*notes, *changed], pending.carried_on(left, store.folder))
         count = f"{len(left)} of {len(chosen)} cells to do"
         print(f"{plan.suite}: {count}, in {store.folder}", flush=True)
     took, over = remaining(chosen, left, store), len(chosen) - len(left)

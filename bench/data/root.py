@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Names the folder of data sets.
+DATA = "BENCH_DATA"
+
 
 def default_root() -> Path:
     """Return `$BENCH_DATA`, else the folder `topdown-bench/data` of the user's cache directory."""
-    chosen = os.environ.get("BENCH_DATA")
+    chosen = os.environ.get(DATA)
     if chosen:
         return Path(chosen).expanduser()
     return _user_cache() / "data"

@@ -50,14 +50,6 @@ class Counts:
         """Sums over the images."""
         return Counts(self.tp.sum(0), self.fp.sum(0), self.fn.sum(0))
 
-    def nothing_predicted(self) -> Tensor:
-        """int64 T: in how many images no pixel is predicted, so that precision has no value."""
-        return (self.tp + self.fp == 0).sum(0)
-
-    def no_object(self) -> int:
-        """In how many images no pixel is the object's, so that recall has no value."""
-        return int((self.tp[:, 0] + self.fn[:, 0] == 0).sum())
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ratios:
@@ -154,9 +146,9 @@ def macro(found: Counts) -> Ratios:
     """Means T over the images of each one's ratios: every image weighs the same.
 
     An image where a ratio has no value is left out of that mean: precision where nothing is
-    predicted (`Counts.nothing_predicted`), recall where there is no object (`Counts.no_object`).
-    IoU and F1 of an object of which nothing is predicted are 0, and count. F1 is the mean of the
-    images' F1, not that of the mean precision and recall.
+    predicted, recall where there is no object. IoU and F1 of an object of which nothing is
+    predicted are 0, and count. F1 is the mean of the images' F1, not that of the mean precision and
+    recall.
     """
     each = ratios(found)
     values = each.precision, each.recall, each.iou, each.f1

@@ -14,7 +14,7 @@ random removal does; one order for all images would still favour some places in 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -39,30 +39,16 @@ class Curves:
     Attributes:
         shares: float64 S + 1, the share of pixels changed, from 0 to 1.
         probability: float64 N x (S + 1), of the target class.
-        kept: bool N x (S + 1), whether the target is still (or already) the predicted class.
         clean: float64 N, probability of the target on the whole image.
     """
 
     shares: Tensor
     probability: Tensor
-    kept: Tensor
     clean: Tensor
 
     def area(self) -> Tensor:
         """float64 N: area under the curve of the probability, by trapezoids."""
         return torch.trapezoid(self.probability, self.shares)
-
-    def area_kept(self) -> Tensor:
-        """float64 N: area under the curve of `kept`."""
-        return torch.trapezoid(self.kept.double(), self.shares)
-
-    def normalised(self) -> Curves:
-        """The same with probabilities as multiples of the clean one, which networks of different
-        confidence share; above 1 where the network grows more confident. NaN where the clean
-        probability is 0.
-        """
-        clean = self.clean.where(self.clean > 0, torch.nan)
-        return replace(self, probability=self.probability / clean[:, None])
 
 
 def deletion(
@@ -173,7 +159,6 @@ def _curves(
     size = heatmaps.shape[1] * heatmaps.shape[2]
     changed = [step * size // steps for step in range(steps + 1)]
     probability = torch.zeros(len(images), steps + 1, dtype=torch.float64, device=images.device)
-    kept = torch.zeros_like(probability, dtype=torch.bool)
     for i in range(0, len(images), batch_size):
         rows = slice(i, i + batch_size)
         turn = ranks(heatmaps[rows], numbers[rows])[:, None].to(images.device)
@@ -185,9 +170,8 @@ def _curves(
             # In double precision a confident class is not rounded to certainty.
             found = logits.double().softmax(1).gather(1, wanted)
             probability[rows, step] = found[:, 0]
-            kept[rows, step] = logits.argmax(1) == wanted[:, 0]
     shares = torch.tensor(changed, dtype=torch.float64, device=images.device) / size
-    return Curves(shares, probability, kept, clean=probability[:, -1 if insert else 0])
+    return Curves(shares, probability, clean=probability[:, -1 if insert else 0])
 
 
 def _check(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.measures.base import Context
-from bench.models.memory import is_out_of_memory, release
+from bench.models.memory import batches_that_fit
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -36,25 +36,19 @@ def in_batches(
     Raises:
         RuntimeError: one image alone does not fit into memory. Others as `work` does.
     """
-    parts: list[Mapping[str, NDArray[Any]]] = []
-    start, total = 0, len(samples)
-    while start < total:
-        stop = min(start + batch_size, total)
-        name = f"images {samples[start]}-{samples[stop - 1]} ({stop - start})"
+
+    def finished(rows: slice) -> tuple[str, Mapping[str, NDArray[Any]], bool]:
+        """The name of a batch, its arrays, and whether they were kept already."""
+        first, last = samples[rows.start], samples[rows.stop - 1]
+        name = f"images {first}-{last} ({rows.stop - rows.start})"
         part = context.parts.get(name)
-        if part is None:
-            try:
-                part = work(slice(start, stop))
-            except Exception as error:
-                if not is_out_of_memory(error) or batch_size == 1:
-                    raise
-                batch_size = max(1, min(batch_size, stop - start) // 2)
-            if part is None:  # outside of the handler, whose error holds what did not fit
-                release()
-                continue
+        return (name, work(rows), False) if part is None else (name, part, True)
+
+    parts: list[Mapping[str, NDArray[Any]]] = []
+    for rows, (name, part, is_kept) in batches_that_fit(len(samples), batch_size, finished):
+        if not is_kept:
             context.parts.put(name, part)
         parts.append(part)
-        start = stop
-        context.progress(start / total)
+        context.progress(rows.stop / len(samples))
     shared = [key for key in parts[0] if all(key in part for part in parts)]
     return {key: np.concatenate([part[key] for part in parts]) for key in shared}

@@ -76,9 +76,8 @@ class Images:
     labels: Tensor
     index: NDArray[np.int64]
 
-    def part(self, start: int, stop: int) -> Images:
-        """Those from `start` on, before `stop`."""
-        rows = slice(start, stop)
+    def part(self, rows: slice) -> Images:
+        """Some of them."""
         return Images(self.pixels[rows], self.labels[rows], self.index[rows])
 
 
@@ -168,23 +167,15 @@ def _hits(
 ) -> tuple[NDArray[np.bool_], int]:
     """Bool N x severities: which images are classified correctly under a corruption (None: N x 1,
     as they are); and the size of batch that fits into memory."""
-    from bench.models.memory import is_out_of_memory, release
+    from bench.models.memory import batches_that_fit
 
-    rows: list[NDArray[np.bool_]] = []
-    start, total = 0, len(images.index)
-    while start < total:
-        stop = min(start + batch_size, total)
-        try:
-            rows.append(_batch(context, name, images.part(start, stop)))
-        except Exception as error:
-            if not is_out_of_memory(error) or batch_size == 1:
-                raise
-            batch_size = max(1, (stop - start) // 2)
-        else:
-            start = stop
-            continue
-        release()  # outside of the handler, whose error holds what did not fit
-    return np.concatenate(rows), batch_size
+    found = list(
+        batches_that_fit(
+            len(images.index), batch_size, lambda rows: _batch(context, name, images.part(rows))
+        )
+    )
+    fitted = max(rows.stop - rows.start for rows, _ in found)
+    return np.concatenate([hits for _, hits in found]), fitted
 
 
 def _batch(context: Context, name: str | None, images: Images) -> NDArray[np.bool_]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.measures.base import Context, Found, Item, Measure
-from bench.measures.efficiency_options import Options, Task
+from bench.measures.cost.options import Options, Task
 from leaderboard.results import Better, MetricInfo, Scale
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from bench.measures.subject import Subject
+    from bench.measures.cost.subject import Subject
 
 
 def items(options: Options) -> list[Item]:
@@ -59,17 +59,17 @@ def run(context: Context) -> Found:
       `asked_batch_size` tells what was asked for);
     - `images_per_second` and `batch_size`, and the like for other batches (`[64]`, `[largest]`),
       `largest_batch`; `..._iqr` are interquartile ranges;
-    - `latency` of one image and its tails, in ms (:func:`bench.measures.timing.latencies`);
+    - `latency` of one image and its tails, in ms (:func:`bench.measures.cost.timing.latencies`);
     - `energy_per_image` in joules, of the device alone, while `images_per_second` was timed;
-    - `other_load`, `clock` and others of :func:`bench.measures.sensors.watching`.
+    - `other_load`, `clock` and others of :func:`bench.measures.cost.sensors.watching`.
 
     Raises:
         BenchError: not even one image fits into memory.
     """
-    from bench.measures.peaks import memory_peaks
-    from bench.measures.speed import speeds
-    from bench.measures.subject import subject_of
-    from bench.measures.timing import fastest
+    from bench.measures.cost.peaks import memory_peaks
+    from bench.measures.cost.speed import speeds
+    from bench.measures.cost.subject import subject_of
+    from bench.measures.cost.timing import fastest
 
     task: Task = context.options
     with fastest():

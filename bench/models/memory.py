@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -46,23 +46,34 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def in_batches_that_fit(count: int, size: int, work: Callable[[slice], Result]) -> list[Result]:
+def batches_that_fit(
+    count: int, size: int, work: Callable[[slice], Result]
+) -> Iterator[tuple[slice, Result]]:
     """Work on `count` things, `size` at a time; half as many from where memory runs out on.
+
+    Yields:
+        The rows of each batch, start and stop as they are, and what `work` returned for them.
 
     Raises:
         RuntimeError, MemoryError: one alone does not fit. Others as `work` does.
     """
-    found: list[Result] = []
     start = 0
     while start < count:
+        rows = slice(start, min(start + size, count))
         try:
-            found.append(work(slice(start, start + size)))
+            found = work(rows)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or size == 1:
                 raise
-            size = max(1, min(size, count - start) // 2)
+            size = max(1, (rows.stop - start) // 2)
         else:
-            start += size
+            yield rows, found
+            start = rows.stop
             continue
+        # Outside of the handler, where the error no longer holds the tensors of its frames.
         release()
-    return found
+
+
+def in_batches_that_fit(count: int, size: int, work: Callable[[slice], Result]) -> list[Result]:
+    """As `batches_that_fit`, without the rows."""
+    return [found for _, found in batches_that_fit(count, size, work)]

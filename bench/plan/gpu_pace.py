@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from arches.inversion.flops import estimate
+from arches.analysis.estimate import estimate
 from bench.data.dataset import DatasetInfo
 
 FLOPS_PER_SECOND = 10e12

@@ -14,7 +14,7 @@ from bench.plan.cell import Training
 if TYPE_CHECKING:
     from torch import nn
 
-    from arches.inversion.flops import Estimate
+    from arches.analysis.estimate import Estimate
     from bench.data.dataset import Dataset, DatasetInfo
 
 # An inverted network may cost this many times its bottom-up one before it needs an explicit yes.

@@ -1,1 +1,1 @@
-"""Running a plan: units of work, workers, progress."""
+"""Running a plan: what is pending, units of work, where and by whom they are done, progress."""

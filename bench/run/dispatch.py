@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import queue
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -124,8 +123,7 @@ class _Dispatch:
             if unit.train and len(unit.cells) > 1 and self._are_idle(slots):
                 unit, then = replace(unit, cells=()), unit.cells
             self._number = next(_NUMBERS)
-            cells = (*((unit.train,) if unit.train else ()), *unit.cells)
-            left = {cell.identity: cell for cell in cells}
+            left = {cell.identity: cell for cell in unit.all_cells}
             self._running[self._number] = _Running(unit, left, then)
             self._engine.submit(self._number, unit, self._place, self._alone)
 
@@ -189,7 +187,7 @@ class _Dispatch:
         if running.cells:
             self._count_loss(running)
         if running.failed is not None:
-            self._fail((*running.cells.values(), *running.then), of_training(running.failed))
+            self._fail((*running.cells.values(), *running.then), running.failed.passed_on())
         elif running.cells or running.then:
             self._waiting.appendleft(self._rest(running))
 
@@ -208,8 +206,7 @@ class _Dispatch:
 
     def _fail(self, cells: Iterable[Cell], error: Failed) -> None:
         for cell in cells:
-            failed = wire.failure(cell.identity, time.time(), 0.0, error)
-            self._handle(wire.event(failed, cell))
+            self._handle(CellFinished.without_outcome(cell, error))
 
     def _rest(self, running: _Running) -> Unit:
         """What is left of a unit, with the weights that were recorded meanwhile."""
@@ -227,8 +224,3 @@ def _narrowed(unit: Unit, cells: tuple[Cell, ...]) -> Unit:
     known = {cell.identity for cell in cells}
     parts = {identity: files for identity, files in unit.parts.items() if identity in known}
     return replace(unit, cells=cells, parts=parts)
-
-
-def of_training(error: Failed) -> Failed:
-    """Why a cell fails that needs a training which failed with `error`."""
-    return Failed(error.kind, f"its training failed: {error.message}", "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.plan.cell import Cell
-from bench.store.outcome import Outcome
+from bench.store.outcome import Failed, Outcome
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,11 @@ class CellFinished:
 
     cell: Cell
     outcome: Outcome
+
+    @classmethod
+    def without_outcome(cls, cell: Cell, error: Failed) -> CellFinished:
+        """The end of a cell that has failed, for a reason that did not come out of it."""
+        return cls(cell, Outcome(time.time(), 0.0, 0.0, error=error))
 
 
 Event = CellStarted | CellProgress | CellWarning | CellPart | CellFinished

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell, Training
 from bench.run.events import CellFinished, Event
-from bench.store.outcome import Failed, Outcome
+from bench.store.outcome import Failed
 from bench.store.tuned import choose, recorded_recipe, tried
 from bench.suite.recipe import Recipe
 
@@ -66,11 +65,9 @@ def chosen(training: Training, store: Store) -> Recipe | Failed:
 
 def refused(unit: Unit, error: Failed) -> Iterator[Event]:
     """The ends of all cells of a unit that gets no recipe."""
-    cells = (*((unit.train,) if unit.train else ()), *unit.cells)
-    for cell in cells:
-        of_training = Failed(error.kind, f"its training failed: {error.message}", "")
-        failed = error if cell.measure is None else of_training
-        yield CellFinished(cell, Outcome(time.time(), 0.0, 0.0, error=failed))
+    for cell in unit.all_cells:
+        failed = error if cell.measure is None else error.passed_on()
+        yield CellFinished.without_outcome(cell, failed)
 
 
 def outdated(cells: Iterable[Cell], store: Store) -> list[Cell]:

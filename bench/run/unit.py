@@ -5,7 +5,6 @@ It runs wherever the executor puts it and only tells what happened; it writes no
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -66,6 +65,11 @@ class Unit:
     trained: Path | None
     parts: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """The training, if it is to be done, and what measures it, in the order of work."""
+        return (self.train, *self.cells) if self.train else self.cells
+
 
 def execute(unit: Unit, place: Place, emit: Emit) -> None:
     """Do the unit, emitting an event for each start, progress and end of a cell.
@@ -80,7 +84,7 @@ def execute(unit: Unit, place: Place, emit: Emit) -> None:
     heap.keep_freed()
     try:
         if error := edited(place):
-            _fail_all((*((unit.train,) if unit.train else ()), *unit.cells), error, emit)
+            _fail_all(unit.all_cells, error, emit)
         else:
             _execute(unit, place, emit)
     except RuntimeError as error:  # a GPU that is lost may not even let itself be left
@@ -104,8 +108,7 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             outcome, network = _trained(cell, place, device, emit)
             emit(CellFinished(cell, outcome))
             if outcome.error is not None:
-                text = f"its training failed: {outcome.error.message}"
-                _fail_all(unit.cells, replace(outcome.error, message=text, traceback=""), emit)
+                _fail_all(unit.cells, outcome.error.passed_on(), emit)
                 if is_lost(device):
                     raise DeviceLost
                 return
@@ -140,7 +143,7 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
 
 def _fail_all(cells: tuple[Cell, ...], error: Failed, emit: Emit) -> None:
     for cell in cells:
-        emit(CellFinished(cell, Outcome(time.time(), 0.0, 0.0, error=error)))
+        emit(CellFinished.without_outcome(cell, error))
 
 
 def _trained(

@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from torch import nn
 import arches
 from bench.data.dataset import Dataset
 from bench.models import backbones
+from bench.models.main_memory import available
 from bench.plan.cell import Cell, Training
 from bench.run.place import Place, load_dataset
 from bench.run.unit import build_network
@@ -132,37 +132,9 @@ def cores() -> int:
 
 
 def free_memory(device: torch.device) -> float:
-    """Free bytes of the device; of the CPU what the system and its control group allow."""
+    """Free bytes of the device; of the CPU what the system and its control group allow, or half of
+    the memory where they do not say."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(_available(Path("/proc/meminfo"), total / 2), _group_rest(Path("/sys/fs/cgroup")))
-
-
-def _available(file: Path, otherwise: float) -> float:
-    try:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024.0 * int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return otherwise
-
-
-def _group_rest(folder: Path) -> float:
-    """What a control group (version 2) still allows; infinite without a limit."""
-    try:
-        limit = (folder / "memory.max").read_text(encoding="utf-8")
-        used = (folder / "memory.current").read_text(encoding="utf-8")
-        return float(int(limit) - int(used)) + _of_files(folder / "memory.stat")
-    except (OSError, ValueError):  # no such group, or `max`
-        return float("inf")
-
-
-def _of_files(stat: Path) -> int:
-    """What a control group keeps of files on the disk, and gives back when memory is wanted."""
-    try:
-        lines = [line.split() for line in stat.read_text(encoding="utf-8").splitlines()]
-        return sum(int(size) for name, size in lines if name in ("active_file", "inactive_file"))
-    except (OSError, ValueError):
-        return 0
+    free = available()
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if free is None else free

@@ -60,10 +60,12 @@ def pack(folder: Path, archive: Path, weights: bool = True, limit: int | None = 
             for name, data in _files_of(copy, folder, weights):
                 _add(out, name, data)
         if limit is None or aside.stat().st_size <= limit:
+            files.make_lasting(aside)
             aside.replace(archive)
             made = [archive]
         else:
             made = cut(aside, archive, limit)
+        files.make_lasting(archive.parent)
     finally:
         aside.unlink(missing_ok=True)
     for path in older - set(made):

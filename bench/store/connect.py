@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.errors import BenchError
+from bench.store import files
 
 SCHEMA = """
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -122,14 +123,10 @@ def _damaged(path: Path, error: Exception) -> str:
     )
 
 
-def make_lasting(folder: Path) -> None:
+def make_folder_lasting(folder: Path) -> None:
     """Have the entries of a new folder, and its own in its parent, survive a power cut."""
     for place in (folder, folder.resolve().parent):
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        files.make_lasting(place)
 
 
 def locked(folder: Path) -> FileLock:

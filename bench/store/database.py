@@ -19,7 +19,7 @@ from bench.store.connect import (
     SCHEMA,
     connect,
     connect_to_read,
-    make_lasting,
+    make_folder_lasting,
     require_not_newer,
     taken,
     understood,
@@ -91,7 +91,7 @@ class Store:
                 self._db.execute("INSERT INTO facts VALUES ('format', ?)", (str(FORMAT),))
                 seals.seal_all(self._db)
             # The folder's entry of the file, and that of the folder, must survive a power cut too.
-            make_lasting(self.folder)
+            make_folder_lasting(self.folder)
         self._check_format()
         if not self.sealed:
             with self.transaction():
@@ -193,10 +193,6 @@ class Store:
         cursor.row_factory = None
         with understood(self.folder / NAME):
             return cursor.execute(sql, values).fetchall()
-
-    def file_of(self, identity: str, kind: str) -> Path:
-        """Where a cell's arrays or weights are, relative to the run directory."""
-        return Path(kind) / f"{identity}.safetensors"
 
     # What is written -----------------------------------------------------------------------
 
@@ -309,11 +305,11 @@ class Store:
 
     def _write_file(self, identity: str, outcome: Outcome) -> tuple[str | None, str | None]:
         if outcome.weights is not None:
-            relative = self.file_of(identity, "weights")
+            relative = files.cell_file(identity, "weights")
             facts = {"identity": identity, **outcome.facts}
             checksum = files.write_weights(self.folder / relative, outcome.weights, facts)
         elif outcome.arrays:
-            relative = self.file_of(identity, "arrays")
+            relative = files.cell_file(identity, "arrays")
             checksum = files.write_arrays(self.folder / relative, outcome.arrays)
         else:
             return None, None

@@ -207,7 +207,7 @@ def _move(path: Path, aside: Path) -> None:
 
 
 def _halves(folder: Path) -> Iterator[Finding]:
-    for path in sorted(folder.rglob(f"*{files.PART}")):
+    for path in files.half_written(folder):
         text = f"{path}: half-written by an interrupted run"
         yield Finding(text, "it is removed", path.unlink, harmless=True)
 
@@ -247,7 +247,7 @@ def _files(store: Store) -> Iterator[Finding]:
     left_out = 0
     for folder in FOLDERS:
         for identity, name, wrong in damaged_files(store, folder):
-            gone = not (store.folder / store.file_of(identity, folder)).exists()
+            gone = not (store.folder / files.cell_file(identity, folder)).exists()
             if folder == "weights" and gone and LEFT_OUT in store.facts():
                 left_out += 1
                 continue

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,34 @@ if TYPE_CHECKING:
 
 PART = ".part"
 LOGS = "logs"
+# Where `write_whole` writes in a run directory.
+_WRITTEN = (
+    "*.log",
+    "arrays/*.safetensors",
+    "weights/*.safetensors",
+    "parts/*/*.safetensors",
+    "explain/*.png",
+    f"{LOGS}/*.jsonl",
+)
+
+
+def cell_file(identity: str, kind: str) -> Path:
+    """Where a cell's `arrays` or `weights` are, relative to the run directory."""
+    return Path(kind) / f"{identity}.safetensors"
 
 
 def cell_log(identity: str) -> str:
     """Where a cell's log is, relative to the run directory."""
     return f"{LOGS}/{identity}.jsonl"
+
+
+def make_lasting(path: Path) -> None:
+    """Have a file, or the entries of a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -40,11 +63,7 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)  # on a full disk its room is needed
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+    make_lasting(path.parent)  # the rename itself
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> str:
@@ -130,7 +149,17 @@ def _loaded(path: Path | str, data: bytes, head: tuple[bytes, int]) -> dict[str,
     return found
 
 
-def sweep(folder: Path, remove: Callable[[Path], None] = Path.unlink) -> None:
+def half_written(folder: Path) -> list[Path]:
+    """What an interrupted run left half-written, in order.
+
+    Only where a run writes: its directory may hold files of its user, and whole other runs, which
+    may be at work.
+    """
+    found = (path for place in _WRITTEN for path in folder.glob(place + PART))
+    return sorted(path for path in found if path.is_file())
+
+
+def sweep(folder: Path) -> None:
     """Remove what an interrupted run left half-written."""
-    for path in folder.rglob(f"*{PART}"):
-        remove(path)
+    for path in half_written(folder):
+        path.unlink()

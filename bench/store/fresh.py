@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.store.connect import make_lasting
+from bench.store.connect import make_folder_lasting
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
             yield aside
             aside.chmod(0o755)  # temporary folders are their maker's alone
             aside.replace(folder)
-            make_lasting(folder)
+            make_folder_lasting(folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except BaseException:

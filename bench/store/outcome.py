@@ -38,16 +38,26 @@ class Failed:
         """The error on one line."""
         return error_text(self.kind, self.message)
 
+    def passed_on(self) -> Failed:
+        """Why a cell fails that needs the training which failed so."""
+        return Failed(self.kind, f"its training failed: {self.message}", "")
+
 
 def error_text(kind: str, message: str) -> str:
     """What a person reads of an error: of ours the message, of others the class too."""
     return message if kind in _OURS else f"{kind}: {message}"
 
 
+# By name, for they are read from a record; with the one of `arches`.
 _OURS = (
     "BenchError",
     "DataError",
+    "FaultError",
     "InversionError",
+    "NotInvertibleError",
+    "NotSquareError",
+    "NothingToDrawError",
+    "SuiteError",
     "TrainingDivergedError",
     "TrainingMemoryError",
     "UnknownNameError",

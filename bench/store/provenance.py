@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.measures.sensors import power_state
+from bench.measures.cost.sensors import power_state
 
 PACKAGES = ("topdown-bench", "torch", "torchvision", "numpy", "safetensors", "pydantic")
 # Named where they are installed: networks and attacks may come from them.

@@ -6,7 +6,6 @@ seal can all be read and fit; what is lost is to be done again.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.store import seals
-from bench.store.connect import SCHEMA, make_lasting
+from bench.store import files, seals
+from bench.store.connect import SCHEMA, make_folder_lasting
 from bench.store.database import FORMAT, NAME
 from bench.store.rebuild import rebuild
 
@@ -73,7 +72,7 @@ def salvage(folder: Path) -> Saved:
     for ending in _BESIDE[1:]:
         (folder / f"{NAME}{ending}").unlink(missing_ok=True)
     fresh.replace(folder / NAME)
-    make_lasting(folder)
+    make_folder_lasting(folder)
     if not exact:
         known |= {path.stem for kind in KINDS for path in (folder / kind).glob("*.safetensors")}
     return Saved(saved, len(known), exact, aside, tables)
@@ -90,8 +89,7 @@ def _copy_aside(folder: Path) -> Path | None:
         source = folder / f"{NAME}{ending}"
         if source.exists():
             shutil.copyfile(source, folder / f"{aside.name}{ending}")
-            with open(folder / f"{aside.name}{ending}", "rb") as stream:
-                os.fsync(stream.fileno())
+            files.make_lasting(folder / f"{aside.name}{ending}")
     return aside
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.store import files
 
 _PART = re.compile(r"\.(\d{3})$")
 MOST = 999
@@ -56,11 +57,12 @@ def cut(file: Path, whole: Path, size: int) -> list[Path]:
     if count > MOST:
         raise BenchError(f"{whole}: would be {count} parts, at most {MOST} can be named")
     made = [whole.with_name(f"{whole.name}.{number:03d}") for number in range(1, count + 1)]
-    aside = [part.with_name(part.name + ".part") for part in made]
+    aside = [part.with_name(part.name + files.PART) for part in made]
     try:
         with file.open("rb") as source:
             for part in aside:
                 part.write_bytes(source.read(size))
+                files.make_lasting(part)
         for part, name in zip(aside, made, strict=True):
             part.replace(name)
     finally:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from leaderboard.claims.gap import Gap
 from leaderboard.claims.gaps import concerns, named, rivals
 from leaderboard.numbers.scales import METRIC as PERTURBED
-from leaderboard.numbers.summary import by_seed
+from leaderboard.numbers.summary import BASELINE, by_seed
 from leaderboard.results import Claim, Failure, Missing, Results
 from leaderboard.text import one_line
 
@@ -82,7 +82,7 @@ def _networks(results: Results, claim: Claim, gaps: Sequence[Gap]) -> list[str]:
     judged = {gap.net for gap in gaps}
     for net, name in names.items():
         # A network of one input has none that could be the weakest.
-        comparable = net[2] != "bu" if claim.inputs else bool(rivals(claim, *net[1:]))
+        comparable = net[2] != BASELINE if claim.inputs else bool(rivals(claim, *net[1:]))
         if comparable and net not in judged and concerns(claim, *net):
             found.append(name)
     return found

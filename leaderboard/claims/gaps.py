@@ -22,8 +22,7 @@ from leaderboard.numbers.aligned import Aligned, align, areas, part
 from leaderboard.numbers.curves import by_attack, by_net, limit
 from leaderboard.numbers.doubts import doubts_between
 from leaderboard.numbers.scales import METRIC as PERTURBED
-from leaderboard.numbers.summary import Key, by_seed
-from leaderboard.numbers.variants import AREA
+from leaderboard.numbers.summary import AREA, Key, by_seed
 from leaderboard.results import Claim, Results
 from leaderboard.statistics.uncertainty import image_part
 

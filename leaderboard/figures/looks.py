@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from leaderboard.numbers.summary import BASELINE
 from leaderboard.text import one_line
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def looks(nets: Iterable[NetName]) -> Looks:
     nets.sort(key=lambda net: backbones.index(net[0]))
     strangers = dict.fromkeys(variant for _, variant in nets if variant not in _VARIANTS)
     # The solid line is for the first of them, unless bottom-up nets have it.
-    first = 1 if any(variant == "bu" for _, variant in nets) else 0
+    first = 1 if any(variant == BASELINE for _, variant in nets) else 0
     others = zip(cycle(_HUES), cycle(_DASHES[first:]), cycle(_HATCHES[first:]), strict=False)
     variants = _VARIANTS | dict(zip(strangers, others, strict=False))
     found = {}

@@ -11,14 +11,14 @@ import numpy as np
 
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.judge import curve_part, same_weights
-from leaderboard.gate.measured import ACCURACY, AREA, Measured
+from leaderboard.gate.measured import Measured
 from leaderboard.gate.pair import Pair, other_batch
 from leaderboard.gate.renamed import renamed, under
 from leaderboard.gate.shown import alike
 from leaderboard.gate.speed import between_runs, is_busy, of_runs, plausible
 from leaderboard.gate.stale import differences
 from leaderboard.gate.thresholds import Threshold, kind
-from leaderboard.numbers.summary import Key
+from leaderboard.numbers.summary import ACCURACY, AREA, Key
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.multiplicity import corrected
 from leaderboard.statistics.uncertainty import Uncertain, of_seeds
@@ -30,6 +30,7 @@ _LEGEND = (
     "An interval is of its number alone; p is corrected for all numbers that were tested "
     "(Benjamini and Hochberg, 1995), and verdicts go by it."
 )
+_SIDES = ("before", "after")
 # What no chance is in: no test, which the correction for many tests would have to reckon with.
 _UNTESTED = ("exact", "identical")
 
@@ -79,14 +80,13 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
         if key in theirs and key in mine
     ]
     notes = [
-        f"{old} in the baseline is {new} in the run: the same network under another label"
+        f"{old} before is {new} after: the same network under another label"
         for new, old in labels.items()
     ]
-    notes += differences(before, after)
-    machine = before.machine.differs(after.machine)
+    notes += differences(before, after, _SIDES)
+    machine = before.machine.differs(after.machine, _SIDES)
     if machine:
         notes.append(f"another machine: {machine}")
-    notes = [*map(_before_and_after, notes)]
     gone, never = _unmeasured(before, mine, after), _unmeasured(after, theirs, before)
     said = [
         *(_lacking(key, lacking, key in theirs) for key, lacking in gone.items()),
@@ -126,11 +126,6 @@ def _lacking(key: Key, lacking: Mapping[int, str], partly: bool, side: str = "")
     return f"{_name(key)} ({side}{seeds}{reasons})"
 
 
-def _before_and_after(text: str) -> str:
-    """A sentence on a baseline and a run, as one on two runs."""
-    return text.replace("in the baseline", "before").replace("in the run", "after")
-
-
 def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
     """A change whose p-value is not corrected yet."""
     shared = sorted(set(pair.before.values) & set(pair.after.values))
@@ -147,8 +142,8 @@ def _change(pair: Pair, one: Baseline, after: Measured) -> Change:
     made = replace(made, before=pair.before.mean, after=pair.after.mean)
     values, later = pair.values(pair.before), pair.values(pair.after)
     what, machine = kind(pair.key), one.measured.machine.differs(after.machine)
-    if batches := other_batch(pair.key, one.measured, after):
-        return replace(made, reason=_before_and_after(batches))
+    if batches := other_batch(pair.key, one.measured, after, _SIDES):
+        return replace(made, reason=batches)
     if pair.identical:
         return replace(made, compared=_exact(0.0, len(shared)), reason="identical")
     if what in ("speed", "memory") and machine:

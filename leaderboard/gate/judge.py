@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.finding import INFINITE, MORE_SEEDS, OTHER_BATCH, Finding, Judgement, Status
-from leaderboard.gate.measured import ACCURACY, AREA, Measured, Number, Trained, withstood
+from leaderboard.gate.measured import Measured, Number, Trained, withstood
 from leaderboard.gate.pair import Pair, other_batch
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
-from leaderboard.numbers.summary import Key
+from leaderboard.numbers.summary import ACCURACY, AREA, Key
 from leaderboard.statistics.mcnemar import Flips, flips
 from leaderboard.statistics.moderated import moderated
 from leaderboard.statistics.multiplicity import corrected

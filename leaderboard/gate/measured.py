@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.numbers.batches import BATCHES
-from leaderboard.numbers.summary import Key, by_seed
+from leaderboard.numbers.summary import AREA, Key, by_seed
 from leaderboard.results import Better, MetricInfo, Results
 
 Floats = NDArray[np.float64]
 
-ACCURACY = ("accuracy", "top1")
-AREA = "area"
+Sides = tuple[str, str]
+SIDES: Sides = ("in the baseline", "in the run")  # where the two things are that are compared
 LOAD = "other_load"
 IQR = "_iqr"  # after a metric's name: the interquartile range of its passes
 _ATTACKS = "robustness"
@@ -72,10 +72,10 @@ class Machine:
         machines = self.hardware.replace(" | ", " and ").split(" and ")
         return " and ".join(dict.fromkeys(map(_processors, machines)))
 
-    def differs(self, other: Machine) -> str:
+    def differs(self, other: Machine, sides: Sides = SIDES) -> str:
         """What is not alike, for a sentence; empty where speeds can be compared.
 
-        `self` is the baseline's, `other` the run's.
+        `self` is the baseline's, `other` the run's; `sides` says where the two are.
         """
         pairs = (
             ("hardware", self.model, other.model),
@@ -83,7 +83,7 @@ class Machine:
             ("torch", self.torch, other.torch),
         )
         found = [
-            f"{name} is {one or '?'} in the baseline, {two or '?'} in the run"
+            f"{name} is {one or '?'} {sides[0]}, {two or '?'} {sides[1]}"
             for name, one, two in pairs
             if one != two
         ]

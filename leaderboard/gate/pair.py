@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.gate.finding import Finding, Status
-from leaderboard.gate.measured import Measured, Number
+from leaderboard.gate.measured import SIDES, Measured, Number, Sides
 from leaderboard.gate.thresholds import Threshold
 from leaderboard.numbers.batches import BATCHES
 from leaderboard.numbers.summary import Key
@@ -53,7 +53,7 @@ class Pair:
         return Finding(self.key, self.before.unit, status, **(means | more))  # type: ignore[arg-type]
 
 
-def other_batch(key: Key, before: Measured, after: Measured) -> str:
+def other_batch(key: Key, before: Measured, after: Measured, sides: Sides = SIDES) -> str:
     """That a cost is of another batch on either side, for a sentence; empty where it is not, or
     where that is not known."""
     metric = BATCHES.get(key.metric)
@@ -64,4 +64,4 @@ def other_batch(key: Key, before: Measured, after: Measured) -> str:
     ]
     if len({*found}) < 2:
         return ""
-    return f"of batches of {found[0]:.0f} in the baseline, of {found[1]:.0f} in the run"
+    return f"of batches of {found[0]:.0f} {sides[0]}, of {found[1]:.0f} {sides[1]}"

@@ -10,29 +10,27 @@ from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from leaderboard.gate.measured import Measured
+from leaderboard.gate.measured import SIDES, Measured, Sides
 
 _LONGEST = 80
 _REFERENCE = {"name", "label", "options"}  # keys of an attack, as it is recorded
 _LEARNT = ("test_images", "test_labels")  # from results: not known where nothing was measured
 
 
-def differences(
-    baseline: Measured, run: Measured, names: tuple[str, str] = ("the baseline", "the run")
-) -> list[str]:
-    """What is not the same, like `recipe.lr is 0.1 in the baseline, 0.05 in the run`; `names` are
-    what the two are called."""
+def differences(baseline: Measured, run: Measured, sides: Sides = SIDES) -> list[str]:
+    """What is not the same, like `recipe.lr is 0.1 in the baseline, 0.05 in the run`; `sides`
+    says where the two are."""
     known = {"/".join(key[:3]) for key in baseline.numbers}
     before, after = (_concerning(known, one.experiment) for one in (baseline, run))
-    found = [*_differences(before, after, "", names)]
+    found = [*_differences(before, after, "", sides)]
     if baseline.suite != run.suite:
-        found.insert(0, _said("suite", baseline.suite, run.suite, names))
+        found.insert(0, _said("suite", baseline.suite, run.suite, sides))
     for (net, attack), one in baseline.attacked.items():
         other = run.attacked.get((net, attack))
         if other is not None and (
             one.index.shape != other.index.shape or (one.index != other.index).any()
         ):
-            found.append(f"{attack} attacked other images of {net.dataset} in {names[1]}")
+            found.append(f"{attack} attacked other images of {net.dataset} {sides[1]}")
     return list(dict.fromkeys(found))
 
 
@@ -48,38 +46,38 @@ def _concerning(nets: Collection[str], experiment: Mapping[str, Any]) -> dict[st
     return found
 
 
-def _differences(one: Any, other: Any, path: str, names: tuple[str, str]) -> Iterator[str]:
+def _differences(one: Any, other: Any, path: str, sides: Sides) -> Iterator[str]:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in dict.fromkeys([*one, *other]):
             place = f"{path}.{key}" if path else str(key)
             if key not in one or key not in other:
                 if key not in _LEARNT:
-                    yield f"{place} is in {names[key not in one]} only"
+                    yield f"{place} is {sides[key not in one]} only"
             else:
-                yield from _differences(one[key], other[key], place, names)
+                yield from _differences(one[key], other[key], place, sides)
     elif isinstance(one, list) and isinstance(other, list) and one != other:
         if len(one) == len(other):
             for number, (mine, its) in enumerate(zip(one, other, strict=True)):
-                yield from _differences(mine, its, f"{path}[{number}]", names)
+                yield from _differences(mine, its, f"{path}[{number}]", sides)
         else:
-            yield from _of_lists(one, other, path, names)
+            yield from _of_lists(one, other, path, sides)
     elif one != other:
-        yield _said(path, one, other, names)
+        yield _said(path, one, other, sides)
 
 
-def _of_lists(one: list[Any], other: list[Any], path: str, names: tuple[str, str]) -> Iterator[str]:
+def _of_lists(one: list[Any], other: list[Any], path: str, sides: Sides) -> Iterator[str]:
     """What only one of two lists has, rather than both lists at length."""
     apart = [
-        f"{path} has {_short(item)} in {name} only"
-        for mine, its, name in ((one, other, names[0]), (other, one, names[1]))
+        f"{path} has {_short(item)} {side} only"
+        for mine, its, side in ((one, other, sides[0]), (other, one, sides[1]))
         for item in mine
         if item not in its
     ]
-    yield from apart or [_said(path, one, other, names)]
+    yield from apart or [_said(path, one, other, sides)]
 
 
-def _said(place: str, one: Any, other: Any, names: tuple[str, str]) -> str:
-    return f"{place} is {_short(one)} in {names[0]}, {_short(other)} in {names[1]}"
+def _said(place: str, one: Any, other: Any, sides: Sides) -> str:
+    return f"{place} is {_short(one)} {sides[0]}, {_short(other)} {sides[1]}"
 
 
 def _short(value: Any) -> str:

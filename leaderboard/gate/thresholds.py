@@ -8,8 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from leaderboard.gate.measured import ACCURACY, AREA
-from leaderboard.numbers.summary import Key
+from leaderboard.numbers.summary import ACCURACY, AREA, Key
 
 # Of the gate as a whole. With 0.01, noise that is itself estimated makes it a little more than one
 # false alarm on a hundred boards (tests/gate/test_simulation.py).

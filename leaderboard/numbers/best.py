@@ -15,14 +15,12 @@ from itertools import combinations
 
 import numpy as np
 
-from leaderboard.numbers.summary import by_seed, summarize
+from leaderboard.numbers.summary import ACCURACY, by_seed, summarize
 from leaderboard.numbers.variants import compared, gaps_by_seed
 from leaderboard.results import MetricInfo, Results
 from leaderboard.statistics.moderated import fit_values, moderated
 from leaderboard.statistics.uncertainty import of_seeds
 from leaderboard.statistics.verdict import Compared, Verdict, decide
-
-ACCURACY = ("accuracy", "top1")
 
 Net = tuple[str, str]  # backbone and variant
 

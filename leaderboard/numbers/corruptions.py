@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leaderboard.numbers.summary import Summary, by_seed, summarize
+from leaderboard.numbers.summary import BASELINE, Summary, by_seed, summarize
 from leaderboard.results import Results
 
-BASELINE = "bu"
 _MEASURE = "corruptions"
 _METRIC = "error["
 _CLEAN = "clean_error"

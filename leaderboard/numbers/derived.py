@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from leaderboard.numbers.aligned import align, areas
 from leaderboard.numbers.corruptions import mce_by_seed
 from leaderboard.numbers.curves import by_attack, by_net, limit
+from leaderboard.numbers.summary import AREA
 from leaderboard.results import Results, Row
 
 
@@ -36,5 +37,5 @@ def _areas(results: Results) -> Iterator[Row]:
                 for seed, area, right in zip(found.seeds, kept, clean, strict=True):
                     place = (dataset, *net, seed, f"robustness/{attack}")
                     yield Row(*place, "area_limit", end, "")
-                    yield Row(*place, "area", float(area), "%")
+                    yield Row(*place, AREA, float(area), "%")
                     yield Row(*place, "loss", float(right - area), "%")

@@ -22,7 +22,7 @@ from leaderboard.numbers.pairing import (
     estimates,
     rows_of,
 )
-from leaderboard.numbers.robustness import BASELINE
+from leaderboard.numbers.summary import BASELINE
 from leaderboard.results import Removed, Results
 
 Floats = NDArray[np.float64]

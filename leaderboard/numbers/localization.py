@@ -24,7 +24,7 @@ from leaderboard.numbers.pairing import (
     name_of,
     rows_of,
 )
-from leaderboard.numbers.robustness import BASELINE
+from leaderboard.numbers.summary import BASELINE
 from leaderboard.results import Localized, Results
 
 Floats = NDArray[np.float64]

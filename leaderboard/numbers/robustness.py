@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -27,12 +27,12 @@ from leaderboard.numbers.bootstrap import (
 )
 from leaderboard.numbers.curves import REACHED, by_attack, by_net, limit
 from leaderboard.numbers.resamples import Marks
+from leaderboard.numbers.summary import BASELINE
 from leaderboard.results import AttackInfo, Results, Sample
 
 Floats = NDArray[np.float64]
 NetName = tuple[str, str]
 
-BASELINE = "bu"
 SHARES = (0.25, 0.5, 1.0)  # of the limit: budgets at which accuracy is told
 # Where more networks than this are under attack (each attack counts), intervals have fewer
 # replicates, so that a page takes seconds. Their ends are then known to about 3 % of their width;
@@ -110,23 +110,19 @@ def summaries(
     found = []
     for attack, some in by_attack(samples, dataset).items():
         info = infos.get(attack)
-        made: list[Summary] = []
-
-        def make(
-            attack: str = attack, some: Sequence[Sample] = some, made: list[Summary] = made
-        ) -> str:
-            made.append(_summary(attack, some, limit(some, infos.get(attack)), draw))
-            return json.dumps(_parts(made[0]))
-
+        make = partial(_summary, attack, some, info, draw)
         if kept is None or prints is None:
-            make()
+            found.append(make())
         else:
             depends = ("summary", attack, prints[attack], info, BASELINE, SHARES, replicates)
-            text = kept.text(depends, make)
-            if not made:
-                made.append(_summary_from(*json.loads(text)))
-        found += made
+            found.append(_kept_summary(kept, depends, make))
     return found
+
+
+def _kept_summary(kept: Kept, depends: Iterable[object], make: Callable[[], Summary]) -> Summary:
+    """The summary that is kept, or the one that is made, which is kept then."""
+    text = kept.text(depends, lambda: json.dumps(_parts(make())))
+    return _summary_from(*json.loads(text))
 
 
 def _parts(summary: Summary) -> tuple[object, ...]:
@@ -169,8 +165,12 @@ def _estimate(
 
 
 def _summary(
-    attack: str, samples: Sequence[Sample], end: float, draw: Callable[[int], Resamples]
+    attack: str,
+    samples: Sequence[Sample],
+    info: AttackInfo | None,
+    draw: Callable[[int], Resamples],
 ) -> Summary:
+    end = limit(samples, info)
     aligned = {net: align(found) for net, found in by_net(samples).items()}
     # Networks on the same seeds and images are worked on together: many times as fast.
     groups: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[NetName, Floats]] = {}

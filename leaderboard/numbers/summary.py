@@ -11,6 +11,10 @@ from typing import NamedTuple
 from leaderboard.remembered import remembered
 from leaderboard.results import Row
 
+BASELINE = "bu"  # the variant that others of a backbone are compared with
+ACCURACY = ("accuracy", "top1")  # measure and metric
+AREA = "area"  # the metric under the curve of an attack, which no cell records
+
 
 class Key(NamedTuple):
     """What a mean is taken over the seeds of."""

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from leaderboard.numbers.aligned import align, areas, part
 from leaderboard.numbers.curves import by_attack, by_net, limit
-from leaderboard.numbers.robustness import BASELINE
-from leaderboard.numbers.summary import Key, by_seed
+from leaderboard.numbers.summary import AREA, BASELINE, Key, by_seed
 from leaderboard.results import Better, Results
 from leaderboard.statistics.moderated import among
 from leaderboard.statistics.multiplicity import corrected
@@ -25,7 +24,6 @@ from leaderboard.statistics.verdict import Compared, Verdict, decide
 
 Floats = NDArray[np.float64]
 
-AREA = "area"
 _OF_HEATMAPS = ("precision", "recall", "iou", "pxap", "deletion_auc", "insertion_auc")
 
 

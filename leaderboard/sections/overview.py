@@ -14,8 +14,8 @@ from leaderboard.numbers.board import COST, Column, Net, Section
 from leaderboard.numbers.doubts import doubts
 from leaderboard.numbers.flags import Flag, badges_of
 from leaderboard.numbers.ranking import Rank, Spread, ranks, spread, unbeaten
-from leaderboard.numbers.robustness import BASELINE, Attacks, Estimate
-from leaderboard.numbers.summary import Key, by_seed, summarize
+from leaderboard.numbers.robustness import Attacks, Estimate
+from leaderboard.numbers.summary import BASELINE, Key, by_seed, summarize
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.rounding import fixed

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from leaderboard.blocks import Block, Cell, Grid, Heading, Text
 from leaderboard.numbers.doubts import doubts_between, flagged
-from leaderboard.numbers.robustness import BASELINE
-from leaderboard.numbers.variants import AREA, Against, against_baseline
+from leaderboard.numbers.summary import AREA, BASELINE
+from leaderboard.numbers.variants import Against, against_baseline
 from leaderboard.results import Results
 from leaderboard.rounding import fixed
 from leaderboard.statistics.verdict import Compared

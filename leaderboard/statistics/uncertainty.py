@@ -129,14 +129,3 @@ def image_part(table: Floats) -> float:
     rest = table - by_image - table.mean(1, keepdims=True) + by_image.mean()
     residual = float((rest**2).sum()) / ((seeds - 1) * (images - 1) * images)
     return max(0.0, whole - residual / seeds)
-
-
-def of_table(table: Floats) -> Uncertain:
-    """The mean of seeds x images values, for other seeds and other images of the same kinds.
-
-    A single seed says nothing about others: its interval is over images only.
-    """
-    if len(table) < 2:
-        return Uncertain(float(table.mean()), 0.0, math.inf, image_part(table))
-    found = of_seeds(table.mean(1))
-    return Uncertain(found.mean, found.seeds, found.freedom, image_part(table))

@@ -26,7 +26,7 @@ from bench.commands import run as command
 from bench.plan.cell import Plan
 from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
-from bench.run import executor
+from bench.run import pending
 from bench.store.database import KEPT, Store
 from bench.store.read import results
 
@@ -51,8 +51,8 @@ def decided(folder: Path) -> tuple[Plan, int]:
     chosen = select(plan, "*")
     store = Store.create_or_open(folder / "run")
     command.claim(store, plan, "cpu", plan.cells)
-    left, again = executor.left_to_do(chosen, store)
-    executor.take_back(again, store)
+    left, again = pending.left_to_do(chosen, store)
+    pending.take_back(again, store)
     store.close()
     return plan, len(left)
 

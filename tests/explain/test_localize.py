@@ -111,15 +111,12 @@ def test_ratios_by_hand() -> None:
     assert mean.recall.tolist() == pytest.approx([1 / 3, 1 / 6, 1 / 6])
     assert mean.iou.tolist() == pytest.approx([1 / 4, 1 / 8, 1 / 6])
     assert mean.f1.tolist() == pytest.approx([1 / 3, 1 / 5, 1 / 4])
-    assert found.nothing_predicted().tolist() == [0, 0, 1]
-    assert found.no_object() == 0
 
 
 def test_an_image_without_an_object_has_no_recall_and_is_left_out() -> None:
     heat, masks = maps(3)
     masks[0] = False
     found = counts(heat, masks, grid())
-    assert found.no_object() == 1
     assert ratios(found).recall[0].isnan().all()
     rest = macro(found.select(torch.tensor([False, True, True])))
     assert torch.equal(macro(found).recall, rest.recall)
@@ -135,7 +132,6 @@ def test_the_perfect_map_scores_one() -> None:
         for values in (at.precision, at.recall, at.iou, at.f1):
             assert (values[:-1] == 1).all()
     # Nothing is above 1.
-    assert found.nothing_predicted().tolist() == [0] * 100 + [4]
     assert micro(found).precision[-1].isnan()
     assert pixel_average_precision(pxap_curve_counts(masks.float(), masks)) == 1
 

@@ -107,13 +107,7 @@ def test_curves_by_hand() -> None:
     assert found.probability[0].tolist() == pytest.approx(curve.tolist(), abs=1e-7)
     area = float((curve[:-1] + curve[1:]).sum()) / 8
     assert float(found.area()) == pytest.approx(area, abs=1e-7)
-    other = deletion(predict, clean, heat, torch.tensor([1]), steps=4)
-    assert other.kept[0].tolist() == [False] * 5
-    assert found.kept[0].tolist() == [True] * 5
-    assert float(found.area_kept()) == 1
-    scaled = found.normalised()
-    assert scaled.probability[0].tolist() == pytest.approx((curve / curve[0]).tolist(), abs=1e-6)
-    assert float(scaled.area()) == pytest.approx(area / float(curve[0]), abs=1e-6)
+    assert found.clean.tolist() == pytest.approx([float(curve[0])], abs=1e-7)
 
 
 def test_a_map_that_knows_beats_one_that_does_not() -> None:
@@ -141,17 +135,7 @@ def test_a_network_that_looks_at_nothing_has_a_flat_curve() -> None:
     found = deletion(lambda x: logits.expand(len(x), 3), clean, heat, torch.full((4,), 2), 7)
     share = float(logits.double().softmax(0)[2])
     assert found.area().tolist() == pytest.approx([share] * 4)
-    assert found.normalised().area().tolist() == pytest.approx([1.0] * 4)
     assert found.shares.tolist() == [k * 25 // 7 / 25 for k in range(8)]
-
-
-def test_without_a_clean_probability_nothing_is_normalised() -> None:
-    def certain(batch: Tensor) -> Tensor:
-        return torch.tensor([0.0, 1e4]).expand(len(batch), 2)
-
-    found = insertion(certain, images(0, 1, 1, 2, 2), distinct(0, 1, 2, 2), torch.tensor([0]), 2)
-    assert found.clean.tolist() == [0.0]
-    assert found.normalised().probability.isnan().all()
 
 
 def test_every_pixel_has_its_turn_in_falling_order() -> None:
@@ -195,7 +179,6 @@ def test_batches_gradients_and_random_numbers_leave_no_trace() -> None:
     parts = deletion(predict, clean, heat, target, 4, "blur", batch_size=3)
     assert max(sizes[5:]) == 3
     assert torch.equal(whole.probability, parts.probability)
-    assert torch.equal(whole.kept, parts.kept)
     late = deletion(predict, clean[4:], heat[4:], target[4:], 4, "blur", samples=range(4, 7))
     assert torch.equal(late.probability, whole.probability[4:])
     assert torch.equal(clean, before)

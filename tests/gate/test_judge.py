@@ -247,6 +247,25 @@ def test_identical_numbers_do_not_hide_what_has_changed(alike: int) -> None:
     assert changed.verdict is Verdict.WORSE
 
 
+def test_values_of_a_suite_are_told_as_they_are() -> None:
+    """Of two runs, sentences say before and after; what a suite holds may have the words, too."""
+    key = Key("some", "net", "bu", "accuracy", "top1")
+    one, other = (
+        Baseline(
+            Measured(
+                "suite",
+                {"note": f"{word} seen in the run"},
+                Machine(),
+                {key: Number("%", "higher", {0: 90.0})},
+            ),
+            NONE,
+        )
+        for word in ("once", "twice")
+    )
+    said = "note is once seen in the run before, twice seen in the run after"
+    assert said in compare(one, other).notes
+
+
 def test_two_seeds_that_agree_by_chance_decide_nothing() -> None:
     key = Key("some", "net", "bu", "accuracy", "top1")
     one, other = (

@@ -109,7 +109,6 @@ def test_what_did_not_fit_is_gone_when_memory_is_given_back(
     def note() -> None:
         held.append(any(maps() is not None for maps in holding.made))
 
-    monkeypatch.setattr("bench.measures.batches.release", note)
     monkeypatch.setattr("bench.models.memory.release", note)
     whole, index = context(PIXELS, holding), np.arange(4)
     pixels, labels = PIXELS.test.images[:4], torch.zeros(4)

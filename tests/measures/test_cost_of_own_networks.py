@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import arches
-from bench.measures import memory
+from bench.models import main_memory
 
 SIDE, GRID, WIDE = 32, 8, 4
 PLACES = GRID * GRID
@@ -164,7 +164,7 @@ def test_resident_memory_is_of_a_batch_that_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = figures(Tokens(), side=SIDE, batch_size=64)["train_memory"]
-    monkeypatch.setattr(memory, "available", lambda: whole / 2)
+    monkeypatch.setattr(main_memory, "available", lambda: whole / 2)
     found = figures(Tokens(), side=SIDE, batch_size=64, resident=True)
     assert found["train_batch_size"] == 64  # arithmetic on shapes
     assert 2 <= found["train_batch_size[resident]"] <= 32

@@ -18,9 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 import arches
 from bench.data.embedded import fashion_mnist_mini
 from bench.errors import BenchError
-from bench.measures import base, efficiency, memory, sensors, timing
-from bench.measures.efficiency_options import Options
-from bench.measures.speed import LARGEST
+from bench.measures import base, efficiency
+from bench.measures.cost import sensors, timing
+from bench.measures.cost.options import Options
+from bench.measures.cost.speed import LARGEST
+from bench.models import main_memory
 from bench.train.determinism import numerics
 
 
@@ -299,7 +301,7 @@ def test_the_search_for_the_largest_starts_where_main_memory_suffices(
     """Linux ends a process that takes too much: what would is not tried."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(9, 4))
     # Images, those less the mean, those divided, twice at once; 3 x 36 bytes and the logits.
-    monkeypatch.setattr(memory, "available", lambda: 2 * 3 * 36 * 40.0)
+    monkeypatch.setattr(main_memory, "available", lambda: 2 * 3 * 36 * 40.0)
     found = figures(network, side=3, batch_sizes=[LARGEST], limit=1000)
     assert found["largest_batch"] in (15, 31)
 
@@ -310,12 +312,12 @@ def test_batches_that_main_memory_has_no_room_for_are_not_tried(
     """Neither for times, nor where memory is that of a real pass; and what was tried is said."""
     network = Reads()
     each = 4 * 9  # bytes of an image of 3 x 3 pixels, of which several copies are held
-    monkeypatch.setattr(memory, "available", lambda: 64.0 * each)
+    monkeypatch.setattr(main_memory, "available", lambda: 64.0 * each)
     found = figures(network, side=3, batch_size=1024, batch_sizes=[512, 4])
     for name in ("batch_size", "batch_size[512]", "train_batch_size", "inference_batch_size"):
         assert 4 <= found[name] < 64, name
     assert found["batch_size[4]"] == 4
-    monkeypatch.setattr(memory, "available", lambda: None)  # nobody knows how much there is
+    monkeypatch.setattr(main_memory, "available", lambda: None)  # nobody knows how much there is
     found = figures(network, side=3, batch_size=1024)
     assert found["batch_size"] == found["train_batch_size"] == 1024
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.measures import sensors
-from bench.measures.memory import available
+from bench.measures.cost import sensors
 
 CPU = torch.device("cpu")
 
@@ -103,17 +102,6 @@ def test_a_program_beside_is_seen() -> None:
         other.kill()
         other.wait()
     assert seen.figures["other_load"] > 0
-
-
-def test_memory_that_may_be_taken(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:   500 kB\n")
-    assert available(tmp_path, tmp_path) == 500 * 1024
-    (tmp_path / "memory.current").write_text("1000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert available(tmp_path, tmp_path) == 500 * 1024
-    (tmp_path / "memory.max").write_text("5000\n")
-    assert available(tmp_path, tmp_path) == 4000
-    assert available(tmp_path / "nowhere", tmp_path / "nowhere") is None
 
 
 def test_power_is_words_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

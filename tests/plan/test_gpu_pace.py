@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import arches
-from arches.inversion.flops import estimate
+from arches.analysis.estimate import estimate
 from bench.data.dataset import DatasetInfo
 from bench.plan import cost, gpu_pace
 from bench.plan.check import read_suite

@@ -10,7 +10,7 @@ import pytest
 
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
-from bench.run import executor
+from bench.run import executor, pending
 from bench.run.place import Place
 from bench.store.database import Store
 
@@ -42,7 +42,7 @@ def overhead(folder: Path, backbone: str, monkeypatch: pytest.MonkeyPatch) -> fl
 
     run(list(cells[:2]))  # the training, and a first cell that imports
     start = time.process_time()
-    run(executor.left_to_do(cells, store)[0])
+    run(pending.left_to_do(cells, store)[0])
     spent = time.process_time() - start
     assert set(store.statuses().values()) == {"done"}
     assert len(store.statuses()) == CELLS + 1

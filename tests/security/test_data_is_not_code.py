@@ -31,8 +31,8 @@ FORBIDDEN_ATTRIBUTES = {
 
 # A network on its way to a process of its own, in a folder that only this user can enter.
 OUR_OWN = {
-    "bench/measures/resident.py: pickle",
-    "bench/measures/resident.py: torch.load without weights_only=True",
+    "bench/measures/cost/resident.py: pickle",
+    "bench/measures/cost/resident.py: torch.load without weights_only=True",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sqlite3
 import tarfile
 from collections.abc import Callable
@@ -115,6 +116,19 @@ def test_a_large_archive_comes_in_parts(
     assert [path.name for path in sorted(Path().glob("a*"))] == ["a[1].tar.xz"]
     assert main(["pack", str(run), "--out", "a[1].tar.xz", "--split", str(mebibytes * 1.5)]) == 0
     assert [path.name for path in sorted(Path().glob("a*"))] == [part.name for part in parts[:2]]
+
+
+@pytest.mark.parametrize("limit", [None, 3000])
+def test_an_archive_is_on_the_disk_before_it_has_its_name(
+    limit: int | None, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut must not leave an empty file under the name of a run that may be deleted then."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    made = pack(run, Path("packed/run.tar.xz"), limit=limit)
+    assert len(made) == 1 if limit is None else len(made) > 1
+    at = [synced.index(path.stat().st_ino) for path in made]
+    assert max(at) < synced.index(Path("packed").stat().st_ino)
 
 
 def test_parts_that_are_gone_or_others_are_told(

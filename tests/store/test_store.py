@@ -157,6 +157,21 @@ def test_half_written_files_are_swept_when_the_run_is_opened_again(store: Store)
     assert not part.exists()
 
 
+def test_only_what_a_run_writes_is_swept(store: Store) -> None:
+    """A run below this one may be writing at this moment, and other files are their user's."""
+    others = [
+        store.folder / "other" / "weights" / ("id1.safetensors" + files.PART),
+        store.folder / "notes" / "download.part",
+        store.folder / "download.part",
+    ]
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    store.close()
+    Store.create_or_open(store.folder).close()
+    assert all(path.exists() for path in others)
+
+
 def test_damage_is_found(store: Store) -> None:
     session = store.begin(PROVENANCE)
     store.record(session, "id1", PLANNED[0][1], outcome(weights={"w": torch.arange(100.0)}))

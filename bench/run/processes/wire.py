@@ -189,8 +189,7 @@ def failure(identity: str, started: float, seconds: float, error: Failed) -> Mes
 
 def failures_of(cells: Iterable[str], started: float, training: Failed) -> list[Message]:
     """The messages of cells whose training failed."""
-    error = Failed(training.kind, f"its training failed: {training.message}", "")
-    return [failure(identity, started, 0.0, error) for identity in cells]
+    return [failure(identity, started, 0.0, training.passed_on()) for identity in cells]
 
 
 def event(found: Message, cell: Cell) -> Event:

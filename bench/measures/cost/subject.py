@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.measures.base import Context
-from bench.measures.efficiency_options import Options, Task
-from bench.measures.modes import Mode, as_batch, laid_out
+from bench.measures.cost.modes import Mode, as_batch, laid_out
+from bench.measures.cost.options import Options, Task
 from bench.models.deployed import deployed
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainValidator, StrictBool, field_validator
 
 from bench.errors import did_you_mean
-from bench.measures.modes import Mode
+from bench.measures.cost.modes import Mode
 from bench.suite.recipe import Number, Strict, Whole
 from bench.suite.words import shown
 

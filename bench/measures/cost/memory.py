@@ -1,13 +1,11 @@
 """Peak memory: of tensors, exact to the byte and the same everywhere, and of CUDA's allocator.
 
-What a process takes of main memory is in :mod:`bench.measures.resident`.
+What a process takes of main memory is in :mod:`bench.measures.cost.resident`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +68,3 @@ def allocator_peak(network: nn.Module, forward: Forward, images: Tensor) -> tupl
     torch.cuda.synchronize(device)
     allocated = torch.cuda.max_memory_allocated(device) - before + weight_bytes(network)
     return float(allocated), float(torch.cuda.max_memory_reserved(device))
-
-
-def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Bytes of main memory that may still be taken: of the machine, or of this control group if
-    that is less; None where the system does not say."""
-    free = []
-    with suppress(OSError, ValueError, StopIteration):
-        lines = (proc / "meminfo").read_text(encoding="utf-8").splitlines()
-        line = next(line for line in lines if line.startswith("MemAvailable:"))
-        free.append(float(line.split()[1]) * 1024)
-    with suppress(OSError, ValueError):
-        used = (groups / "memory.current").read_text(encoding="utf-8")
-        free.append(float((groups / "memory.max").read_text(encoding="utf-8")) - float(used))
-    return min(free, default=None)

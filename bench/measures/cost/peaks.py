@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 from arches.analysis.cost import READS_VALUES, is_recurrent, without_values
-from bench.measures import memory
-from bench.measures.memory import (
+from bench.measures.cost.memory import (
     GIVEN,
     allocator_peak,
     one_pass,
     tensor_peak,
     weight_bytes,
 )
-from bench.measures.modes import as_batch, runner
-from bench.measures.resident import resident_peak
-from bench.measures.subject import Subject
-from bench.measures.timing import backing_off
+from bench.measures.cost.modes import as_batch, runner
+from bench.measures.cost.resident import resident_peak
+from bench.measures.cost.subject import Subject
+from bench.measures.cost.timing import backing_off
+from bench.models import main_memory
 from bench.models.memory import is_out_of_memory
 
 
@@ -86,7 +86,7 @@ def _of_tensors(subject: Subject, network: nn.Module, batch: int, few: int) -> t
 def first_to_try(subject: Subject, network: nn.Module, batch: int, share: float) -> int:
     """The batch, or half of it, a quarter ... that takes no more than a share of free main memory:
     where CUDA lacks memory it says so, but Linux ends the process. Two images are always tried."""
-    if subject.device.type != "cpu" or batch <= 2 or memory.available() is None:
+    if subject.device.type != "cpu" or batch <= 2 or main_memory.available() is None:
         return batch
     return _fitting(batch, _bytes_of_an_image(subject, network), share)
 
@@ -94,7 +94,7 @@ def first_to_try(subject: Subject, network: nn.Module, batch: int, share: float)
 def _fitting(batch: int, each: float, share: float) -> int:
     """The batch, or half of it ..., two at the least, that takes no more than a share of free main
     memory with so many bytes for each image."""
-    free = memory.available()
+    free = main_memory.available()
     while free is not None and batch > 2 and batch * each > share * free:
         batch = max(batch // 2, 2)
     return batch

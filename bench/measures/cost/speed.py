@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from bench.measures import memory, sensors, timing
-from bench.measures.modes import runner
-from bench.measures.peaks import first_to_try, least
-from bench.measures.subject import Subject
+from bench.measures.cost import memory, sensors, timing
+from bench.measures.cost.modes import runner
+from bench.measures.cost.peaks import first_to_try, least
+from bench.measures.cost.subject import Subject
 
 LARGEST = "largest"
 # Calls after which a latency has all its tails (1,000 for the 99th percentile).
@@ -52,8 +52,8 @@ def speeds(subject: Subject, progress: Callable[[float], None]) -> dict[str, flo
 class _Stopwatch:
     """Times the deployed network and watches the machine meanwhile.
 
-    `figures` are those of :func:`bench.measures.sensors.watching`, of all timings the worst load
-    and the last clock; `joules` is the energy of the last timing.
+    `figures` are those of :func:`bench.measures.cost.sensors.watching`, of all timings the worst
+    load and the last clock; `joules` is the energy of the last timing.
     """
 
     def __init__(self, subject: Subject) -> None:

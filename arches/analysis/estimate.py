@@ -1,4 +1,4 @@
-"""What an inversion costs against the model it was made from."""
+"""The cost of a network in four numbers, and how they compare with those of another one."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from bench.measures.modes import Mode
+from bench.measures.cost.modes import Mode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,7 @@ _servers: dict[int, subprocess.Popen[str]] = {}
 
 
 def resident_peak(network: nn.Module, shape: tuple[int, int, int, int], mode: Mode) -> float | None:
-    """Peak resident bytes of a pass of a network, as :func:`bench.measures.memory.one_pass`.
+    """Peak resident bytes of a pass of a network, as :func:`bench.measures.cost.memory.one_pass`.
 
     Its weights count exactly; what PyTorch itself takes, and the images, do not.
 
@@ -124,7 +124,7 @@ def _serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         sys.path[:] = request["path"]
-        for module in ("bench.measures.memory", *request["modules"]):
+        for module in ("bench.measures.cost.memory", *request["modules"]):
             with suppress(Exception):  # whoever needs it will see
                 importlib.import_module(module)
         ours, theirs = os.pipe()
@@ -147,8 +147,8 @@ def _measure(request: Mapping[str, Any]) -> int:
     """Bytes of a network; in the fresh process."""
     import torch
 
-    from bench.measures.memory import one_pass, weight_bytes
-    from bench.measures.modes import as_batch, runner
+    from bench.measures.cost.memory import one_pass, weight_bytes
+    from bench.measures.cost.modes import as_batch, runner
 
     torch.set_num_threads(request["threads"])
     mode = Mode.model_validate(request["mode"])

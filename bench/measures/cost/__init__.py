@@ -1,0 +1,1 @@
+"""What efficiency measures: memory, speed and energy of a network in a mode, on this machine."""
