@@ -24,6 +24,11 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came, as clusters, CI and `kill` send it: ends a command as Ctrl-C does."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C. Python ends by the signal itself, whatever code is asked for, if a KeyboardInterrupt
+    proper ever left an `exec` of text, as many modules do when they are imported."""
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong usage is one line, as other bad input is; flags are written out, for the beginning of
     one may mean another in a later version."""
@@ -51,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write_what_can_be_written()
     code = None
     try:
-        with terminable(), _data_root(getattr(args, "data", None)):
+        with stoppable(), _data_root(getattr(args, "data", None)):
             code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
         sys.stdout.flush()
         return code
@@ -95,21 +100,25 @@ def _write_what_can_be_written() -> None:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Within it, SIGTERM raises `Terminated` (in the main thread, which alone may ask for that)."""
+def stoppable() -> Iterator[None]:
+    """Within it, SIGTERM raises `Terminated` and Ctrl-C `Interrupted` (in the main thread, which
+    alone may ask for that). A signal that is ignored, as in the background of a shell, stays so."""
 
     def stop(number: int, frame: object) -> None:
-        raise Terminated
+        raise Terminated if number == signal.SIGTERM else Interrupted
 
+    before = {}
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if number == signal.SIGTERM or signal.getsignal(number) == signal.default_int_handler:
+                before[number] = signal.signal(number, stop)
     except ValueError:  # another thread's
-        yield
-        return
+        pass
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def build_parser() -> argparse.ArgumentParser:

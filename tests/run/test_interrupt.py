@@ -46,6 +46,19 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(
     assert {name: after[name] for name in before} == before
 
 
+def test_the_exit_code_does_not_depend_on_where_a_signal_comes(tiny: Tiny) -> None:
+    suite = tiny(("tiny_nets:linear", "my_stop:net"))
+    (suite.parent / "my_stop.py").write_text(
+        "def net(in_chans, num_classes):\n"
+        "    stop = 'os.kill(os.getpid(), signal.SIGINT)'\n"
+        "    exec(f'import os, signal, time\\n{stop}\\ntime.sleep(9)')\n"
+    )
+    process = start(suite)
+    _, error = process.communicate(timeout=120)
+    assert error.strip() == "interrupted; run the same command again to go on"
+    assert process.returncode == 130
+
+
 def kill_until_done(tiny: Tiny, kills: int, seed: int) -> None:
     suite = slow_suite(tiny)
     run = suite.parent / "run"
