@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,18 +102,19 @@ def _write_what_can_be_written() -> None:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Within it, SIGTERM raises `Terminated` and Ctrl-C `Interrupted` (in the main thread, which
-    alone may ask for that). A signal that is ignored, as in the background of a shell, stays so."""
+    alone may ask for that). Ctrl-C that is ignored, as in the background of a shell, or that
+    somebody else handles, stays theirs."""
 
     def stop(number: int, frame: object) -> None:
         raise Terminated if number == signal.SIGTERM else Interrupted
 
+    ours = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        ours.append(signal.SIGINT)
     before = {}
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if number == signal.SIGTERM or signal.getsignal(number) == signal.default_int_handler:
-                before[number] = signal.signal(number, stop)
-    except ValueError:  # another thread's
-        pass
+    with suppress(ValueError):  # another thread's
+        for number in ours:
+            before[number] = signal.signal(number, stop)
     try:
         yield
     finally:

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 class DatasetInfo:
     """Facts about a data set that need no loading.
 
-    `image_size` is the side of the test images in pixels, `train_size` that of training images if
-    it is another. `mean` and `std` are per channel, in
-    [0, 1] units: the field's conventional values, or empty where only loading tells (own data).
-    `download_mb` is what `--download` would fetch, in megabytes of 10^6 bytes. `foreground` is as
-    in `Dataset`.
+    `image_size` is the side of the test images in pixels, `train_size` that of training images
+    (None: the same). `mean` and `std` are per channel, in [0, 1] units: the field's conventional
+    values, or empty where only loading tells (own data). `download_mb` is what `--download` would
+    fetch, in megabytes of 10^6 bytes. `foreground` is as in `Dataset`.
     """
 
     summary: str
