@@ -14,7 +14,7 @@ from bench.plan.check import read_suite
 from bench.plan.expand import expand, select
 from bench.plan.plugins import plugin_code
 from bench.plan.tuning import budget
-from bench.run import borrow, contents, edited, pending, redo
+from bench.run import borrow, changed_data, changed_plugins, pending, redo
 from bench.store.database import NAME, Store
 
 AGAIN = "again"  # of a cell with a result that the next run does once more
@@ -80,7 +80,10 @@ def _standing(
     try:
         recorded = store.statuses()
         left, again = pending.left_to_do(chosen, store, damaged=redo.damaged(store)[0])
-        changed = [*contents.moved(plan, store), *edited.since(store, plugin_code(plan))]
+        changed = [
+            *changed_data.moved(plan, store),
+            *changed_plugins.since(store, plugin_code(plan)),
+        ]
     finally:
         store.close()
     # Neither recorded nor done by a run is only what needs a training that failed.

@@ -145,7 +145,7 @@ def run_cells(
 ) -> bool:
     """Do what is left to do, and again what is `damaged`; whether there was anything."""
     from bench.observe.log import RunLog
-    from bench.run import borrow, contents, edited, executor, pending
+    from bench.run import borrow, changed_data, changed_plugins, executor, pending
     from bench.run.progress import display
     from bench.run.remaining import remaining
 
@@ -157,8 +157,9 @@ def run_cells(
             print(f"{plan.suite}: {_nothing_left(chosen, store.statuses())}")
         return False
     notes = check_start(left, place := place_of(args, plan, device))
-    changed = contents.moved(plan, store) + edited.since(store, plugins := plugin_code(plan))
-    place = replace(contents.pinned(left, place, store), code=plugin_sources(plan))
+    plugins = plugin_code(plan)
+    changed = changed_data.moved(plan, store) + changed_plugins.since(store, plugins)
+    place = replace(changed_data.pinned(left, place, store), code=plugin_sources(plan))
     workers, reason = cluster.size if cluster else how_many(args, left, place)
     # Now that all is ready: of a run that cannot begin, what is known stays.
     pending.take_back(again, store)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.plan.cell import Cell, Limits
 from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.events import CellFinished, CellPart, Event
-from bench.run.renewed import of_same_network
+from bench.run.retrained import of_same_network
 from bench.run.tuned import refused, settled
 from bench.store import files, parts
 from bench.store.database import Store

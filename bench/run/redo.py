@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, visible
 from bench.plan.cell import Cell, Plan
-from bench.run.renewed import renewed
+from bench.run.retrained import retrained
 from bench.run.tuned import outdated
 from bench.store import parts
 from bench.store.check import damaged_files
@@ -40,7 +40,7 @@ def redo(
     found = _redo_damaged(chosen, store, do) if known is None else known
     old = outdated(plan.cells, store)
     again_there = {cell.identity for cell in old}
-    changed = [cell for cell in renewed(plan.cells, store) if cell.identity not in again_there]
+    changed = [cell for cell in retrained(plan.cells, store) if cell.identity not in again_there]
     for cell in changed:
         text = f"{cell.name}: was measured of the network as it was trained before"
         print(visible(f"{text}; it is done again"), file=sys.stderr)

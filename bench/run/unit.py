@@ -24,16 +24,16 @@ from bench.models.logits import check_logits
 from bench.models.network import Network, wrap
 from bench.models.settings import is_known_code, mode_of, settle
 from bench.plan.cell import Cell, Training
+from bench.run.cell_warnings import warned
+from bench.run.changed_plugins import edited
 from bench.run.clock import CellClock
 from bench.run.devices.lock import alone_on
 from bench.run.devices.lost import DeviceLost, is_lost
-from bench.run.edited import edited
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
-from bench.run.found import kept_of
+from bench.run.measure_output import kept_of
 from bench.run.notes import notes_on
 from bench.run.place import Place, content, load_dataset
 from bench.run.pristine import Pristine
-from bench.run.warned import warned
 from bench.store import parts, transfer
 from bench.store.outcome import NETWORK, NOTES, Failed, Outcome
 from bench.store.tuned import RECIPE, SCORE

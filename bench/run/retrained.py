@@ -21,7 +21,7 @@ def of_same_network(training: Training, store: Store) -> set[str]:
     return {identity for (identity,) in store.tuples(PLANNED, *net)}
 
 
-def renewed(cells: Iterable[Cell], store: Store) -> list[Cell]:
+def retrained(cells: Iterable[Cell], store: Store) -> list[Cell]:
     """The cells that were measured of other weights than those of their training as it is recorded
     now; runs of earlier versions do not tell."""
     known = {
