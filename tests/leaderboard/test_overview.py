@@ -283,6 +283,29 @@ def test_accuracy_of_one_seed_says_why_nothing_is_ranked(tmp_path: Path) -> None
     assert "As figure 4 of the paper." in page
 
 
+def test_seeds_that_are_equal_by_chance_are_told(tmp_path: Path) -> None:
+    """One network of three: it has neither interval nor rank, and the page says why."""
+    rows = [
+        Row("d", "net", variant, seed, "accuracy", "top1", value, "%")
+        for variant, seeds in {"bu": (86, 86), "td": (84, 85), "td_rev": (70, 71)}.items()
+        for seed, value in enumerate(map(float, seeds))
+    ]
+    data = Results("t", tuple(rows), {("accuracy", "top1"): full().metrics["accuracy", "top1"]})
+    head, bu, td, rev = table(data, tmp_path)
+    places = [head.index(name) for name in ("Rank", "95 % interval")]
+    assert [bu[place] for place in places] == ["–", "–"]
+    assert (td[places[0]], rev[places[0]]) == ("1", "2")
+    page = (tmp_path / "leaderboard.md").read_text("utf-8")
+    told = (
+        "Seeds that are equal by chance, as those of few images often are, tell nothing of others"
+    )
+    assert told in page
+    html = leaderboard.render_html(data, tmp_path / "page.html").read_text("utf-8")
+    assert told in html
+    leaderboard.render_markdown(full(), tmp_path)
+    assert told not in (tmp_path / "leaderboard.md").read_text("utf-8")
+
+
 def test_medians_under_attack_are_not_the_papers_figure_of_accuracy(tmp_path: Path) -> None:
     rows = tuple(row for row in full().rows if row.measure.startswith("robustness"))
     page = leaderboard.render_markdown(replace(full(), rows=rows), tmp_path).read_text("utf-8")
