@@ -306,6 +306,25 @@ def test_seeds_that_are_equal_by_chance_are_told(tmp_path: Path) -> None:
     assert told not in (tmp_path / "leaderboard.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize("count", [2, 11, 12])
+def test_a_shape_is_a_backbone_while_there_are_enough(tmp_path: Path, count: int) -> None:
+    data = results(attacks=(), backbones=tuple(f"net{n}" for n in range(count)), seeds=(0,))
+    page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
+    alone, shaded = (
+        "A shape is a backbone, its filling",
+        "A shape and its shade are a backbone, the",
+    )
+    assert (alone in page, shaded in page) == (count <= 11, count > 11)
+
+
+def test_costs_that_were_not_measured_are_not_told_of(tmp_path: Path) -> None:
+    page = leaderboard.render_markdown(results(attacks=()), tmp_path).read_text("utf-8")
+    assert "Top-1 ↑ (%) against FLOPs]" in page
+    own = page.partition("against cost")[2].partition("\n")[0]
+    assert "floating-point operations" in own
+    assert "memory" not in own
+
+
 def test_medians_under_attack_are_not_the_papers_figure_of_accuracy(tmp_path: Path) -> None:
     rows = tuple(row for row in full().rows if row.measure.startswith("robustness"))
     page = leaderboard.render_markdown(replace(full(), rows=rows), tmp_path).read_text("utf-8")
