@@ -97,7 +97,7 @@ def _line(claim: Claim, gap: Gap, alike: Sequence[Floats], level: float) -> Line
     else:
         found = among(gap.values, alike, gap.images)
         # Of one seed nothing is known, and seeds that are equal by chance have no spread to go by.
-        if len(gap.values) < 2 or (mean and not found.variance):
+        if len(gap.values) < 2 or not found.variance:
             return Line(gap, _shown(gap, mean), None, None, Verdict.INCONCLUSIVE)
         low, high = found.interval(level)
     ends = _shown(gap, low), _shown(gap, high)
@@ -116,8 +116,9 @@ def _verdict(claim: Claim, low: float, high: float) -> Verdict:
         # "Not lower" allows for the margin: below it the claim is wrong, above it is right.
         good, bad = low > -claim.margin or low == high == 0, high < -claim.margin
     else:
-        # A gain that the interval limits to the margin is none worth the name.
-        good, bad = low > 0, high < claim.margin or low == high == 0
+        # A gain that the interval limits to the margin is none worth the name, however sure.
+        bad = high < claim.margin or low == high == 0
+        good = low > 0 and not bad
     if good:
         return Verdict.REPRODUCED
     return Verdict.NOT_REPRODUCED if bad else Verdict.INCONCLUSIVE

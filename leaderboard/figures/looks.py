@@ -79,6 +79,7 @@ _DASHES: tuple[Dash, ...] = (
 _HATCHES = ("", "\\\\\\\\", "----", "xxxx", "++++")
 # As many as have no divisor in common with shades: eleven backbones differ in shape, 77 in both.
 _MARKERS = ("", "o", "s", "^", "D", "<", ">", "p", "P", "*", "X")
+SHAPES = len(_MARKERS)
 _LIGHTER = (0.0, 0.38, 0.2, 0.5, 0.65, 0.29, 0.1)
 
 

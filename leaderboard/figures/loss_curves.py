@@ -62,7 +62,8 @@ def grid_figure(columns: Mapping[str, Sequence[Panel]]) -> Figure:
     with styled():
         height = {1: 2.6, 2: 2.1}.get(len(columns), 1.55)
         figure = blank(WIDTH, height * len(attacks) + legend_height(look) + 0.5)
-        first: dict[int, Axes] = {}  # of each row
+        first: dict[int, Axes] = {}  # of each row, in the first column
+        numbered: set[int] = set()
         for column, (dataset, found) in enumerate(columns.items()):
             of_attack = {panel.attack: panel for panel in found}
             present = [row for row, attack in enumerate(attacks) if attack in of_attack]
@@ -76,8 +77,9 @@ def grid_figure(columns: Mapping[str, Sequence[Panel]]) -> Figure:
                     axes.set_xlabel(_DISTANCE)
                 if not column:
                     first[row] = axes
-                else:
+                if row in numbered:
                     axes.tick_params(labelleft=False)
+                numbered.add(row)
         _name_rows(figure, first, attacks, len(columns))
         figure.supylabel(_LOSS, fontsize=9, color="#333842")
         legend(figure, look, [line(one, [], []) for one in look.values()], beside=False)

@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 _SAME_ALPHA = 0.01
+_EQUAL = "seeds equal by chance, and no spread between seeds in the baseline to go by"
 _SAME_FLIPS = (3, 0.001)  # images, share of all images
 
 
@@ -85,7 +86,7 @@ def _judge(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, Unce
     one, other = pair.values(pair.before), pair.values(pair.after)
     if batches := other_batch(pair.key, baseline.measured, run):
         return pair.finding(Status.INCONCLUSIVE, reason=batches, remedy=OTHER_BATCH), None
-    if pair.identical:
+    if pair.identical and not _other_network(pair, run, baseline.measured):
         is_part = len(run.numbers[pair.key].values) > len(pair.seeds)
         reason = "identical for every seed" + (" in common" if is_part else "")
         return pair.finding(Status.PASS, reason=reason, gain=0.0, bound=0.0), None
@@ -181,9 +182,38 @@ def _retrained(pair: Pair, run: Measured, baseline: Baseline) -> tuple[Finding, 
         return pair.finding(Status.INCONCLUSIVE, reason=reason, gain=gain, delta=delta), None
     if pair.key.metric == AREA:
         found = replace(found, images=curve_part(pair, run, baseline.measured))
+    if pair.before.unit == "%" and not found.variance:
+        step = _step(pair, run, baseline.measured)
+        if step is None and found.mean:
+            gain = found.mean
+            return pair.finding(Status.INCONCLUSIVE, reason=_EQUAL, gain=gain, delta=delta), None
+        # Seeds that differ by what an image is worth often look equal: so much is their spread.
+        found = replace(found, images=2 * (step or 0.0) ** 2 / len(gains))
     margin = max(delta, pair.rule.margin or 0.0)
     made = pair.finding(Status.INCONCLUSIVE, gain=found.mean, delta=delta, margin=margin)
     return made, found
+
+
+def _other_network(pair: Pair, run: Measured, before: Measured) -> bool:
+    """Whether an accuracy is known to be of other networks: as many images right, by chance."""
+    nets = [Trained(*pair.key[:3], seed) for seed in pair.seeds]
+    known = [(before.weights.get(net), run.weights.get(net)) for net in nets]
+    differ = any(one and other and one != other for one, other in known)
+    return pair.key[3:] == ACCURACY and differ
+
+
+def _step(pair: Pair, run: Measured, before: Measured) -> float | None:
+    """What one image is worth, in points; None where it is not known how many there are."""
+    attack = pair.key.measure.partition("/")[2]
+    sizes: list[int] = []
+    for side in (before, run):
+        for seed in pair.seeds:
+            net = Trained(*pair.key[:3], seed)
+            if pair.key[3:] == ACCURACY and net in side.correct:
+                sizes.append(len(side.correct[net]))
+            elif (net, attack) in side.attacked:
+                sizes.append(len(side.attacked[net, attack].l2))
+    return 100.0 / min(sizes) if sizes else None
 
 
 def _was_said(pair: Pair) -> bool:

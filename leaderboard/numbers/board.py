@@ -51,6 +51,11 @@ class Column:
         return " ".join(part for part in (title, _ARROWS[self.info.better], ending) if part)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether seeds that are equal are no chance, as those of percentages of images are."""
+        return self.family == COST or self.info.unit != "%"
+
+    @property
     def family(self) -> str:
         """The measure without its part after the slash: all attacks are "robustness"."""
         return self.measure.partition("/")[0]
@@ -244,7 +249,7 @@ def _cells(ledger: _Ledger, nets: Sequence[Net], column: Column) -> list[Cell]:
 
 def _spread(values: Sequence[float], column: Column) -> Spread:
     """Over seeds; costs are measured on one of them, for no weight changes them."""
-    found = spread(values)
+    found = spread(values, exact=column.is_exact)
     if column.family == COST and found.low is None:
         return Spread(found.mean, found.mean, found.mean)
     return found

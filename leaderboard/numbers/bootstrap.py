@@ -36,8 +36,8 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-# Seeds that differ by no more of the variance are the same; a mean that is no farther from a bound,
-# as a share of the range, is at it: a single image of a million would be a million times as far.
+# Seeds that differ by no more of the variance are the same; an interval that is no wider, as a
+# share of the range, has no width: one image of a million would make it a million times as wide.
 _ROUNDING = 1e-12
 
 
@@ -76,24 +76,22 @@ def mean_intervals(
 ) -> list[Interval]:
     """As `intervals`, for means over the images of values that have these bounds.
 
-    Where every value of every seed is at a bound, as where no image survives an attack, resamples
-    are all alike and would call the mean exact. There the far end is the exact one (Clopper and
-    Pearson, "The use of confidence or fiducial limits", Biometrika 26, 1934) for none of the N
-    images being otherwise, with the tail of a two-sided interval: 3.6 points for 100 images. Seeds
-    do not multiply N, for they share the images; of other seeds it says nothing.
+    Where every value of every seed is the same, as where no image survives an attack or two
+    networks are never fooled, resamples are all alike and would call the mean exact. There the ends
+    are the exact ones (Clopper and Pearson, "The use of confidence or fiducial limits", Biometrika
+    26, 1934) for none of the N images being otherwise, with the tail of a two-sided interval: 3.6 %
+    of the way to each bound for 100 images. Seeds do not multiply N, for they share the images; of
+    other seeds it says nothing.
     """
     found = intervals(per_seed, replicates, resamples, bounds)
     low, high = bounds
     width = high - low
     if not math.isfinite(width) or not resamples.images:
         return found
-    room = width * (1 - ((1 - LEVEL) / 2) ** (1 / resamples.images))
-    near = _ROUNDING * width
+    room = 1 - ((1 - LEVEL) / 2) ** (1 / resamples.images)
     return [
-        Interval(one.value, low, low + room)
-        if one.value <= low + near
-        else Interval(one.value, high - room, high)
-        if one.value >= high - near
+        Interval(one.value, one.low - room * (one.low - low), one.high + room * (high - one.high))
+        if one.high - one.low <= _ROUNDING * width
         else one
         for one in found
     ]

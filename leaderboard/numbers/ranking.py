@@ -11,14 +11,16 @@ from typing import Literal
 from leaderboard.numbers.summary import Summary, summarize
 
 LEVEL = 0.95
+_ROUNDING = 1e-10  # of a mean: what a deviation of seeds that are equal may come out as
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
     """The mean of some seeds and the ends of its confidence interval.
 
-    The ends are None where a single seed says nothing about others. Values that are the same for
-    every seed, as counted ones are, have an interval without width.
+    The ends are None where a single seed says nothing about others, nor do seeds that are equal by
+    chance, as percentages of few images often are. Other numbers that are the same for every seed,
+    such as counted ones, have an interval without width.
     """
 
     mean: float
@@ -39,16 +41,19 @@ class Rank:
         return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Mean of at least one value, with the 95 % interval of Student's t over the seeds."""
+def spread(values: Sequence[float], *, exact: bool = False) -> Spread:
+    """Mean of at least one value, with the 95 % interval of Student's t over the seeds; `exact`
+    values are no percentages of images."""
     if len(values) > 1 and all(value == math.inf for value in values):
         return Spread(math.inf, math.inf, math.inf)
-    return spread_of(summarize(values))
+    return spread_of(summarize(values), exact=exact)
 
 
-def spread_of(found: Summary) -> Spread:
+def spread_of(found: Summary, *, exact: bool = False) -> Spread:
     """As `spread`, of what is left of the values."""
     if found.sd is None or math.isinf(found.sd):
+        return Spread(found.mean, None, None)
+    if found.sd <= _ROUNDING * abs(found.mean) and not exact:
         return Spread(found.mean, None, None)
     half = student(found.n - 1) * found.sd / math.sqrt(found.n)
     return Spread(found.mean, found.mean - half, found.mean + half)

@@ -122,11 +122,11 @@ def compared(gaps: Floats, found: Uncertain, exact: bool = False) -> Compared:
     """What the differences of two seeds or more come to, given what is known of their mean, with a
     p-value that is not corrected yet.
 
-    Differences that are equal by chance have no spread to go by: unless they are `exact`, the
-    interval is without ends then, and p is 1.
+    Differences that are equal by chance, be they 0, have no spread to go by: unless they are
+    `exact`, the interval is without ends then, and p is 1.
     """
     sd = float(gaps.std(ddof=1))
-    if not (found.variance or exact) and found.mean:
+    if not (found.variance or exact):
         return Compared(found.mean, -math.inf, math.inf, None, 1.0, 1.0, len(gaps))
     p_value = found.p_value()
     effect = found.mean / sd if sd else None

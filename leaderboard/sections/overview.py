@@ -6,6 +6,7 @@ of attacks, localization, and cost against the bottom-up network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ def standings(results: Results, section: Section) -> tuple[Column | None, list[S
         seeds = values.get(Key(*line.net, column.measure, column.metric))
         if seeds:
             found[line.net] = seeds
-    spreads = [spread([*seeds.values()]) for seeds in found.values()]
+    spreads = [spread([*seeds.values()], exact=column.is_exact) for seeds in found.values()]
     better = column.info.better
     several = sum(one.low is not None for one in spreads) > 1  # first of one says nothing
     places = ranks(spreads, better) if several else [None] * len(found)
@@ -125,19 +126,29 @@ def overview_blocks(
         ("Flags",) if flagged else (),
     )
     fewer = any(_FEWER in cell.text for line in lines for cell in line[3:])
-    text = _legend([] if bare else headings, placed, names, bool(costs), fewer)
+    equal = _equal_by_chance(results)
+    text = _legend([] if bare else headings, placed, names, bool(costs), fewer, equal)
     if text:
         yield Text(text)
 
 
 def _legend(
-    headings: Sequence[str], placed: bool, families: Sequence[str], costs: bool, fewer: bool
+    headings: Sequence[str],
+    placed: bool,
+    families: Sequence[str],
+    costs: bool,
+    fewer: bool,
+    equal: bool,
 ) -> str:
     return said(
         _on_ranks(headings) if placed else "",
         "Nothing is ranked: that takes two networks with an interval, Student's t over seeds, and "
         "one seed has none (–)."
         if headings and not placed
+        else "",
+        "Seeds that are equal by chance, as those of few images often are, tell nothing of others: "
+        "such a percentage has no interval and no rank (–), is not bold, and counts in no other's."
+        if equal
         else "",
         "Under attack, figures are the mean accuracy up to the L₂ size B at which each "
         "attack is summed up, over all attacks of the family; in brackets the difference to "
@@ -148,6 +159,23 @@ def _legend(
         "(n = 1), (n = 2), …: a mean over fewer seeds than the line's." if fewer else "",
         f"Costs are multiples of the {BASELINE} network of the same backbone." if costs else "",
     )
+
+
+def _equal_by_chance(results: Results) -> bool:
+    """Whether some number that has a best has seeds that do not differ."""
+    ranked = {
+        place
+        for place, info in results.metrics.items()
+        if info.headline
+        and info.better != "neither"
+        and not Column(*place, info.title, info).is_exact
+    }
+    several = (
+        spread([*seeds.values()])
+        for key, seeds in by_seed(results.rows).items()
+        if key[3:] in ranked and len(seeds) > 1
+    )
+    return any(one.low is None and math.isfinite(one.mean) for one in several)
 
 
 def _on_ranks(headings: Sequence[str]) -> str:

@@ -16,6 +16,11 @@ from leaderboard.text import said, slug
 
 # More bars than this in one figure cannot be told apart; the tables have them all.
 MOST_BARS = 80
+# How panels of costs begin, and what these are.
+_COSTS = {
+    "FLOPs": "floating-point operations of one prediction, two for each multiply-add",
+    "training memory": "the memory of tensors in a training step",
+}
 
 
 def across_figures(
@@ -95,21 +100,27 @@ def _spread(ranked: Mapping[str, Mapping[Net, Summary]]) -> bool:
 
 
 def _pareto(priced: Sequence[Panel], column: Column, taken: set[str], kept: Kept) -> Figure:
+    from leaderboard.figures.looks import SHAPES
     from leaderboard.figures.pareto import pareto_figure
 
     heading, info = column.heading, column.info
     whiskers = any(point.result.sd for panel in priced for point in panel.points)
     counted = column.family == COST and not whiskers
+    there = [panel.cost for panel in priced]
+    costs = [cost for cost in _COSTS if any(one.startswith(cost) for one in there)]
+    backbones = {point.net.backbone for panel in priced for point in panel.points}
+    shape = "A shape is a backbone, its"
+    if len(backbones) > SHAPES:
+        shape = "A shape and its shade are a backbone, the"
     mean = "" if counted else " (mean over seeds; whiskers are one sample standard deviation)"
     return Figure(
         slug(f"{_name(column)}-against-cost", taken),
         kept.figure(
             ("pareto", heading, info, priced), lambda: pareto_figure(heading, priced, info)
         ),
-        f"{heading} against FLOPs and training memory",
+        f"{heading} against {' and '.join(costs)}",
         f"{heading}{mean} against cost, on "
-        "a logarithmic axis: floating-point operations of one prediction, two for each "
-        "multiply-add, and the memory of tensors in a training step. A shape is a backbone, its "
+        f"a logarithmic axis: {', and '.join(_COSTS[cost] for cost in costs)}. {shape} "
         "filling the variant. Where there are several "
         "networks that no other beats in both, a dotted line joins them (the Pareto front of the "
         "means).",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pages import DESKTOP, PHONE, column, opened, small, write
+
+from leaderboard import Results
 
 pytestmark = pytest.mark.browser
 
@@ -133,6 +136,23 @@ def test_details_have_the_statistics_of_the_seeds(browser: Any, path: Path) -> N
     assert float(high) == pytest.approx(middle + half, abs=0.02)
     shown = re.search(r"Standard deviation\s+([\d.]+)", text).group(1)  # type: ignore[union-attr]
     assert float(shown) == pytest.approx(sd, abs=0.001)
+
+
+def test_seeds_that_are_equal_have_no_interval(browser: Any, tmp_path: Path) -> None:
+    """Whatever their sum is rounded to: three times 0.1 is not 0.3."""
+    data = small()
+    rows = [
+        replace(row, seed=seed, value=0.1)
+        for row in data.rows
+        if row.metric == "top1" and row.seed == 0
+        for seed in range(3)
+    ]
+    page_path = write(Results("t", tuple(rows), data.metrics), tmp_path)
+    with opened(browser, page_path) as page:
+        page.locator("#board tbody tr").first.locator("td").nth(1).click()
+        text = page.locator("#details").inner_text()
+    assert "Standard deviation" in text
+    assert "95 % interval" not in text
 
 
 def test_details_by_hovering_and_touch(browser: Any, path: Path) -> None:

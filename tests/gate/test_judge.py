@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -275,6 +276,68 @@ def test_two_seeds_that_agree_by_chance_decide_nothing() -> None:
     (found,) = compare(Baseline(one, NONE), Baseline(other, NONE)).changes
     assert (found.verdict, found.compared) == (Verdict.INCONCLUSIVE, None)
     assert "equal by chance" in found.reason
+
+
+def of_images(counts: Sequence[int], images: int, weights: str) -> Measured:
+    """A network that classifies so many images correctly, seed by seed."""
+    key = Key("some", "net", "bu", "accuracy", "top1")
+    nets = [Trained(*key[:3], seed) for seed in range(len(counts))]
+    return Measured(
+        "suite",
+        {},
+        Machine(),
+        {key: Number("%", "higher", {n: 100 * c / images for n, c in enumerate(counts)})},
+        correct={net: np.arange(images) < count for net, count in zip(nets, counts, strict=True)},
+        weights=dict.fromkeys(nets, weights),
+    )
+
+
+def only(before: Measured, after: Measured) -> Finding:
+    (found,) = judge(after, Baseline(before, noise([before]))).findings
+    return found
+
+
+def test_seeds_that_agree_by_chance_are_no_certain_loss() -> None:
+    """Both seeds lose one image of a hundred: without any spread that would be a sure loss."""
+    before = of_images((99, 99), 100, "a")
+    found = only(before, of_images((98, 98), 100, "b"))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.p_value is not None
+    assert found.p_value > 0.1
+    assert only(before, of_images((10, 10), 100, "b")).status is Status.REGRESSION
+    unknown, fewer = (replace(side, correct={}) for side in (before, of_images((98, 98), 100, "b")))
+    lost = only(unknown, fewer)
+    assert lost.status is Status.INCONCLUSIVE
+    assert "equal by chance" in lost.reason
+    # What is no percentage, and the same for all seeds, is so by its nature.
+    layers = [
+        replace(side, numbers={k: replace(n, unit="") for k, n in side.numbers.items()})
+        for side in (unknown, fewer)
+    ]
+    assert only(*layers).status is Status.REGRESSION
+
+
+def test_few_images_alarm_no_more_often_than_many() -> None:
+    rng = np.random.default_rng(6)
+    alarms = 0
+    for _ in range(400):
+        before, after = (of_images(rng.binomial(100, 0.99, 2), 100, name) for name in "ab")
+        alarms += only(before, after).status is Status.REGRESSION
+    assert alarms <= 8  # 4 are one in a hundred
+
+
+def test_another_network_of_the_same_accuracy_is_tested() -> None:
+    """One training, twenty images: that as many are right says little of what was lost."""
+    before, after = of_images((19,), 20, "a"), of_images((19,), 20, "b")
+    assert only(before, after).status is Status.INCONCLUSIVE
+    assert only(before, of_images((19,), 20, "a")).status is Status.PASS
+    unknown = replace(after, weights={})
+    assert only(before, unknown).status is Status.PASS  # it may be the same
+    many = only(
+        of_images((9900, 9905, 9910), 10000, "a"), of_images((9900, 9905, 9910), 10000, "b")
+    )
+    assert many.status is Status.PASS
+    assert "identical" not in many.reason
 
 
 # pytest-benchmark's files ---------------------------------------------------------------------

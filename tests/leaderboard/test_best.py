@@ -66,6 +66,11 @@ def test_the_luckiest_of_equals_is_rarely_called_better() -> None:
     assert false <= 400 * 0.05 + 2 * np.sqrt(400 * 0.05 * 0.95)
 
 
+def test_the_same_accuracies_are_not_equal_networks() -> None:
+    (best,) = best_networks(board({"a bu": (80.0, 81.0), "b bu": (80.0, 81.0)}))
+    assert [lead.verdict for lead in best.leads] == [Verdict.INCONCLUSIVE]
+
+
 def test_two_backbones_and_two_seeds_in_common_are_needed() -> None:
     both = {"a bu": (80.0, 81.0), "b bu": (70.0, 71.0)}
     assert best_networks(board({"a bu": (80.0, 81.0), "a td": (70.0, 71.0)})) == []

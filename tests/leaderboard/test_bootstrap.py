@@ -151,10 +151,15 @@ def test_no_image_or_every_image_is_an_estimate_too(seeds: int, images: int) -> 
     assert (apart.low, apart.high) == (-100.0, pytest.approx(-100 + 2 * exact))
 
 
-def test_away_from_the_bounds_what_is_alike_stays_exact() -> None:
-    for values in (np.full((2, 50), 30.0), np.zeros((2, 50))):
+def test_what_is_alike_between_the_bounds_leaves_room_as_well() -> None:
+    """As the difference of two networks of which none is ever fooled, 0 for every image."""
+    share = stats.binomtest(0, 50).proportion_ci(method="exact").high
+    for value in (0.0, 30.0):
+        values = np.full((2, 50), value)
         found = mean_interval(values, Resamples(50, replicates=200), (-100.0, 100.0))
-        assert (found.low, found.high) == (found.value, found.value)
+        assert found.value == pytest.approx(value)
+        assert found.low == pytest.approx(value - share * (value + 100))
+        assert found.high == pytest.approx(value + share * (100 - value))
     endless = mean_interval(np.zeros((2, 50)), Resamples(50, replicates=200))
     assert endless == Interval(0.0, 0.0, 0.0)
 

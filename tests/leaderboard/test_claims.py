@@ -51,7 +51,12 @@ def judged(claim: Claim, rows: Sequence[Row], **more: object) -> Judged:
         (ON_PAR, (3.0, 2.9, 3.1), Verdict.REPRODUCED),
         (ON_PAR, (-3.0, -2.9, -3.1), Verdict.NOT_REPRODUCED),
         (ON_PAR, (-1.0, -0.9, -1.1), Verdict.INCONCLUSIVE),
-        (ON_PAR, (0.0, 0.0, 0.0), Verdict.REPRODUCED),
+        (BETTER, (0.0, 0.0), Verdict.INCONCLUSIVE),
+        (ON_PAR, (0.0, 0.0, 0.0), Verdict.INCONCLUSIVE),
+        # A gain that is sure and does not matter is none.
+        (replace(BETTER, margin=5.0), (0.2, 0.21, 0.19), Verdict.NOT_REPRODUCED),
+        (replace(BETTER, margin=0.1), (0.2, 0.21, 0.19), Verdict.REPRODUCED),
+        (replace(BETTER, expect="lower", margin=5.0), (-0.2, -0.21, -0.19), Verdict.NOT_REPRODUCED),
         (replace(ON_PAR, expect="not higher"), (3.0, 2.9, 3.1), Verdict.NOT_REPRODUCED),
         (replace(ON_PAR, expect="not higher"), (0.3, 0.2, 0.25), Verdict.REPRODUCED),
     ],
@@ -80,6 +85,18 @@ def test_noise_alone_hardly_ever_decides_a_claim() -> None:
         assert len(found.lines) == 4
         decided += any(line.verdict is not Verdict.INCONCLUSIVE for line in found.lines)
     assert decided <= 300 * 0.05 + 2 * np.sqrt(300 * 0.05 * 0.95)
+
+
+def test_few_images_that_agree_decide_no_claim() -> None:
+    """Two networks of 99 % on 100 images have the same accuracies in one of ten pairs of seeds:
+    neither is shown to be no better, nor to be on par within a point."""
+    rng = np.random.default_rng(5)
+    found = [
+        judged(claim, board(rng.binomial(100, 0.99, 2) - rng.binomial(100, 0.99, 2))).verdict
+        for claim in (BETTER, ON_PAR)
+        for _ in range(200)
+    ]
+    assert sum(one is not Verdict.INCONCLUSIVE for one in found) <= 400 * 0.05
 
 
 @pytest.mark.parametrize(

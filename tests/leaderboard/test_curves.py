@@ -211,4 +211,17 @@ def test_grid_leaves_a_place_empty_and_still_names_its_row() -> None:
     labels = {axes.get_ylabel() for axes in figure.axes} - {""}
     assert labels == {"Single pixel", "Salt and\npepper"}
     assert {axes.get_title() for axes in drawn} == {"a", "b", ""}
+
+
+def test_every_row_of_a_grid_has_numbers_beside_it() -> None:
+    """Of two data sets without an attack in common, the second's row begins in its own column."""
+    data = results(datasets=("a", "b"), images=30)
+    attack = {"a": "single_pixel", "b": "salt_and_pepper"}
+    fewer = tuple(s for s in data.samples if s.attack == attack[s.dataset])
+    for samples, wanted in ((fewer, [True, True]), (data.samples, [True, True, False, False])):
+        figure = grid(("a", "b"), replace(data, samples=samples))
+        figure.draw_without_rendering()
+        drawn = [axes for axes in figure.axes if axes.get_lines()]
+        told = [any(text.get_visible() for text in axes.get_yticklabels()) for axes in drawn]
+        assert told == wanted
     assert png(figure)

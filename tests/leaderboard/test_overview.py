@@ -283,6 +283,48 @@ def test_accuracy_of_one_seed_says_why_nothing_is_ranked(tmp_path: Path) -> None
     assert "As figure 4 of the paper." in page
 
 
+def test_seeds_that_are_equal_by_chance_are_told(tmp_path: Path) -> None:
+    """One network of three: it has neither interval nor rank, and the page says why."""
+    rows = [
+        Row("d", "net", variant, seed, "accuracy", "top1", value, "%")
+        for variant, seeds in {"bu": (86, 86), "td": (84, 85), "td_rev": (70, 71)}.items()
+        for seed, value in enumerate(map(float, seeds))
+    ]
+    data = Results("t", tuple(rows), {("accuracy", "top1"): full().metrics["accuracy", "top1"]})
+    head, bu, td, rev = table(data, tmp_path)
+    places = [head.index(name) for name in ("Rank", "95 % interval")]
+    assert [bu[place] for place in places] == ["–", "–"]
+    assert (td[places[0]], rev[places[0]]) == ("1", "2")
+    page = (tmp_path / "leaderboard.md").read_text("utf-8")
+    told = (
+        "Seeds that are equal by chance, as those of few images often are, tell nothing of others"
+    )
+    assert told in page
+    html = leaderboard.render_html(data, tmp_path / "page.html").read_text("utf-8")
+    assert told in html
+    leaderboard.render_markdown(full(), tmp_path)
+    assert told not in (tmp_path / "leaderboard.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("count", [2, 11, 12])
+def test_a_shape_is_a_backbone_while_there_are_enough(tmp_path: Path, count: int) -> None:
+    data = results(attacks=(), backbones=tuple(f"net{n}" for n in range(count)), seeds=(0,))
+    page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
+    alone, shaded = (
+        "A shape is a backbone, its filling",
+        "A shape and its shade are a backbone, the",
+    )
+    assert (alone in page, shaded in page) == (count <= 11, count > 11)
+
+
+def test_costs_that_were_not_measured_are_not_told_of(tmp_path: Path) -> None:
+    page = leaderboard.render_markdown(results(attacks=()), tmp_path).read_text("utf-8")
+    assert "Top-1 ↑ (%) against FLOPs]" in page
+    own = page.partition("against cost")[2].partition("\n")[0]
+    assert "floating-point operations" in own
+    assert "memory" not in own
+
+
 def test_medians_under_attack_are_not_the_papers_figure_of_accuracy(tmp_path: Path) -> None:
     rows = tuple(row for row in full().rows if row.measure.startswith("robustness"))
     page = leaderboard.render_markdown(replace(full(), rows=rows), tmp_path).read_text("utf-8")

@@ -24,7 +24,25 @@ def test_the_interval_is_students_t() -> None:
 def test_one_seed_and_infinity_have_none() -> None:
     assert spread([3.0]) == Spread(3.0, None, None)
     assert spread([3.0, math.inf]) == Spread(math.inf, None, None)
-    assert spread([7.0, 7.0]) == Spread(7.0, 7.0, 7.0)
+    assert spread([math.inf, math.inf]) == Spread(math.inf, math.inf, math.inf)
+
+
+def test_seeds_that_are_equal_by_chance_have_none() -> None:
+    """Counted numbers are equal by their nature."""
+    assert spread([7.0, 7.0]) == Spread(7.0, None, None)
+    assert spread([0.3, 0.1 + 0.2]) == Spread(pytest.approx(0.3), None, None)
+    assert spread([7.0, 7.0], exact=True) == Spread(7.0, 7.0, 7.0)
+    assert spread([7.0, 8.0], exact=True) == spread([7.0, 8.0])
+
+
+@pytest.mark.parametrize("images", [50, 200, 1000])
+def test_few_images_are_not_more_certain_than_many(images: int) -> None:
+    """Two seeds often get as many right: intervals that are told hold the truth all the same."""
+    random = np.random.default_rng(images)
+    right = random.binomial(images, 0.99, (4000, 2))
+    found = [spread((100 * row / images).tolist()) for row in right]
+    told = [one.low <= 99 <= one.high for one in found if one.low is not None and one.high]
+    assert np.mean(told) > 0.95 - 0.02
 
 
 def test_it_covers_what_it_says() -> None:

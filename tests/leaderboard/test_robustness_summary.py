@@ -78,11 +78,20 @@ def test_none_or_all_of_a_few_images_leave_room() -> None:
     assert (one.clean.value, one.clean.high) == (pytest.approx(100), 100)
     assert one.clean.low == pytest.approx(100 - room)
     assert (one.at[-1].value, one.at[-1].low, one.at[-1].high) == (0, 0, pytest.approx(room))
-    assert (one.area.low, one.area.high) == pytest.approx((50, 50))
+    assert (one.area.low, one.area.high) == pytest.approx((50 - room / 2, 50 + room / 2))
     assert (one.median.low, one.median.high) == (1, 1)
     (whole,) = summary(*(sample([math.inf] * 50, seed) for seed in (0, 1)), info=info).estimates
     assert (whole.area.low, whole.area.high) == (pytest.approx(100 - room), 100)
     assert (whole.median.low, whole.median.high) == (math.inf, math.inf)
+
+
+def test_two_networks_that_are_never_fooled_may_differ() -> None:
+    """On 50 images each; on others, one of them may be."""
+    found = summary(*(sample([math.inf] * 50, 0, variant) for variant in ("bu", "td")))
+    area, against = found.estimates[1].area, found.estimates[1].against
+    assert against is not None
+    assert (against.value, against.low) == (0, pytest.approx(area.low - 100))
+    assert against.high == pytest.approx(100 - area.low)
 
 
 def test_against_bottom_up_is_paired_by_seed_and_image() -> None:

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -67,3 +68,13 @@ def test_seeds_that_agree_by_chance_decide_nothing() -> None:
     assert found.compared.difference == pytest.approx(0.6)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.compared.p_value == 1
+
+
+def test_accuracies_that_are_equal_by_chance_are_not_shown_to_be_the_same() -> None:
+    """As 100 images often have it; costs that are equal are."""
+    board = results(seeds=(0, 1), attacks=())
+    rows = tuple(replace(row, value=80.0) for row in board.rows)
+    found = {one.key.metric: one for one in against_baseline(replace(board, rows=rows))}
+    assert found["top1"].verdict is Verdict.INCONCLUSIVE
+    assert (found["top1"].compared.difference, found["top1"].compared.low) == (0, -math.inf)
+    assert found["parameters"].verdict is Verdict.EQUIVALENT

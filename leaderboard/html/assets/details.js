@@ -166,7 +166,7 @@ function statistics(board, row, metric, column) {
     const sd = Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (n - 1));
     const half = (board.data.t[n] * sd) / Math.sqrt(n);
     found.push(['Standard deviation', number(sd, column)]);
-    if (sd > 0) {
+    if (sd > 1e-10 * Math.abs(middle)) { // else equal, but for rounding
       const [low, high] = [middle - half, middle + half].map((end) => number(end, column));
       found.push(['95 % interval', `${low} to ${high}, of the mean (Student's t)`]);
     }
