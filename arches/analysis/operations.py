@@ -3,12 +3,14 @@
 timm's tables (`results/benchmark-infer-*.csv` of its repository) are made with fvcore, whose
 conventions are followed here, so that its figures and ours can stand in one table:
 
-- a multiply-add is one MAC; convolutions, matrix products and attention are counted, biases not;
-- normalisation costs a few operations for each element that goes in (batch normalisation in
-  inference 2, without weights 1; all others and batch normalisation by the batch's own statistics
-  5, without weights 4); nearest up-sampling 1 for each that comes out, bilinear and grid sampling
-  4; adaptive average pooling 1 for each that goes in;
-- element-wise operations, other pooling and resampling cost nothing;
+- a multiply-add is one MAC; convolutions, matrix products (of vectors, too) and attention are
+  counted, biases not;
+- normalisation costs a few operations for each element that goes in (batch normalisation, and
+  instance normalisation, by moving statistics 2, without weights 1; all others 5, without weights
+  4); nearest up-sampling 1 for each that comes out, bilinear and grid sampling 4; adaptive average
+  pooling 1 for each that goes in, but to a single place nothing, for that is a mean;
+- element-wise operations, distances, Fourier transforms, other pooling and resampling cost
+  nothing;
 - activations are the elements that convolutions and matrix products give, attention included.
 
 Only shapes are followed, on the meta device, so the figures are the same on every machine.

@@ -186,17 +186,20 @@ def test_attention_is_counted_on_any_device(network: nn.Module) -> None:
         (nn.BatchNorm2d(4, affine=False), 1),
         (nn.BatchNorm2d(4, track_running_stats=False), 5),
         (nn.InstanceNorm2d(4), 4),
+        (nn.InstanceNorm2d(4, affine=True), 5),
+        (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), 2),
         (nn.GroupNorm(2, 4), 5),
         (nn.LayerNorm(8), 5),
         (nn.LayerNorm(8, elementwise_affine=False), 4),
         (nn.Upsample(scale_factor=3), 9),
         (nn.Upsample(scale_factor=2, mode="bilinear"), 16),
         (nn.AdaptiveAvgPool2d(2), 1),
+        (nn.AdaptiveAvgPool2d(1), 0),
         (nn.ReLU(), 0),
         (nn.MaxPool2d(2), 0),
     ],
 )
-def test_other_layers_cost_what_fvcore_says(network: nn.Module, each: int) -> None:
+def test_other_layers_cost_what_is_documented(network: nn.Module, each: int) -> None:
     assert of(network, 4, 8, 8) == Operations(0, each * 4 * 64, 0)
 
 
@@ -211,6 +214,33 @@ def test_training_has_costs_of_its_own_and_nothing_is_left_behind() -> None:
 def test_flops_are_those_of_the_description() -> None:
     network = arches.create("lenet_fc", "td", 1)
     assert of(network, 1, 28, 28).flops == arches.describe(network, image_size=28).totals.flops
+
+
+# Side and width of the image, and the sides to which it is scaled down for the other branches,
+# by a matrix from each side, which top-down variants alone do.
+SCALED = {"lenet_fc": (28, 1, (14, 7)), "nin_light": (32, 3, (16, 8))}
+
+
+@pytest.mark.parametrize("variant", list(arches.VARIANTS))
+@pytest.mark.parametrize("name", SCALED)
+def test_networks_of_the_paper_layer_by_layer(name: str, variant: str) -> None:
+    side, width, smaller = SCALED[name]
+    network = arches.create(name, variant, width).eval()
+    found: list[int] = []
+
+    def ran(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        if isinstance(layer, nn.Conv2d):
+            found.append(output.numel() * layer.weight[0].numel())
+
+    handles = [layer.register_forward_hook(ran) for layer in network.modules()]
+    with torch.no_grad():
+        network(torch.rand(1, width, side, side))
+    for handle in handles:
+        handle.remove()
+    scales = sum(width * (out * side * side + out * side * out) for out in smaller)
+    macs = sum(found) + (0 if variant == "bu" else scales)
+    assert of(network, width, side, side).flops == 2 * macs
+    assert arches.describe(network, image_size=side, measured=False).totals.flops == 2 * macs
 
 
 def test_errors_of_a_network_are_its_own() -> None:
