@@ -97,6 +97,19 @@ def keras_weights(model: Network) -> dict[str, Array]:
     }
 
 
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, contiguous and detached, each with memory of its own: safetensors refuses
+    weights that are tied. Only what shares memory, or is not contiguous, is copied."""
+    seen: set[int] = set()
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        plain = tensor.detach().contiguous()
+        key = plain.untyped_storage().data_ptr()
+        found[name] = plain.clone() if key in seen else plain
+        seen.add(key)
+    return found
+
+
 def save_weights(
     model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -110,7 +123,7 @@ def save_weights(
         metadata: texts to keep in the file's header.
     """
     target = Path(path)
-    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    tensors = apart(model.state_dict())
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         save_file(tensors, scratch, metadata=dict(metadata or {}))

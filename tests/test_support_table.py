@@ -40,6 +40,8 @@ SMALL = [
     ("timm/edgenext_xx_small", "td_uni"),
     ("timm/test_maxvit", "td_rev"),
     ("timm/test_maxvit", "bu"),
+    ("timm/pit_ti_224", "td_uni"),
+    ("timm/mobilevit_xxs", "td_rev"),
     ("torchvision/squeezenet1_1", "td"),
 ]
 
@@ -134,6 +136,50 @@ def check(row: Row) -> None:
     assert (again.status, again.image_size) == (row.status, row.image_size), again.reason
     for ours, theirs in ((again.parameters, row.parameters), (again.flops, row.flops)):
         assert ours == (theirs if theirs is None else pytest.approx(theirs, rel=0.01))
+
+
+# A network with a recurrent layer along each row of a map.
+ROWS = """\
+from torch import nn
+
+
+class Rows(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.LSTM(width, width, batch_first=True)
+
+    def forward(self, maps):
+        tokens = maps.permute(0, 2, 3, 1)
+        mixed, _ = self.layer(tokens.flatten(0, 1))
+        return mixed.view_as(tokens).permute(0, 3, 1, 2)
+
+
+def rows_net(in_chans, num_classes):
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, 2, 1),
+        nn.ReLU(),
+        Rows(16),
+        nn.Conv2d(16, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, num_classes),
+    )
+"""
+
+
+def test_ratios_are_of_all_products(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel for a whole recurrent layer hides its products."""
+    (tmp_path / "rows_net.py").write_text(ROWS, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "rows_net:rows_net"
+    plain, turned = (
+        arches.estimate(arches.invert(name, v, image_size=64), 64) for v in ("bu", "td")
+    )
+    [_, row] = attempt(name, "own", "conv", ["bu", "td"])
+    assert row.flops == pytest.approx(turned.flops / plain.flops)
 
 
 def made(row: Row) -> nn.Module:

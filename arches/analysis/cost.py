@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from arches.analysis.attention import fused_attention
+from arches.analysis.counter import OperationCounter
 from arches.analysis.storages import StorageTracker
 
 # What models raise that read values while they run, which the meta device does not have
@@ -42,7 +43,7 @@ class PartCost:
     Attributes:
         shapes: of the tensors that it gives, the last time it runs.
         place: among the parts, by when it ends; from 1.
-        flops: twice the multiply-accumulates of convolutions and matrix products.
+        flops: twice the multiply-accumulates of convolutions and matrix products, in inference.
         output_bytes: size of the output.
         saved_bytes: what the part keeps for the backward pass and no earlier part kept.
     """
@@ -60,7 +61,7 @@ class Cost:
 
     Attributes:
         parts: of the parts that were asked for, in their order.
-        flops: of one forward pass; convolutions and matrix products, 2 x multiply-accumulates.
+        flops: of inference, as :mod:`arches.analysis.operations` counts them.
         saved_bytes: activations that training keeps from the forward for the backward pass.
         peak_bytes: most that inference holds at once: input, maps and temporary copies.
     """
@@ -158,73 +159,97 @@ def measure_cost(module: nn.Module, images: Tensor, parts: Sequence[nn.Module] =
     training = module.training
     try:
         with fused_attention():
-            parts_cost, flops, saved = _training_pass(module.train(), images, parts)
-            peak = _inference_peak(module.eval(), images)
+            kept, saved = _training_pass(module.train(), images, parts)
+            flops, total = _flops(module.eval(), images, parts)
+            peak = _inference_peak(module, images)
     finally:
         module.train(training)
-    return Cost(parts_cost, flops, saved, peak)
+    costs = (replace(part, flops=own) for part, own in zip(kept, flops, strict=True))
+    return Cost(tuple(costs), total, saved, peak)
 
 
-def bilinear_macs(first: Sequence[int], weight: Sequence[int]) -> int:
-    """Of `nn.Bilinear`, of the shapes of its first input and of its weight: the weights times the
-    first input, and that times the second."""
-    outputs, one, other = weight
-    return first[0] * outputs * (one + 1) * other
-
-
-def _attention_flops(query: Any, key: Any, value: Any, *more: Any, **options: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
-
-
-def _bilinear_flops(first: Any, weight: Any, *more: Any, **options: Any) -> int:
-    return 2 * bilinear_macs(first, weight)
-
-
-# What PyTorch's counter does not know: attention by the CPU's kernel, and bilinear layers.
-_FLOPS = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-    torch.ops.aten._trilinear: _bilinear_flops,
-}
-
-
-def _training_pass(
+def _flops(
     module: nn.Module, images: Tensor, parts: Sequence[nn.Module]
-) -> tuple[tuple[PartCost, ...], int, int]:
-    counter = FlopCounterMode(display=False, custom_mapping=_FLOPS)
-    saved = _Saved(module)
-    found: dict[int, PartCost] = {}
-    running: list[tuple[int, int]] = []
+) -> tuple[tuple[int, ...], int]:
+    """FLOPs of the parts, and of all, for the whole batch: those of an image times their number,
+    for what is computed once for a batch, of weights alone, is computed for a single image too."""
+    try:
+        own, total = _flops_of_pass(module, images[:1], parts)
+    except READS_VALUES:  # statistics of a batch need two images
+        return _flops_of_pass(module, images, parts)
+    return tuple(len(images) * flops for flops in own), len(images) * total
+
+
+def _flops_of_pass(
+    module: nn.Module, images: Tensor, parts: Sequence[nn.Module]
+) -> tuple[tuple[int, ...], int]:
+    counter = OperationCounter()
+    found: Counter[int] = Counter()
+
+    def ended(part: nn.Module, products: int, _output: Any) -> None:
+        found[id(part)] += 2 * products
+
+    with torch.no_grad(), counter, _watched(parts, lambda: counter.products, ended):
+        module(images)
+    return tuple(found[id(part)] for part in parts), 2 * counter.products
+
+
+@contextmanager
+def _watched(
+    parts: Sequence[nn.Module],
+    number: Callable[[], int],
+    ended: Callable[[nn.Module, int, Any], None],
+) -> Iterator[None]:
+    """While it lasts, each part that ends is told, with what a number rose by and the output.
+
+    Not what runs inside of another part, which is counted there alone.
+    """
+    running: list[int] = []
 
     def begin(part: nn.Module, _inputs: Any) -> None:
-        running.append((counter.get_total_flops(), saved.total))
+        running.append(number())
 
     def end(part: nn.Module, _inputs: Any, output: Any) -> None:
-        flops, kept = running.pop()
-        if running:  # shared with the part that runs it, and counted there
-            return
-        given = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        before = found.pop(id(part), PartCost())
-        found[id(part)] = PartCost(
-            shapes=tuple(tuple(tensor.shape) for tensor in given),
-            flops=before.flops + counter.get_total_flops() - flops,
-            output_bytes=sum(tensor.numel() * tensor.element_size() for tensor in given),
-            saved_bytes=before.saved_bytes + saved.total - kept,
-        )
+        before = running.pop()
+        if not running:
+            ended(part, number() - before, output)
 
     handles = [part.register_forward_pre_hook(begin) for part in parts]
     handles += [part.register_forward_hook(end) for part in parts]
     try:
-        with torch.enable_grad(), counter, saved_tensors_hooks(saved.keep, _unchanged):
-            module(images)
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    # A part that runs again comes later.
+
+
+def _training_pass(
+    module: nn.Module, images: Tensor, parts: Sequence[nn.Module]
+) -> tuple[tuple[PartCost, ...], int]:
+    saved = _Saved(module)
+    found: dict[int, PartCost] = {}
+
+    def ended(part: nn.Module, kept: int, output: Any) -> None:
+        given = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        # A part that runs again comes later.
+        before = found.pop(id(part), PartCost())
+        found[id(part)] = PartCost(
+            shapes=tuple(tuple(tensor.shape) for tensor in given),
+            output_bytes=sum(tensor.numel() * tensor.element_size() for tensor in given),
+            saved_bytes=before.saved_bytes + kept,
+        )
+
+    with (
+        torch.enable_grad(),
+        saved_tensors_hooks(saved.keep, _unchanged),
+        _watched(parts, lambda: saved.total, ended),
+    ):
+        module(images)
     places = {key: place for place, key in enumerate(found, start=1)}
     costs = tuple(
         replace(found.get(id(part), PartCost()), place=places.get(id(part), 0)) for part in parts
     )
-    return costs, counter.get_total_flops(), saved.total
+    return costs, saved.total
 
 
 def _unchanged(tensor: Tensor) -> Tensor:

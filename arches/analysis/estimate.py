@@ -14,8 +14,8 @@ class Estimate:
     """Cost of a network for one image.
 
     Attributes:
-        parameters: number of trainable values.
-        flops: of one forward pass, 2 x multiply-accumulates.
+        parameters: number of values of all weights, frozen ones included.
+        flops: of one forward pass in inference, 2 x multiply-accumulates.
         saved_bytes: activations that training keeps between forward and backward.
         peak_bytes: most that inference holds at once: input, maps and temporary copies.
     """

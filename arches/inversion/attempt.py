@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from arches.analysis.attention import fused_attention
+from arches.analysis.cost import is_recurrent, without_onednn
+from arches.analysis.counter import OperationCounter
 from arches.backbones import DECLARATIONS
 from arches.factory import create
 from arches.inversion.errors import InversionError
@@ -142,10 +145,12 @@ def _plain_count(name: str, side: int) -> Count | None:
 def _count(network: nn.Module, side: int) -> Count | None:
     """Counted while it runs on the CPU: at these sizes quicker than a reading on meta."""
     images = torch.randn(1, getattr(network, "in_chans", 3), side, side)
+    plain = without_onednn() if is_recurrent(network) else nullcontext()
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        # Kernels for whole layers would hide their products.
+        with fused_attention(), plain, torch.no_grad(), OperationCounter() as counter:
             network.eval()(images)
     except Exception:  # as above
         return None
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Count(parameters, counter.get_total_flops())
+    return Count(parameters, 2 * counter.products)

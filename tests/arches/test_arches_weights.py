@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import arches
 
@@ -134,3 +135,15 @@ def test_arrays_of_the_other_byte_order_load() -> None:
     arches.load_keras_weights(model, arrays)
     for name, array in arches.keras_weights(model).items():
         assert np.array_equal(array, arrays[name])
+
+
+def test_weights_that_are_tied_come_back(tmp_path: Path) -> None:
+    def tied() -> nn.Sequential:
+        dense = nn.Linear(4, 4)
+        return nn.Sequential(dense, nn.ReLU(), dense)
+
+    model, other = tied(), tied()
+    arches.save_weights(model, tmp_path / "tied.safetensors")
+    arches.load_weights(other, tmp_path / "tied.safetensors")
+    assert all(torch.equal(other.state_dict()[k], v) for k, v in model.state_dict().items())
+    assert other[0] is other[2]

@@ -77,6 +77,33 @@ def test_parameters_that_are_not_used_are_told(
     assert [line for line in lines if "not used" in line] == [said]
 
 
+TIED = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.first = nn.Linear(144 * in_chans, 10)
+        self.second = self.third = nn.Linear(10, 10)
+        self.dense = nn.Linear(10, num_classes)
+
+    def forward(self, x):
+        return self.dense(self.third(self.second(self.first(x.flatten(1)))))
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_tied_weights_are_trained_kept_and_loaded(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    suite = tiny(("[tiny_nets:linear]", "['tied_net:Net', 'tiny_nets:linear']"))
+    Path("tied_net.py").write_text(TIED, encoding="utf-8")
+    assert main(["run", str(suite), "--only", "*/train", "--workers", workers]) == 0
+    assert main(["run", str(suite), "--workers", workers]) == 0
+    assert "failed" not in capsys.readouterr().out
+    assert "| Net | bu |" in Path("runs/tiny/leaderboard.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["torchvision/mobilenet_v3_small"])
 def test_models_of_libraries_run_in_both_directions(tiny: Tiny, name: str) -> None:
     suite = tiny(
