@@ -235,3 +235,34 @@ class ByClass(OneForAll):
         if not isinstance(self.relu, nn.ReLU):
             x = 2 * x
         return super().forward(x)
+
+
+def convolutional(in_chans: int, num_classes: int) -> nn.Module:
+    """Convolutions to the end: the last gives the scores of the classes, whose mean is taken."""
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Conv2d(32, num_classes, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+class ConvolutionalByFunction(nn.Module):
+    """The same with functions between its modules and a map of one pixel at its end."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(in_chans, 8, 3, 1, 1)
+        self.b, self.c = nn.Conv2d(8, 16, 3, 2, 1), nn.Conv2d(16, 32, 3, 2, 1)
+        self.scores = nn.Conv2d(32, num_classes, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in (self.a, self.b, self.c):
+            x = functional.relu(conv(x))
+        return functional.relu(self.scores(x)).mean((2, 3))
