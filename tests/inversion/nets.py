@@ -266,3 +266,57 @@ class ConvolutionalByFunction(nn.Module):
         for conv in (self.a, self.b, self.c):
             x = functional.relu(conv(x))
         return functional.relu(self.scores(x)).mean((2, 3))
+
+
+class DropPath(nn.Module):
+    """Drops whole images of a branch in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * (torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5)
+
+
+class InTraining(Functional):
+    """A residual branch that something is done to in training only.
+
+    Args:
+        how: ``path`` by a module without parts, ``block`` by one with parts, ``noise`` in forward
+            itself, ``alpha`` by a dropout of another function, ``always`` by one that does not ask.
+    """
+
+    def __init__(self, in_chans: int, num_classes: int, how: str) -> None:
+        super().__init__(in_chans, num_classes)
+        self.how = how
+        self.branch = nn.Conv2d(16, 16, 3, 1, 1)
+        self.drop = DropPath()
+        self.block = NoisyBlock(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.conv1(x))
+        x = functional.relu(self.norm2(self.conv2(x)))
+        if self.how == "path":
+            x = x + self.drop(functional.relu(self.branch(x)))
+        elif self.how == "block":
+            x = functional.relu(self.block(x))
+        elif self.how == "noise" and self.training:
+            x = x + torch.randn_like(x)
+        elif self.how == "alpha":
+            x = functional.feature_alpha_dropout(x, 0.5, self.training)
+        elif self.how == "always":
+            x = functional.dropout(x, 0.5)
+        x = functional.relu(self.conv3(x))
+        out: Tensor = self.fc(x.mean((2, 3)))
+        return out
+
+
+class NoisyBlock(nn.Module):
+    """A convolution whose map is noisy in training."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x + torch.randn_like(x) if self.training else x

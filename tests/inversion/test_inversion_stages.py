@@ -99,6 +99,41 @@ def test_a_functional_dropout_still_depends_on_the_mode() -> None:
     assert [dropout.p for dropout in dropouts] == [0.1]
 
 
+@pytest.mark.parametrize("how", ["path", "block", "alpha", "noise", "always"])
+def test_what_is_done_in_training_only_is_done_there(how: str) -> None:
+    """A graph is read in one mode; what the other one does must not be lost."""
+    torch.manual_seed(0)
+    model = nets.InTraining(3, 10, how)
+    network = arches.invert(model, "bu", image_size=32)
+    images = torch.rand(8, 3, 32, 32)
+    for mode in (True, False):
+        given = []
+        for one in (model.train(mode), network.train(mode)):
+            torch.manual_seed(1)
+            given.append(one(images))
+        assert torch.allclose(*given, atol=1e-6), mode
+
+
+@pytest.mark.parametrize("how", ["path", "block", "alpha"])
+def test_an_inverted_stage_does_so_too(how: str) -> None:
+    model = nets.InTraining(3, 10, how)
+    for part in (model.branch, model.block):
+        part.requires_grad_(False)  # not all are used
+    network = arches.invert(model, "td")
+    assert isinstance(network, arches.InvertedNetwork)
+    stage = network.positions[-1].stage
+    x = torch.rand(1, 8, 16, 16)
+    assert not torch.equal(stage.train()(x), stage(x))
+    stage.eval()
+    assert torch.equal(stage(x), stage(x))
+
+
+def test_a_function_that_only_runs_in_training_is_refused_by_name() -> None:
+    with pytest.raises(arches.InversionError, match="it calls randn_like there") as caught:
+        arches.invert(nets.InTraining(3, 10, "noise"), "td")
+    assert caught.value.reason == "not faithful"
+
+
 def test_one_resolution_is_refused() -> None:
     for model in (nets.one_resolution(3, 10), "torchvision/vit_b_16"):
         with pytest.raises(arches.InversionError, match="one resolution only") as caught:
