@@ -97,6 +97,21 @@ def keras_weights(model: Network) -> dict[str, Array]:
     }
 
 
+def own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, but copies of those that share memory with one before them.
+
+    A module with two names, or two modules with the same weights, are twice in a state, which
+    safetensors refuses; loaded into their one place twice, they give the same network.
+    """
+    seen: set[int] = set()
+    own = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if memory in seen and tensor.numel() else tensor
+        seen.add(memory)
+    return own
+
+
 def save_weights(
     model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -110,7 +125,8 @@ def save_weights(
         metadata: texts to keep in the file's header.
     """
     target = Path(path)
-    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    tensors = own_memory(state)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         save_file(tensors, scratch, metadata=dict(metadata or {}))

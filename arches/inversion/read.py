@@ -48,6 +48,9 @@ def read_stages(
             try:
                 return _cut(model, root, images)
             except InversionError as refusal:
+                if refusal.reason == "shared weights":
+                    # In the graph, one module that a stage calls again and again is many pieces.
+                    return _read_graph(model, images, refusal)
                 if refusal.reason != "state between stages":
                     raise
                 return _read_graph(model, images, _explained(model, root, images, refusal))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from arches.weights import own_memory
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.identity import hash_now
@@ -186,7 +187,7 @@ def _trained(
     }
     if training.trial:  # its accuracy is all that is wanted
         return watch.done(metrics, TRAIN_METRICS, facts=facts), None
-    state = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+    state = own_memory({name: tensor.cpu() for name, tensor in network.state_dict().items()})
     facts[NETWORK] = weights.fingerprint(state)
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import arches
 
@@ -90,6 +91,21 @@ def test_files(tmp_path: Path, layout: torch.memory_format) -> None:
     for key, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[key], tensor), key
     assert [entry.name for entry in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_weights_that_are_shared_come_back_shared(tmp_path: Path) -> None:
+    def tied() -> nn.Sequential:
+        first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+        second.weight = first.weight
+        return nn.Sequential(first, second)
+
+    model, other = tied(), tied()
+    path = tmp_path / "weights.safetensors"
+    arches.save_weights(model, path)
+    arches.load_weights(other, path)
+    assert other[0].weight is other[1].weight
+    x = torch.rand(2, 4)
+    assert torch.equal(model(x), other(x))
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:

@@ -320,3 +320,34 @@ class NoisyBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
         return x + torch.randn_like(x) if self.training else x
+
+
+class Recurrent(nn.Module):
+    """A block with weights that one stage calls again and again."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, 8, 3, 1, 1)
+        self.down = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+        self.again = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU())
+        self.coarse = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU())
+        self.fc = nn.Linear(32, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(self.stem(x))
+        for _ in range(3):
+            x = self.again(x)
+        out: Tensor = self.fc(self.coarse(x).mean((2, 3)))
+        return out
+
+
+def tied(in_chans: int, num_classes: int) -> nn.Module:
+    """Two stages whose convolutions have the same weights."""
+    first, second = nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+    second.weight = first.weight
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, 1, 1),
+        nn.ReLU(),
+        *(first, nn.ReLU(), second, nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)),
+    )
