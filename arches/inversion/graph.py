@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -60,6 +61,7 @@ def as_graph(model: nn.Module) -> fx.GraphModule:
         dropouts_as_modules(graph)
         pieces = _pieces(graph)
         split = split_module(graph, graph, lambda node: pieces[node], keep_original_order=True)
+        _hand_over(split)
         split.train(training)
         return split
     except Exception as error:  # tracing runs the model's own code, which may raise anything
@@ -107,7 +109,7 @@ def require_mode(model: nn.Module, graph: fx.GraphModule, images: Tensor) -> Non
 
 
 def _agree(one: nn.Module, other: nn.Module, images: Tensor, kept: dict[str, Tensor]) -> bool:
-    given = []
+    given: list[Any] = []
     for network in (one, other):
         _restore(one, kept)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -115,9 +117,8 @@ def _agree(one: nn.Module, other: nn.Module, images: Tensor, kept: dict[str, Ten
             try:
                 given.append(network(images))
             except Exception:  # the model's own modules may raise anything
-                given.append(None)
-    if given[0] is None:  # what it does there is not known
-        return True
+                # What the model itself cannot do, its graph need not.
+                return network is one
     own, traced = (tree_leaves(values) for values in given)
     return len(own) == len(traced) and all(
         isinstance(b, Tensor) and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
@@ -158,6 +159,33 @@ def dropouts_as_modules(graph: fx.GraphModule) -> None:
             node.replace_all_uses_with(put_in)
             graph.graph.erase_node(node)
     graph.recompile()
+
+
+def _hand_over(split: fx.GraphModule) -> None:
+    """Give each piece the parameters and buffers that it uses outside of modules, as its own."""
+    for node in [node for node in split.graph.nodes if node.op == "get_attr"]:
+        value = attrgetter(str(node.target))(split)
+        for call in list(node.users):
+            piece = split.get_submodule(str(call.target)) if call.op == "call_module" else None
+            if not isinstance(value, Tensor) or not isinstance(piece, fx.GraphModule):
+                continue
+            taken = [inner for inner in piece.graph.nodes if inner.op == "placeholder"]
+            name = f"own_{node.name}"
+            if isinstance(value, nn.Parameter):
+                piece.register_parameter(name, value)
+            else:
+                piece.register_buffer(name, value)
+            for inner, given in zip(taken, call.args, strict=True):
+                if given is node:
+                    with piece.graph.inserting_before(inner):
+                        inner.replace_all_uses_with(piece.graph.get_attr(name))
+                    piece.graph.erase_node(inner)
+            call.args = tuple(given for given in call.args if given is not node)
+            piece.recompile()
+        if not node.users:
+            split.graph.erase_node(node)
+    split.recompile()
+    split.delete_all_unused_submodules()
 
 
 def _always(node: fx.Node) -> bool:
