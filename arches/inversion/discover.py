@@ -107,10 +107,18 @@ def _components(units: Sequence[ChainUnit]) -> list[str]:
 
 
 def _stem(units: Sequence[ChainUnit]) -> int:
-    """How many units read the image: the first container, and what only normalises or pools it."""
+    """How many units read the image: the first container, and what only normalises or pools it.
+
+    What normalises the image itself comes before.
+    """
     names = _components(units)
-    count = 0
-    while count < len(units) and names[count] == names[0]:
+    first = 0
+    while (
+        first + 1 < len(units) and units[first].light and units[first].taken == units[first].given
+    ):
+        first += 1
+    count = first
+    while count < len(units) and names[count] == names[first]:
         count += 1
     return _past_light(units, count)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from arches.inversion.trace import Call
 
@@ -50,8 +50,10 @@ class ChainUnit:
 
     @property
     def leaf_or_norm(self) -> bool:
-        """Whether the module has no parts, or is a norm that carries its activation."""
-        return self.leaf or "norm" in type(self.module).__name__.lower()
+        """Whether the module has no parts, or is a norm that carries its activation, or a piece of
+        a graph, which is as small as can be."""
+        piece = isinstance(self.module, fx.GraphModule)
+        return self.leaf or piece or "norm" in type(self.module).__name__.lower()
 
     @property
     def light(self) -> bool:
