@@ -39,7 +39,7 @@ def cut(chain: Chain, probe_size: int, split: str = "modules") -> Stages:
             "give the stages explicitly, by stages=..., or register an adapter.",
         )
     reductions = _reductions(chain.units, probe_size)
-    body = _without_tail(chain.units)
+    body = _without_tail(chain.units, chain.scored)
     tail = tuple(unit.path for unit in chain.units[body:])
     for start in (_stem(chain.units[:body]), _least_stem(chain.units[:body])):
         stages = _group(chain.units[start:body], reductions[start:body])
@@ -107,10 +107,18 @@ def _components(units: Sequence[ChainUnit]) -> list[str]:
 
 
 def _stem(units: Sequence[ChainUnit]) -> int:
-    """How many units read the image: the first container, and what only normalises or pools it."""
+    """How many units read the image: the first container, and what only normalises or pools it.
+
+    What normalises the image itself comes before.
+    """
     names = _components(units)
-    count = 0
-    while count < len(units) and names[count] == names[0]:
+    first = 0
+    while (
+        first + 1 < len(units) and units[first].light and units[first].taken == units[first].given
+    ):
+        first += 1
+    count = first
+    while count < len(units) and names[count] == names[first]:
         count += 1
     return _past_light(units, count)
 
@@ -129,19 +137,33 @@ def _past_light(units: Sequence[ChainUnit], count: int) -> int:
     return count
 
 
-def _without_tail(units: Sequence[ChainUnit]) -> int:
+def _without_tail(units: Sequence[ChainUnit], scored: bool) -> int:
     """How many units are left without those that only prepare the head.
 
-    Pools at the end, and whole containers of 1 x 1 convolutions, norms and activations after the
-    last block. In a plain chain of layers everything belongs to some convolution.
+    Pools at the end, the convolution that gives the scores of the classes, and whole containers of
+    1 x 1 convolutions, norms and activations after the last block. In a plain chain of layers
+    everything else belongs to some convolution.
     """
     count = len(units)
     while count > 1 and _thins_out(units[count - 1]):
         count -= 1
+    if scored:
+        count = _without_scores(units[:count])
     names = _components(units[:count])
     blocks = {name for unit, name in zip(units, names, strict=False) if _layers(unit) > 1}
     spatial = {name for unit, name in zip(units, names, strict=False) if unit.spatial}
     while blocks and count > 1 and names[count - 1] not in blocks | spatial:
+        count -= 1
+    return count
+
+
+def _without_scores(units: Sequence[ChainUnit]) -> int:
+    """How many units are left without the convolution of the scores, and a dropout before it."""
+    count = max((n for n, unit in enumerate(units) if not unit.light), default=0)
+    last = units[count]
+    if count == 0 or _layers(last) != 1 or last.given.size <= _SAME_LEVEL * last.taken.size:
+        return len(units)
+    while count > 1 and isinstance(units[count - 1].module, nn.modules.dropout._DropoutNd):
         count -= 1
     return count
 

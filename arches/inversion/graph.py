@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 from torch.fx.passes.split_module import split_module
 from torch.nn import functional
+from torch.utils._pytree import tree_leaves
 
 from arches.inversion.errors import InversionError, first_line
 
 _DROPOUTS: dict[Any, type[nn.Module]] = {
     functional.dropout: nn.Dropout,
     functional.dropout2d: nn.Dropout2d,
+    functional.alpha_dropout: nn.AlphaDropout,
+    functional.feature_alpha_dropout: nn.FeatureAlphaDropout,
+    torch.dropout: nn.Dropout,
 }
+
+
+class ModeTracer(fx.Tracer):
+    """Leaves whole what does something else in training, such as a module that drops paths."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module is one step, whatever is inside."""
+        return super().is_leaf_module(m, module_qualified_name) or _asks_for_mode(m)
+
+
+def _asks_for_mode(module: nn.Module) -> bool:
+    """Whether the code of a module's forward reads its mode, if not for a dropout of a function."""
+    names = getattr(getattr(type(module).forward, "__code__", None), "co_names", ())
+    drops = {one.__name__ for one in _DROPOUTS} & set(names)
+    parts = next(module.children(), None) is not None
+    return "training" in names and not (parts and drops)
 
 
 def as_graph(model: nn.Module) -> fx.GraphModule:
@@ -33,10 +57,11 @@ def as_graph(model: nn.Module) -> fx.GraphModule:
     """
     training = model.training
     try:
-        graph = fx.symbolic_trace(model.eval())
+        graph = _traced(model.eval())
         dropouts_as_modules(graph)
         pieces = _pieces(graph)
         split = split_module(graph, graph, lambda node: pieces[node], keep_original_order=True)
+        _hand_over(split)
         split.train(training)
         return split
     except Exception as error:  # tracing runs the model's own code, which may raise anything
@@ -47,10 +72,85 @@ def as_graph(model: nn.Module) -> fx.GraphModule:
         model.train(training)
 
 
+def _traced(model: nn.Module) -> fx.GraphModule:
+    tracer = ModeTracer()
+    return fx.GraphModule(model, tracer.trace(model), type(model).__name__)
+
+
+def require_mode(model: nn.Module, graph: fx.GraphModule, images: Tensor) -> None:
+    """Refuse a graph that does not give what its model does, in training or in evaluation.
+
+    Weights, moving statistics, mode and random state are left as they were.
+
+    Args:
+        model: to compare with.
+        graph: from :func:`as_graph`.
+        images: N x C x H x W, two or more.
+
+    Raises:
+        InversionError: where the two differ.
+    """
+    kept = {name: value.clone() for name, value in model.named_buffers()}
+    training = model.training
+    try:
+        for mode in (False, True):
+            if not _agree(model.train(mode), graph.train(mode), images, kept):
+                name = _only_in_training(model)
+                what = f"; it calls {name} there" if name else ""
+                raise InversionError(
+                    "not faithful",
+                    f"forward does something of its own in training{what}: put that into a module "
+                    "of its own.",
+                )
+    finally:
+        _restore(model, kept)
+        graph.train(training)
+        model.train(training)
+
+
+def _agree(one: nn.Module, other: nn.Module, images: Tensor, kept: dict[str, Tensor]) -> bool:
+    given: list[Any] = []
+    for network in (one, other):
+        _restore(one, kept)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            try:
+                given.append(network(images))
+            except Exception:  # the model's own modules may raise anything
+                # What the model itself cannot do, its graph need not.
+                return network is one
+    own, traced = (tree_leaves(values) for values in given)
+    return len(own) == len(traced) and all(
+        isinstance(b, Tensor) and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
+        for a, b in zip(own, traced, strict=True)
+        if isinstance(a, Tensor)
+    )
+
+
+def _restore(model: nn.Module, kept: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in model.named_buffers():
+            value.copy_(kept[name])
+
+
+def _only_in_training(model: nn.Module) -> str | None:
+    """The first function that a model calls in training, and otherwise not or differently."""
+    with contextlib.suppress(Exception):  # tracing runs the model's own code
+        plain, trained = (list(_traced(model.train(mode)).graph.nodes) for mode in (False, True))
+        for one, other in zip_longest(plain, trained):
+            if other is not None and (one is None or _as_text(one) != _as_text(other)):
+                return str(getattr(other.target, "__name__", other.target))
+    return None
+
+
+def _as_text(node: fx.Node) -> str:
+    return f"{node.target}{node.args}{node.kwargs}"
+
+
 def dropouts_as_modules(graph: fx.GraphModule) -> None:
     """Read in evaluation mode, a function that drops values would never do so again."""
     for number, node in enumerate(list(graph.graph.nodes)):
-        if node.op == "call_function" and node.target in _DROPOUTS:
+        if node.op == "call_function" and node.target in _DROPOUTS and not _always(node):
             share = node.kwargs.get("p", node.args[1] if len(node.args) > 1 else 0.5)
             path = f"dropout_{number}"
             graph.add_submodule(path, _DROPOUTS[node.target](share))
@@ -59,6 +159,41 @@ def dropouts_as_modules(graph: fx.GraphModule) -> None:
             node.replace_all_uses_with(put_in)
             graph.graph.erase_node(node)
     graph.recompile()
+
+
+def _hand_over(split: fx.GraphModule) -> None:
+    """Give each piece the parameters and buffers that it uses outside of modules, as its own."""
+    for node in [node for node in split.graph.nodes if node.op == "get_attr"]:
+        value = attrgetter(str(node.target))(split)
+        for call in list(node.users):
+            piece = split.get_submodule(str(call.target)) if call.op == "call_module" else None
+            if not isinstance(value, Tensor) or not isinstance(piece, fx.GraphModule):
+                continue
+            taken = [inner for inner in piece.graph.nodes if inner.op == "placeholder"]
+            name = f"own_{node.name}"
+            if isinstance(value, nn.Parameter):
+                piece.register_parameter(name, value)
+            else:
+                piece.register_buffer(name, value)
+            for inner, given in zip(taken, call.args, strict=True):
+                if given is node:
+                    with piece.graph.inserting_before(inner):
+                        inner.replace_all_uses_with(piece.graph.get_attr(name))
+                    piece.graph.erase_node(inner)
+            call.args = tuple(given for given in call.args if given is not node)
+            piece.recompile()
+        if not node.users:
+            split.graph.erase_node(node)
+    split.recompile()
+    split.delete_all_unused_submodules()
+
+
+def _always(node: fx.Node) -> bool:
+    """Whether a dropout drops in evaluation, too, as it does unless it is told the mode."""
+    for name in ("training", "train"):
+        if name in node.kwargs:
+            return node.kwargs[name] is not False
+    return len(node.args) < 3 or node.args[2] is not False
 
 
 def _pieces(graph: fx.GraphModule) -> dict[fx.Node, int]:

@@ -40,7 +40,11 @@ class HeadTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step, whatever is inside."""
-        if module_qualified_name in self.body or next(m.children(), None) is None:
+        if module_qualified_name in self.body:
+            return True
+        if isinstance(m, fx.GraphModule):  # a piece of the model's graph, of functions
+            return False
+        if next(m.children(), None) is None:
             return True
         return is_norm(m) or super().is_leaf_module(m, module_qualified_name)
 

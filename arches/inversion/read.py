@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from arches.inversion.discover import cut
 from arches.inversion.errors import InversionError, first_line
 from arches.inversion.functions import called_after
-from arches.inversion.graph import as_graph
+from arches.inversion.graph import as_graph, require_mode
 from arches.inversion.observe import TOLERANCE
 from arches.inversion.sharing import require_own, take_apart
 from arches.inversion.stages import Stages
@@ -48,6 +48,9 @@ def read_stages(
             try:
                 return _cut(model, root, images)
             except InversionError as refusal:
+                if refusal.reason == "shared weights":
+                    # In the graph, one module that a stage calls again and again is many pieces.
+                    return _read_graph(model, images, refusal)
                 if refusal.reason != "state between stages":
                     raise
                 return _read_graph(model, images, _explained(model, root, images, refusal))
@@ -97,7 +100,8 @@ def _explained(
 def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> Stages:
     """The stages of the model's graph, where its modules do not tell them."""
     try:
-        root, problem = trace(as_graph(model), images)
+        graph = as_graph(model)
+        root, problem = trace(graph, images)
         if problem is not None:
             raise refusal
         chain = read_chain(root)
@@ -105,4 +109,5 @@ def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> St
     except InversionError:
         raise refusal from None
     require_own(root, chain.units, found, graph=True)
+    require_mode(model, graph, torch.cat([images, images.flip(-1)]))
     return found

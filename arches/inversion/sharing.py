@@ -72,7 +72,7 @@ def require_own(root: Call, units: Sequence[ChainUnit], stages: Stages, graph: b
             of several calls of a module, which matters only for weights, in two stages.
 
     Raises:
-        InversionError: for the first such module.
+        InversionError: for the first such module, or the first two that have the same weights.
     """
     calls = _count(root)
     found = _weights_of_two if graph else _called_again
@@ -84,6 +84,12 @@ def require_own(root: Call, units: Sequence[ChainUnit], stages: Stages, graph: b
             "shared weights" if state else "shared module",
             f"module '{path}' is called {calls[id(module)]} times: {what} cannot be taken apart; "
             "give each call a module of its own.",
+        )
+    if tied := _tied(stages, by_path):
+        raise InversionError(
+            "shared weights",
+            f"'{tied[0]}' and '{tied[1]}' have the same weights: weights shared between stages "
+            "cannot be taken apart; give each module weights of its own.",
         )
 
 
@@ -106,6 +112,18 @@ def _weights_of_two(
                 bare = next(module.parameters(recurse=False), None) is None
                 if not bare and owners.setdefault(id(module), number) != number:
                     yield path, module
+
+
+def _tied(stages: Stages, by_path: Mapping[str, nn.Module]) -> tuple[str, str] | None:
+    """Two modules of two stages with a parameter in common."""
+    owners: dict[int, tuple[int, str]] = {}
+    for number, stage in enumerate(stages.stages):
+        for path in stage.modules:
+            for parameter in by_path[path].parameters():
+                owner, first = owners.setdefault(id(parameter), (number, path))
+                if owner != number:
+                    return first, path
+    return None
 
 
 def _from_the_first(model: nn.Module, _args: Any) -> None:

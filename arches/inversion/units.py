@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from arches.inversion.trace import Call
 
@@ -50,8 +50,10 @@ class ChainUnit:
 
     @property
     def leaf_or_norm(self) -> bool:
-        """Whether the module has no parts, or is a norm that carries its activation."""
-        return self.leaf or "norm" in type(self.module).__name__.lower()
+        """Whether the module has no parts, or is a norm that carries its activation, or a piece of
+        a graph, which is as small as can be."""
+        piece = isinstance(self.module, fx.GraphModule)
+        return self.leaf or piece or "norm" in type(self.module).__name__.lower()
 
     @property
     def light(self) -> bool:
@@ -79,12 +81,15 @@ class Chain:
             one map goes on.
         sizes: how many different sides the maps have anywhere in the network.
         flat: whether the units only embed patches, and all that follows stays at their resolution.
+        scored: whether no weights follow, so that the last unit that has some gives the logits, one
+            channel for each.
     """
 
     units: tuple[ChainUnit, ...]
     ended: bool
     sizes: int
     flat: bool = False
+    scored: bool = False
 
 
 def read_chain(root: Call) -> Chain:
@@ -110,7 +115,22 @@ def read_chain(root: Call) -> Chain:
         ended = not _goes_on(root, {unit.path for unit in found})
     used = {unit.path for unit in found}
     flat = not ended and _embeds(found) and _stays(root, used, found[-1].given.size)
-    return Chain(tuple(found), ended, _count_levels(_sizes(root)), flat)
+    scored = bool(found) and _as_logits(found[-1].given, root) and not _weighs(root, used)
+    return Chain(tuple(found), ended, _count_levels(_sizes(root)), flat, scored)
+
+
+def _as_logits(last: Map, root: Call) -> bool:
+    """Whether a network gives one value for each channel, or each value, of its last map."""
+    shapes = [tuple(tensor.shape) for tensor in root.outputs]
+    return shapes in ([(1, last.width)], [(1, last.width * last.size**2)])
+
+
+def _weighs(node: Call, used: set[str]) -> bool:
+    """Whether weights that mix channels are applied outside of the chain."""
+    if node.path in used:
+        return False
+    own = any(parameter.dim() > 1 for parameter in node.module.parameters(recurse=False))
+    return own or any(_weighs(child, used) for child in node.children)
 
 
 def _embeds(units: list[ChainUnit]) -> bool:

@@ -45,10 +45,20 @@ def verify(network: InvertedNetwork, image_size: int) -> None:
         for handle in handles:
             handle.remove()
         network.zero_grad(set_to_none=True)
+        _cut_off(network)
         network.train(training)
         with torch.no_grad():
             for name, value in network.named_buffers():
                 value.copy_(kept[name])
+
+
+def _cut_off(network: nn.Module) -> None:
+    """Tensors that modules made in the pass and remember, such as weights by spectral_norm, keep
+    the graph of that pass, and nothing that has one can be copied."""
+    for module in network.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                setattr(module, name, value.detach())
 
 
 def _forward(network: InvertedNetwork, images: Tensor) -> Tensor:

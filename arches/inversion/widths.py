@@ -15,6 +15,9 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from arches.inversion.errors import InversionError
 from arches.inversion.initial import Law, draw_like
@@ -55,6 +58,13 @@ def at_width(
     """
     if width == stage.width and (not uniform or width == stage.in_width):
         return block
+    if computed := _computed(block):
+        raise InversionError(
+            "width",
+            f"stage {block.name} cannot be given {width} channels instead of {stage.width}: the "
+            f"weight of a {computed} is computed from others (weight_norm, spectral_norm); build "
+            "the network without that, or leave out this variant.",
+        )
     for rule in _rules(block, stage, width, uniform):
         wanted = replace(stage, in_width=rule(stage.in_width), width=rule(stage.width))
         made = StageBlock(wanted, list(copy.deepcopy(block.parts)))
@@ -73,6 +83,17 @@ def at_width(
     raise InversionError(
         "width", f"stage {block.name} cannot be given {width} channels instead of {stage.width}."
     )
+
+
+def _computed(block: nn.Module) -> str | None:
+    """The class of the first layer whose weight is made anew in each pass."""
+    for module in block.modules():
+        hooks = module._forward_pre_hooks.values()
+        if is_parametrized(module):
+            return type(module).__bases__[0].__name__
+        if any(isinstance(hook, SpectralNorm | WeightNorm) for hook in hooks):
+            return type(module).__name__
+    return None
 
 
 def repeat_of(stage: Stage, block: StageBlock, width: int, side: int) -> nn.Module | None:

@@ -235,3 +235,138 @@ class ByClass(OneForAll):
         if not isinstance(self.relu, nn.ReLU):
             x = 2 * x
         return super().forward(x)
+
+
+def convolutional(in_chans: int, num_classes: int) -> nn.Module:
+    """Convolutions to the end: the last gives the scores of the classes, whose mean is taken."""
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Conv2d(32, num_classes, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+class ConvolutionalByFunction(nn.Module):
+    """The same with functions between its modules and a map of one pixel at its end."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(in_chans, 8, 3, 1, 1)
+        self.b, self.c = nn.Conv2d(8, 16, 3, 2, 1), nn.Conv2d(16, 32, 3, 2, 1)
+        self.scores = nn.Conv2d(32, num_classes, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in (self.a, self.b, self.c):
+            x = functional.relu(conv(x))
+        return functional.relu(self.scores(x)).mean((2, 3))
+
+
+class DropPath(nn.Module):
+    """Drops whole images of a branch in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * (torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5)
+
+
+class InTraining(Functional):
+    """A residual branch that something is done to in training only.
+
+    Args:
+        how: ``path`` by a module without parts, ``block`` by one with parts, ``noise`` in forward
+            itself, ``alpha`` by a dropout of another function, ``always`` by one that does not ask.
+    """
+
+    def __init__(self, in_chans: int, num_classes: int, how: str) -> None:
+        super().__init__(in_chans, num_classes)
+        self.how = how
+        self.branch = nn.Conv2d(16, 16, 3, 1, 1)
+        self.drop = DropPath()
+        self.block = NoisyBlock(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.conv1(x))
+        x = functional.relu(self.norm2(self.conv2(x)))
+        if self.how == "path":
+            x = x + self.drop(functional.relu(self.branch(x)))
+        elif self.how == "block":
+            x = functional.relu(self.block(x))
+        elif self.how == "noise" and self.training:
+            x = x + torch.randn_like(x)
+        elif self.how == "alpha":
+            x = functional.feature_alpha_dropout(x, 0.5, self.training)
+        elif self.how == "always":
+            x = functional.dropout(x, 0.5)
+        x = functional.relu(self.conv3(x))
+        out: Tensor = self.fc(x.mean((2, 3)))
+        return out
+
+
+class NoisyBlock(nn.Module):
+    """A convolution whose map is noisy in training."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x + torch.randn_like(x) if self.training else x
+
+
+class Recurrent(nn.Module):
+    """A block with weights that one stage calls again and again."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, 8, 3, 1, 1)
+        self.down = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+        self.again = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU())
+        self.coarse = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU())
+        self.fc = nn.Linear(32, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(self.stem(x))
+        for _ in range(3):
+            x = self.again(x)
+        out: Tensor = self.fc(self.coarse(x).mean((2, 3)))
+        return out
+
+
+def tied(in_chans: int, num_classes: int) -> nn.Module:
+    """Two stages whose convolutions have the same weights."""
+    first, second = nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+    second.weight = first.weight
+    return nn.Sequential(
+        nn.Conv2d(in_chans, 8, 3, 1, 1),
+        nn.ReLU(),
+        *(first, nn.ReLU(), second, nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)),
+    )
+
+
+class OwnValues(nn.Module):
+    """It normalises images by buffers, and scales maps and logits by parameters of its own."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((1, in_chans, 1, 1), 0.5))
+        self.stem = nn.Conv2d(in_chans, 8, 3, 1, 1)
+        self.down1 = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU())
+        self.gain = nn.Parameter(torch.full((16, 1, 1), 0.5))
+        self.down2 = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU())
+        self.fc = nn.Linear(32, num_classes)
+        self.temperature = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down1(self.stem(x - self.mean)) * self.gain
+        out: Tensor = self.temperature * self.fc(self.down2(x).mean((2, 3)))
+        return out

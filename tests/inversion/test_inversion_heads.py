@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import heads
 import nets
 import pytest
@@ -209,3 +211,16 @@ def test_another_head_is_said(name: str) -> None:
     assert found.rows[-1].operation == "mean, dense"
     assert found.remarks == (SAID[name],)
     assert arches.describe(model, "bu", image_size=64, measured=False).remarks == ()
+
+
+@pytest.mark.parametrize("make", [nets.convolutional, nets.ConvolutionalByFunction])
+@pytest.mark.parametrize("variant", ["td", "td_uni", "td_rev"])
+def test_the_scores_of_the_classes_are_the_head_and_no_stage(make: Callable, variant: str) -> None:
+    """Else the coarsest stage would be as narrow as there are classes, and with it the others."""
+    network = arches.invert(make(3, 10), variant, image_size=32)
+    assert isinstance(network, InvertedNetwork)
+    widths = {"td": {4: 32, 2: 16}, "td_uni": {4: 32, 2: 32}, "td_rev": {4: 16, 2: 32}}
+    assert network.widths == widths[variant]
+    assert network.head.operation in ("mean, dense", "dropout, mean, dense")
+    assert network.head_note.startswith("head: ")
+    assert "conv, " in network.head_note

@@ -117,6 +117,28 @@ def test_shared_weights_are_refused_with_the_reason(functions: bool) -> None:
     assert any(said in remark for remark in remarks)
 
 
+@pytest.mark.parametrize("variant", ["bu", "td", "td_uni", "td_rev"])
+def test_weights_that_one_stage_uses_again_are_inverted_with_it(variant: str) -> None:
+    network = arches.invert(nets.Recurrent(3, 10), variant, image_size=32)
+    assert network.stages is not None
+    assert network.stages.reductions == (2, 4)
+    images = torch.rand(2, 3, 32, 32)
+    calls = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda m, _i, _o: calls.append(id(m)))
+    assert network(images).shape == (2, 10)
+    assert sorted(calls.count(one) for one in set(calls))[-2:] == [1, 3]
+
+
+def test_weights_that_two_modules_have_in_common_are_refused_too() -> None:
+    """Copies of them would be trained apart, and the network would have more parameters."""
+    said = "'.*2' and '.*4' have the same weights"
+    with pytest.raises(arches.InversionError, match=said) as caught:
+        arches.invert(nets.tied(3, 10), "td", image_size=32)
+    assert caught.value.reason == "shared weights"
+
+
 def test_a_model_that_takes_no_copies_is_left_as_it_is() -> None:
     model = nets.ByClass(3, 10).eval()
     said = "module 'relu' is called 3 times: its calls cannot be taken apart"

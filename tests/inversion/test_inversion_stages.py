@@ -88,6 +88,43 @@ def test_functions_between_modules_are_read_from_the_graph() -> None:
     assert torch.equal(as_graph(model)(images), model(images))
 
 
+def test_a_network_is_cut_alike_however_it_is_written() -> None:
+    """As modules or as functions, with and without something that normalises its images."""
+
+    class Normalise(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x - 0.5) / 0.25
+
+    convs = [nn.Conv2d(3, 8, 3, 1, 1), nn.Conv2d(8, 16, 3, 2, 1), nn.Conv2d(16, 32, 3, 2, 1)]
+    norms = [nn.BatchNorm2d(width) for width in (8, 16, 32)]
+    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)]
+
+    class ByFunctions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convs, self.norms = nn.ModuleList(convs), nn.ModuleList(norms)
+            self.end = nn.Sequential(*end)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for conv, norm in zip(self.convs, self.norms, strict=True):
+                x = nn.functional.relu(norm(conv(x)))
+            out: torch.Tensor = self.end(x)
+            return out
+
+    layers = [
+        part for conv, norm in zip(convs, norms, strict=True) for part in (conv, norm, nn.ReLU())
+    ]
+    written = [nn.Sequential(*layers, *end), ByFunctions()]
+    written += [nn.Sequential(Normalise(), model) for model in list(written)]
+    written.append(nn.Sequential(Normalise(), *layers, *end))
+    for model in written:
+        found = arches.stages(model, image_size=32)
+        assert [(s.reduction, s.in_width, s.width) for s in found.stages] == [
+            (2, 8, 16),
+            (4, 16, 32),
+        ]
+
+
 def test_a_functional_dropout_still_depends_on_the_mode() -> None:
     graph = as_graph(nets.Functional(3, 10))
     images = torch.rand(1, 3, 32, 32)
@@ -97,6 +134,63 @@ def test_a_functional_dropout_still_depends_on_the_mode() -> None:
     graph.get_submodule("submod_2")
     dropouts = [module for module in graph.modules() if isinstance(module, nn.Dropout)]
     assert [dropout.p for dropout in dropouts] == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("variant", "widths"), [("td", [32, 16]), ("td_uni", [32, 32]), ("td_rev", [16, 32])]
+)
+def test_parameters_and_buffers_outside_of_modules_go_with_their_stage(
+    variant: str, widths: list[int]
+) -> None:
+    model = nets.OwnValues(3, 10)
+    bottom_up = arches.invert(model, "bu", image_size=32)
+    images = torch.rand(2, 3, 32, 32)
+    assert bottom_up.stages is not None
+    assert torch.equal(bottom_up.eval()(images), model.eval()(images))
+    one, other = (arches.estimate(made, 32) for made in (bottom_up, model))
+    assert (one.parameters, one.flops) == (other.parameters, other.flops)
+    network = arches.invert(model, variant, image_size=32)
+    assert isinstance(network, arches.InvertedNetwork)
+    assert list(network.widths.values()) == widths
+    assert network.head.operation == "mean, dense, mul"
+    gains = [p for name, p in network.named_parameters() if name.endswith("gain")]
+    assert [tuple(gain.shape) for gain in gains] == [(network.widths[2], 1, 1)]
+    assert float(gains[0].detach().mean()) == 0.5
+
+
+@pytest.mark.parametrize("how", ["path", "block", "alpha", "noise", "always"])
+def test_what_is_done_in_training_only_is_done_there(how: str) -> None:
+    """A graph is read in one mode; what the other one does must not be lost."""
+    torch.manual_seed(0)
+    model = nets.InTraining(3, 10, how)
+    network = arches.invert(model, "bu", image_size=32)
+    images = torch.rand(8, 3, 32, 32)
+    for mode in (True, False):
+        given = []
+        for one in (model.train(mode), network.train(mode)):
+            torch.manual_seed(1)
+            given.append(one(images))
+        assert torch.allclose(*given, atol=1e-6), mode
+
+
+@pytest.mark.parametrize("how", ["path", "block", "alpha"])
+def test_an_inverted_stage_does_so_too(how: str) -> None:
+    model = nets.InTraining(3, 10, how)
+    for part in (model.branch, model.block):
+        part.requires_grad_(False)  # not all are used
+    network = arches.invert(model, "td")
+    assert isinstance(network, arches.InvertedNetwork)
+    stage = network.positions[-1].stage
+    x = torch.rand(1, 8, 16, 16)
+    assert not torch.equal(stage.train()(x), stage(x))
+    stage.eval()
+    assert torch.equal(stage(x), stage(x))
+
+
+def test_a_function_that_only_runs_in_training_is_refused_by_name() -> None:
+    with pytest.raises(arches.InversionError, match="it calls randn_like there") as caught:
+        arches.invert(nets.InTraining(3, 10, "noise"), "td")
+    assert caught.value.reason == "not faithful"
 
 
 def test_one_resolution_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import nets
 import pytest
 import torch
@@ -121,3 +123,29 @@ def test_heads_that_do_not_divide_take_the_nearest_width() -> None:
     network = arches.invert(model, "td_uni", width=26, image_size=32)
     assert network.widths[4] % 4 == 0
     assert abs(network.widths[4] - 26) <= 6
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+    ],
+)
+def test_a_weight_that_is_computed_takes_no_other_width(norm: Callable) -> None:
+    model = nn.Sequential(
+        norm(nn.Conv2d(3, 8, 3, 1, 1)),
+        nn.ReLU(),
+        norm(nn.Conv2d(8, 16, 3, 2, 1)),
+        nn.ReLU(),
+        norm(nn.Conv2d(16, 32, 3, 2, 1)),
+        nn.ReLU(),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)),
+    )
+    turned = arches.invert(model, "td", image_size=32)
+    assert turned.widths == {4: 32, 2: 16}
+    assert arches.describe(turned, measured=False).totals.parameters > 0
+    for variant in ("td_uni", "td_rev"):
+        with pytest.raises(arches.InversionError, match="the weight of a Conv2d is computed"):
+            arches.invert(model, variant, image_size=32)

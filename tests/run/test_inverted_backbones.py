@@ -47,6 +47,33 @@ def test_a_module_with_one_resolution_is_refused_before_anything_is_trained(
     assert main(["run", str(alone)]) == 0
 
 
+SHARED = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, 4, 3, 1, 1)
+        self.down = nn.Conv2d(4, 4, 3, 2, 1)
+        self.again = nn.Conv2d(4, 4, 3, 1, 1)
+        self.coarse = nn.Conv2d(4, 8, 3, 2, 1)
+        self.last = nn.Conv2d(8, 8, 3, 1, 1)
+        self.alias = self.last
+        self.dense = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        x = self.again(self.again(self.down(self.stem(x))))
+        return self.dense(self.alias(self.last(self.coarse(x))).mean((2, 3)))
+"""
+
+
+def test_weights_that_are_used_twice_are_trained_and_kept(tiny: Tiny) -> None:
+    suite = tiny(("[tiny_nets:linear]", "['shared_net:Net']"), ("[bu]", "[bu, td, td_uni]"))
+    Path("shared_net.py").write_text(SHARED, encoding="utf-8")
+    assert main(["run", str(suite)]) == 0
+
+
 UNUSED = """
 from torch import nn
 
