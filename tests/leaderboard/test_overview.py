@@ -202,6 +202,7 @@ def test_a_row_of_many_bars_is_left_to_the_tables(tmp_path: Path) -> None:
     assert not (tmp_path / "figures").exists()
 
 
+@pytest.mark.usefixtures("drawn_anew")
 def test_a_data_set_without_any_result_has_no_empty_axis(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
