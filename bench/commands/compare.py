@@ -11,7 +11,8 @@ from bench.errors import BenchError
 def main(args: argparse.Namespace) -> int:
     """Print the comparison, or write it to a file."""
     from leaderboard.files import write_atomic
-    from leaderboard.gate.compare import as_json, as_markdown, compare
+    from leaderboard.gate.compare import compare
+    from leaderboard.gate.compare_report import as_json, as_markdown
 
     sides = [read_either(path) for path in (args.before, args.after)]
     for path, side in zip((args.before, args.after), sides, strict=True):
