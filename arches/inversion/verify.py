@@ -12,6 +12,8 @@ from arches.analysis.unused import named
 from arches.inversion.errors import InversionError, first_line
 from arches.inversion.network import InvertedNetwork
 
+_PADDING = nn.ReflectionPad2d.__module__
+
 
 def verify(network: InvertedNetwork, image_size: int) -> None:
     """Run a network forward and backward on two images of noise.
@@ -83,8 +85,13 @@ def _check_sides(network: InvertedNetwork, sides: list[int], image_size: int) ->
             "image too small",
             f"images of {image_size} pixels have no {len(wanted)} different resolutions: {wanted}.",
         )
+    # A stage that ends with the layer that pads for the next one leaves too large a map.
+    pads = any(type(layer).__module__ == _PADDING for layer in network.modules())
+    hint = "; give the convolutions their padding (padding=, padding_mode=), not layers before them"
+    if not (rising and pads):
+        hint = ""
     raise InversionError(
-        "resolutions", f"maps have sides {sides}, where the rule asks for {wanted}."
+        "resolutions", f"maps have sides {sides}, where the rule asks for {wanted}{hint}."
     )
 
 

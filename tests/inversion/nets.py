@@ -117,6 +117,17 @@ class Unused(nn.Module):
         return out
 
 
+def padded_apart(in_chans: int, num_classes: int) -> nn.Module:
+    """Layers of their own pad the maps for the convolutions after them."""
+    widths = ((in_chans, 8, 1), (8, 8, 1), (8, 16, 2), (16, 16, 1), (16, 32, 2), (32, 32, 1))
+    blocks = [
+        nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(taken, given, 3, stride), nn.ReLU())
+        for taken, given, stride in widths
+    ]
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, num_classes))
+    return nn.Sequential(*blocks, *head)
+
+
 def unused(in_chans: int, num_classes: int) -> nn.Module:
     """Stages of which one has parameters for nothing."""
     model = residual(in_chans, num_classes)

@@ -151,6 +151,12 @@ def test_refusals_name_their_reason(model: object, size: int, reason: str) -> No
     assert caught.value.reason == reason
 
 
+def test_maps_that_layers_pad_are_refused_with_what_to_do() -> None:
+    with pytest.raises(arches.InversionError, match="maps have sides") as caught:
+        arches.invert(nets.padded_apart(3, 10), "td", image_size=64)
+    assert "give the convolutions their padding" in str(caught.value)
+
+
 def test_parameters_for_nothing_are_named_and_may_be_frozen() -> None:
     model = nets.unused(3, 10)
     with pytest.raises(arches.InversionError) as caught:
