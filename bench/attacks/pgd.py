@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.attacks.base import Attack, positive
+from bench.attacks.base import Attack
 from bench.attacks.capabilities import BUILT_IN
 from bench.attacks.isolation import prepared
 from bench.attacks.library_options import Option, parser
 from bench.attacks.norm_balls import BALLS
 from bench.attacks.problem import Problem
+from bench.attacks.values import positive
 from bench.errors import BenchError
 from bench.models.predict import Logits, classes
 
