@@ -91,6 +91,7 @@ class Attack:
         access: what it needs of the network: its decisions, its scores, or gradients, which are
             recorded for "gradient" alone.
         channels: numbers of image channels it takes; empty for any.
+        classes: the least number of classes that it needs; 0 for any.
         strength: the argument of `run` that takes one of the option `epsilons`, where an attack
             has a fixed strength; it is then run once for each and gives a curve like others. What
             is larger than that in its norm does not count there (L0 counts pixels).
@@ -114,6 +115,7 @@ class Attack:
     norm: str = ""
     access: Access = "decision"
     channels: tuple[int, ...] = ()
+    classes: int = 0
     strength: str = ""
     batch_dependent: bool = False
     random_when: Mapping[str, Any] = field(default_factory=dict)

@@ -135,6 +135,7 @@ def declare(run: Callable[..., Any], what: Capability, options: Mapping[str, Opt
         norm=what.norm,
         access=what.access,
         channels=what.channels,
+        classes=what.classes,
         strength="epsilon" if what.strength else "",
         batch_dependent=True,
         random_when={k: v for k, v in RANDOM_WHEN.items() if k in options} if what.optional else {},
@@ -162,6 +163,11 @@ def parser(options: Mapping[str, Option], what: Capability) -> Parse:
                 raise BenchError(_unknown(name, options, what))
         if what.strength and "epsilons" not in read:
             read["epsilons"] = GRIDS[read["norm"]] if "norm" in read else what.epsilons
+        if what.strength == "pixels" and not all(map(float.is_integer, read["epsilons"])):
+            raise BenchError(
+                "option 'epsilons' must be whole numbers of pixels, such as [1, 4], not "
+                f"{given['epsilons']!r}"
+            )
         if what.strength not in ("", *GRIDS) and read.get("norm", what.norm) == "Linf":
             within_range(read["epsilons"])
         return read

@@ -51,6 +51,12 @@ def attack(name: str) -> base.Attack:
         ("foolbox:BoundaryAttack", {"init_attack": "X"}, "'init_attack' must be one of DatasetAt"),
         ("foolbox:BoundaryAttack", {"tensorboard": "x"}, "unknown option 'tensorboard'"),
         ("torchattacks:PGD", {"eps": 0.1}, r"unknown option 'eps': say `epsilons: \[...\]`"),
+        (
+            "torchattacks:OnePixel",
+            {"epsilons": [0.5]},
+            "numbers of pixels, such as .1, 4., not",
+        ),
+        ("torchattacks:OnePixel", {"epsilons": [2, 1.5]}, "must be whole numbers of pixels"),
         ("torchattacks:APGD", {"seed": 3}, "unknown option 'seed': it follows the network's seed"),
         ("torchattacks:APGD", {"norm": "L1"}, "option 'norm' must be one of Linf, L2, not 'L1'"),
         ("torchattacks:APGD", {"loss": "mse"}, "option 'loss' must be one of ce, dlr, not 'mse'"),
