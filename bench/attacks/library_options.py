@@ -25,6 +25,11 @@ _KINDS: Mapping[type, Kind] = {
     str: "word",
     tuple: "pair",
 }
+# Lengths of steps: one back leads away from what is looked for, and one of 0 nowhere.
+_STEPS = {
+    "abs_stepsize", "alpha", "initial_stepsize", "lr", "max_stepsize", "min_stepsize",
+    "rel_stepsize", "source_step", "spherical_step", "stepsize",
+}  # fmt: skip
 _WANTED = {
     "bool": "true or false",
     "int": "a positive whole number",
@@ -59,6 +64,8 @@ class Option:
         if self.kind == "int" and number and isinstance(value, int) and value > 0:
             return value
         if self.kind == "float" and number and math.isfinite(value):
+            if name in _STEPS and value <= 0:
+                raise BenchError(f"option '{name}' must be a positive number, not {value!r}")
             return float(value)
         if self.kind == "word" and isinstance(value, str):
             return value

@@ -16,8 +16,6 @@ from bench.attacks.isolation import prepared
 from bench.attacks.library_options import Option, parser
 from bench.attacks.norm_balls import BALLS
 from bench.attacks.problem import Problem
-from bench.attacks.values import positive
-from bench.errors import BenchError
 from bench.models.predict import Logits, classes
 
 # All steps together, in epsilons: more than enough to cross the ball from a random start.
@@ -132,8 +130,6 @@ def _parse(given: Mapping[str, Any]) -> dict[str, Any]:
     step = read["rel_stepsize"]
     if step is None:
         step = REACH / read["steps"]
-    if not positive(step):
-        raise BenchError(f"option 'rel_stepsize' must be a positive number, not {step!r}")
     return {**read, "rel_stepsize": step}
 
 
