@@ -238,6 +238,8 @@ def _from_function(function: Callable[..., Tensor]) -> Attack:
         for key, value in given.items():
             if key not in names:
                 raise BenchError(f"unknown option '{key}'{did_you_mean(key, [*names, 'label'])}")
+            if isinstance(defaults.get(key), bool):
+                values.check(key, defaults[key], value)
             if values.is_number(defaults.get(key)) and not values.is_number(value):
                 raise BenchError(f"option '{key}' must be a number, not {value!r}")
         # The function's own defaults are part of its code, and need not be plain data.

@@ -78,6 +78,20 @@ def test_what_is_unlike_is_refused(given: dict[str, Any], said: str) -> None:
         VARIED.options(given)
 
 
+def upright(problem: Problem, *, up: bool = True) -> Tensor:
+    """A plain function with a switch."""
+    return problem.images
+
+
+def test_a_switch_of_a_plain_function_is_true_or_false() -> None:
+    """'off' would be as good as true."""
+    attack = base.load("test_own_options:upright")
+    assert attack.options({"up": False}) == {"up": False}
+    for value in ("off", 0):
+        with pytest.raises(BenchError, match=f"option 'up' must be true or false, not {value!r}"):
+            attack.options({"up": value})
+
+
 def test_strengths_are_written_as_those_of_built_in_attacks() -> None:
     assert STRONG.options({"epsilons": ["8/255", 0.5]})["epsilons"] == (8 / 255, 0.5)
     assert STRONG.options({"epsilons": 0.3})["epsilons"] == (0.3,)
