@@ -25,8 +25,6 @@ if importlib.util.find_spec("pyautoattack") is None:
 
 # RobustBench's strengths for CIFAR-10; a suite says its own for other images.
 EPSILONS = {"Linf": (8 / 255,), "L2": (0.5,), "L1": (12.0,)}
-# The targeted loss compares with the fourth most likely class.
-LEAST_CLASSES = 4
 OPTIONS = {
     "norm": Option("Linf", "word", choices=tuple(EPSILONS)),
     "version": Option("standard", "word", choices=("standard", "plus", "rand")),
@@ -52,9 +50,10 @@ def run(
 def _perturb(target: Target, epsilon: float, norm: str, version: str) -> Tensor:
     import pyautoattack
 
-    if target.classes < LEAST_CLASSES:
+    least = BUILT_IN["autoattack"].classes
+    if target.classes < least:
         raise BenchError(
-            f"autoattack needs a network of {LEAST_CLASSES} classes or more, not {target.classes}"
+            f"autoattack needs a network of {least} classes or more, not {target.classes}"
         )
     images, labels = target.images, target.labels
     with _silent():
@@ -99,6 +98,7 @@ ATTACK = Attack(
     defaults=_parse({}),
     norm="Linf",
     access="gradient",
+    classes=BUILT_IN["autoattack"].classes,
     strength="epsilon",
     batch_dependent=True,
     package="pyautoattack",

@@ -8,11 +8,11 @@ fresh prediction.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from bench.attacks import values
 from bench.errors import BenchError, did_you_mean
 from bench.identity import code_fingerprint, reference_key
 from bench.registry import Entry, Registry
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Access = Literal["decision", "score", "gradient"]
+NORMS = ("Linf", "L2", "L1", "L0")
 
 # Attacks of other libraries: `foolbox:L2PGD`. The adapter's `load(class name)` makes an `Attack`.
 LIBRARIES = {
@@ -82,13 +83,15 @@ class Attack:
         typical: about how many predictions it spends on an image (and strength) at the defaults,
             for the estimate of `plan`.
         steps: the option that these grow with, such as a number of steps; "" for none.
-        defaults: options with their values; a number must be positive, of the same type.
+        defaults: options with their values. What a suite gives must be like it: true or false, a
+            word, a number (whole where this one is, and positive where this one is), or a list.
         choices: the words an option may have.
         norm: which distance it looks at by its own account: "L2", "Linf", "L0", "L1", or "" for
             none.
         access: what it needs of the network: its decisions, its scores, or gradients, which are
             recorded for "gradient" alone.
         channels: numbers of image channels it takes; empty for any.
+        classes: the least number of classes that it needs; 0 for any.
         strength: the argument of `run` that takes one of the option `epsilons`, where an attack
             has a fixed strength; it is then run once for each and gives a curve like others. What
             is larger than that in its norm does not count there (L0 counts pixels).
@@ -112,6 +115,7 @@ class Attack:
     norm: str = ""
     access: Access = "decision"
     channels: tuple[int, ...] = ()
+    classes: int = 0
     strength: str = ""
     batch_dependent: bool = False
     random_when: Mapping[str, Any] = field(default_factory=dict)
@@ -131,23 +135,18 @@ class Attack:
             if key not in self.defaults:
                 known = ", ".join(sorted(self.defaults)) or "it has none"
                 raise BenchError(f"unknown option '{key}'; known: {known}")
-            self._check(key, value)
-        return {**self.defaults, **given}
-
-    def _check(self, key: str, value: Any) -> None:
-        default = self.defaults[key]
-        if key in self.choices:
-            if value not in self.choices[key]:
-                known = ", ".join(self.choices[key])
-                raise BenchError(f"option '{key}' must be one of {known}, not {value!r}")
-        elif isinstance(default, tuple):
-            if not isinstance(value, list | tuple) or not value or not all(map(positive, value)):
-                raise BenchError(
-                    f"option '{key}' must be a list of positive numbers, not {value!r}"
-                )
-        elif not positive(value) or (isinstance(default, int) and not isinstance(value, int)):
-            what = "whole number" if isinstance(default, int) else "number"
-            raise BenchError(f"option '{key}' must be a positive {what}, not {value!r}")
+            if key in self.choices:
+                if value not in self.choices[key]:
+                    known = ", ".join(self.choices[key])
+                    raise BenchError(f"option '{key}' must be one of {known}, not {value!r}")
+            elif not (self.strength and key == "epsilons"):
+                values.check(key, self.defaults[key], value)
+        found = {**self.defaults, **given}
+        if self.strength:
+            found["epsilons"] = values.strengths(found["epsilons"])
+            if "epsilons" in given and self.norm_with(found) == "Linf":
+                values.within_range(found["epsilons"])
+        return found
 
     def spends(self, options: Mapping[str, Any]) -> float:
         """About how many predictions it spends on an image (and strength) with these options."""
@@ -181,11 +180,6 @@ class Attack:
         return {**rest, self.strength: strength}
 
 
-def positive(value: object) -> bool:
-    """Whether a value is a positive, finite number."""
-    return _is_number(value) and 0 < value < math.inf  # type: ignore[operator]
-
-
 def load(name: str) -> Attack:
     """Return the attack of that name; a plain function counts as random, and its further parameters
     are its options.
@@ -201,10 +195,35 @@ def load(name: str) -> Attack:
         return adapted
     found = REGISTRY.load(name)
     if isinstance(found, Attack):
-        return found
+        return _declared(name, found)
     if callable(found):
         return _from_function(found)
     raise BenchError(f"attack '{name}' is neither an Attack nor a function")
+
+
+def _declared(name: str, attack: Attack) -> Attack:
+    """An attack as it was declared, if it can work: a misspelt norm would bind no perturbation, and
+    a misspelt access would leave gradients off."""
+    plain = attack.norm.lower().replace("-", "").replace("infinity", "inf")
+    meant = next((norm for norm in NORMS if norm.lower() == plain), attack.norm)
+    if meant != attack.norm:
+        raise BenchError(f"attack '{name}' has the norm '{attack.norm}'; write '{meant}'")
+    if attack.access not in get_args(Access):
+        raise BenchError(
+            f"attack '{name}' has the access '{attack.access}'; it must be decision, score or "
+            "gradient"
+        )
+    if attack.strength and attack.parse is None:
+        if "epsilons" not in attack.defaults:
+            raise BenchError(
+                f"attack '{name}' has a strength, '{attack.strength}', but no `epsilons` among its "
+                "defaults, such as (0.1, 0.2)"
+            )
+        try:
+            values.strengths(attack.defaults["epsilons"])
+        except BenchError as error:
+            raise BenchError(f"attack '{name}': {error}") from error
+    return attack
 
 
 def _from_function(function: Callable[..., Tensor]) -> Attack:
@@ -219,17 +238,15 @@ def _from_function(function: Callable[..., Tensor]) -> Attack:
         for key, value in given.items():
             if key not in names:
                 raise BenchError(f"unknown option '{key}'{did_you_mean(key, [*names, 'label'])}")
-            if _is_number(defaults.get(key)) and not _is_number(value):
+            if isinstance(defaults.get(key), bool):
+                values.check(key, defaults[key], value)
+            if values.is_number(defaults.get(key)) and not values.is_number(value):
                 raise BenchError(f"option '{key}' must be a number, not {value!r}")
         # The function's own defaults are part of its code, and need not be plain data.
         return dict(given)
 
     required = tuple(name for name in names if name not in defaults)
     return Attack(function, deterministic=False, defaults=defaults, parse=parse, required=required)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

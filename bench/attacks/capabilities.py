@@ -163,6 +163,9 @@ CHANNELS = {
     "torchattacks:PIFGSMPP": (3,),
 }
 
+# Their losses compare with the fourth most likely class.
+CLASSES = {"torchattacks:APGDT": 4, "autoattack": 4}
+
 # Values of arguments that a class needs and has no default for.
 NEEDED: Mapping[str, Mapping[str, object]] = {"foolbox:VirtualAdversarialAttack": {"steps": 10}}
 
@@ -228,6 +231,11 @@ class Capability:
     def channels(self) -> tuple[int, ...]:
         """Numbers of image channels it takes; empty for any."""
         return CHANNELS.get(self.name, ())
+
+    @property
+    def classes(self) -> int:
+        """The least number of classes that it needs; 0 for any."""
+        return CLASSES.get(self.name, 0)
 
     @property
     def epsilons(self) -> tuple[float, ...]:

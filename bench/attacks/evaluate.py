@@ -100,7 +100,7 @@ def attack_batch(
 
     Raises:
         BenchError: the attack writes into the images of its problem, or returns something else than
-            images of that shape.
+            images of that shape, in real numbers.
     """
     count = len(images)
     result = Attacked(
@@ -206,6 +206,8 @@ def _check_returned(found: object, images: Tensor, name: str) -> None:
         what = f"returned {type(found).__name__}, not a tensor of images (such as problem.best)"
     elif found.shape != images.shape:
         what = f"returned images {tuple(found.shape)} for {tuple(images.shape)}"
+    elif not found.is_floating_point():  # levels of 255, all but 0 of which would be cut to white
+        what = f"returned images of {found.dtype}; they must be real numbers in [0, 1]"
     else:
         return
     raise BenchError(f"attack '{name}' {what}")

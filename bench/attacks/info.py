@@ -11,6 +11,9 @@ from leaderboard.results import AttackInfo, Kind
 
 _NOISE = ("salt_and_pepper", "additive_gaussian", "additive_uniform", "blended_uniform", "GN")
 _PIXELS = ("single_pixel", "pointwise", "InversionAttack")
+# These follow gradients, but towards one class and within a share of the values: that images
+# withstand them, or fall to others first, is no sign of masked gradients.
+_CONFINED = ("JSMA",)
 _ONE_STEP = ("FGSM", "FFGSM", "fgsm")
 
 
@@ -54,4 +57,5 @@ def kind(name: str) -> Kind:
         return "one-step"
     if known.attack == "Square":
         return "square"
-    return "iterative" if known.access == "gradient" else "other"
+    iterative = known.access == "gradient" and known.attack not in _CONFINED
+    return "iterative" if iterative else "other"

@@ -6,12 +6,13 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
-from bench.attacks.base import Attack, positive
+from bench.attacks.base import Attack
 from bench.attacks.capabilities import GRIDS, RANDOM_WHEN, Capability
+from bench.attacks.values import is_number, positive, strengths, within_range
 from bench.errors import BenchError
 
 Kind = Literal["bool", "int", "float", "word", "pair"]
@@ -24,6 +25,11 @@ _KINDS: Mapping[type, Kind] = {
     str: "word",
     tuple: "pair",
 }
+# Lengths of steps: one back leads away from what is looked for, and one of 0 nowhere.
+_STEPS = {
+    "abs_stepsize", "alpha", "initial_stepsize", "lr", "max_stepsize", "min_stepsize",
+    "rel_stepsize", "source_step", "spherical_step", "stepsize",
+}  # fmt: skip
 _WANTED = {
     "bool": "true or false",
     "int": "a positive whole number",
@@ -50,7 +56,7 @@ class Option:
         """
         if value is None and self.optional:
             return None
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = is_number(value)
         if self.choices:
             return value if value in self.choices else self._refuse(name, value)
         if self.kind == "bool" and isinstance(value, bool):
@@ -58,6 +64,8 @@ class Option:
         if self.kind == "int" and number and isinstance(value, int) and value > 0:
             return value
         if self.kind == "float" and number and math.isfinite(value):
+            if name in _STEPS and value <= 0:
+                raise BenchError(f"option '{name}' must be a positive number, not {value!r}")
             return float(value)
         if self.kind == "word" and isinstance(value, str):
             return value
@@ -134,6 +142,7 @@ def declare(run: Callable[..., Any], what: Capability, options: Mapping[str, Opt
         norm=what.norm,
         access=what.access,
         channels=what.channels,
+        classes=what.classes,
         strength="epsilon" if what.strength else "",
         batch_dependent=True,
         random_when={k: v for k, v in RANDOM_WHEN.items() if k in options} if what.optional else {},
@@ -153,15 +162,21 @@ def parser(options: Mapping[str, Option], what: Capability) -> Parse:
         read = {name: option.default for name, option in options.items()}
         for name, value in given.items():
             if name == "epsilons" and what.strength:
-                read[name] = _grid(value)
+                # In rising order.
+                read[name] = tuple(sorted(map(float, strengths(value))))
             elif name in options:
                 read[name] = options[name].read(name, value)
             else:
                 raise BenchError(_unknown(name, options, what))
         if what.strength and "epsilons" not in read:
             read["epsilons"] = GRIDS[read["norm"]] if "norm" in read else what.epsilons
+        if what.strength == "pixels" and not all(map(float.is_integer, read["epsilons"])):
+            raise BenchError(
+                "option 'epsilons' must be whole numbers of pixels, such as [1, 4], not "
+                f"{given['epsilons']!r}"
+            )
         if what.strength not in ("", *GRIDS) and read.get("norm", what.norm) == "Linf":
-            _within_range(read["epsilons"])
+            within_range(read["epsilons"])
         return read
 
     return parse
@@ -176,35 +191,3 @@ def _unknown(name: str, options: Mapping[str, Option], what: Capability) -> str:
         return "unknown option 'seed': it follows the network's seed, the repeat and the images"
     known = sorted([*options, "epsilons"] if what.strength else options)
     return f"unknown option '{name}'; known: {', '.join(known)}"
-
-
-def _grid(value: Any) -> tuple[float, ...]:
-    """Strengths in rising order."""
-    several = value if isinstance(value, list | tuple) else [value]
-    found = [_fraction(item) for item in several]
-    if not found or not all(map(positive, found)):
-        raise BenchError(
-            f"option 'epsilons' must be positive numbers, such as [0.1] or ['8/255'], not {value!r}"
-        )
-    if len(set(found)) < len(found):
-        raise BenchError(f"option 'epsilons' has a number twice: {value!r}")
-    return tuple(sorted(map(float, found)))
-
-
-def _within_range(epsilons: Iterable[float]) -> None:
-    """Refuse what papers write as 8 and mean as 8/255: it would allow any image at all."""
-    for epsilon in epsilons:
-        if epsilon > 1:
-            raise BenchError(
-                f"option 'epsilons' is on the scale of images, 0 to 1, for L-infinity, not "
-                f"{epsilon:g}; write '{epsilon:g}/255' if you mean levels of 255"
-            )
-
-
-def _fraction(value: Any) -> Any:
-    """`8/255` as a number; anything else as it is."""
-    if isinstance(value, str):
-        parts = value.split("/")
-        if len(parts) == 2 and all(part.strip().isdecimal() for part in parts) and int(parts[1]):
-            return int(parts[0]) / int(parts[1])
-    return value

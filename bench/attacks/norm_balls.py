@@ -10,6 +10,8 @@ from torch import Tensor
 
 from bench.attacks.source import Source
 
+LEAST = 1e-12  # what norms are divided by at least
+
 
 class Ball(Protocol):
     """The balls of radius epsilon around N images; `step` overwrites what it is given."""
@@ -63,6 +65,7 @@ class L2Ball:
 
     def step(self, points: Tensor, gradient: Tensor, length: float) -> Tensor:
         """By the length along the gradient; an image whose gradient is zero stays."""
+        gradient = _within_reach(gradient)
         change = points.sub_(self.images).add_(gradient.mul_(length / _norm(gradient)))
         # Clipping to [0, 1] brings a point nearer to its image, which is in there: it comes last.
         shrink = (self.epsilon / _norm(change)).clamp_(max=1)
@@ -73,10 +76,22 @@ class L2Ball:
         self.images = self.images.index_select(0, index)
 
 
+def _within_reach(gradient: Tensor) -> Tensor:
+    """The gradient, overwritten: brought to a largest value of 1 where its norm is so small or so
+    large that float32 has no square of it. Others stay as they are, bit for bit."""
+    norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    odd = (norm < LEAST) | norm.isinf()
+    if not odd.any():
+        return gradient
+    largest = gradient.flatten(1).abs().amax(1)
+    usable = odd & (largest > 0) & largest.isfinite()
+    return gradient.div_(torch.where(usable, largest, 1.0)[:, None, None, None])
+
+
 def _norm(changes: Tensor) -> Tensor:
     """N x 1 x 1 x 1, never 0, so that it can be divided by."""
     norm: Tensor = torch.linalg.vector_norm(changes.flatten(1), dim=1)
-    return norm.clamp_(min=1e-12)[:, None, None, None]
+    return norm.clamp_(min=LEAST)[:, None, None, None]
 
 
 BALLS: Mapping[str, Callable[[Tensor, float], Ball]] = {"Linf": LinfBall, "L2": L2Ball}

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.attacks.base import Attack, positive
+from bench.attacks.base import Attack
 from bench.attacks.capabilities import BUILT_IN
 from bench.attacks.isolation import prepared
 from bench.attacks.library_options import Option, parser
 from bench.attacks.norm_balls import BALLS
 from bench.attacks.problem import Problem
-from bench.errors import BenchError
 from bench.models.predict import Logits, classes
 
 # All steps together, in epsilons: more than enough to cross the ball from a random start.
@@ -131,8 +130,6 @@ def _parse(given: Mapping[str, Any]) -> dict[str, Any]:
     step = read["rel_stepsize"]
     if step is None:
         step = REACH / read["steps"]
-    if not positive(step):
-        raise BenchError(f"option 'rel_stepsize' must be a positive number, not {step!r}")
     return {**read, "rel_stepsize": step}
 
 

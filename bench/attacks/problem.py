@@ -87,7 +87,8 @@ class Problem:
 
     def offer(self, candidates: Tensor, index: Tensor) -> Tensor:
         """Ask whether candidates fool the network, and keep those that are strictly closer than
-        what is kept so far. `index` may not hold a row twice.
+        what is kept so far. `index` may not hold a row twice. Candidates are asked about as they
+        are; what is returned is cut to [0, 1] and asked about again, so clamp them before.
 
         Returns:
             bool n: which fool the network, kept or not.

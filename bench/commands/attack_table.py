@@ -13,6 +13,7 @@ from typing import Any
 from bench.attacks import capabilities
 from bench.attacks.base import REGISTRY, load
 from bench.attacks.capabilities import Capability
+from bench.attacks.values import is_number
 from bench.errors import BenchError
 
 HEADS = ("norm", "access", "random", "finds", "evaluations", "channels")
@@ -70,10 +71,14 @@ def _options(name: str) -> Iterator[str]:
     yield "\noptions, with their defaults:\n" if options else "\nno options\n"
     for key, value in options.items():
         words = " or ".join(attack.choices.get(key, ()))
-        plain = [float(f"{v:.4g}") for v in value] if isinstance(value, tuple) else value
+        plain = [_short(v) for v in value] if isinstance(value, tuple) else value
         # The default of somebody's function may be anything.
         text = json.dumps(plain, default=repr)
         yield f"  {key:<{width}}  {text}{f'  ({words})' if words else ''}\n"
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.4g}") if is_number(value) else value
 
 
 def _names(what: Capability) -> list[str]:

@@ -112,9 +112,12 @@ def note(options: Options) -> str:
 
 def refusal(task: Task, dataset: Dataset) -> str:
     """Why an attack cannot run on a data set."""
-    channels = attacks.load(task.attack.name).channels
-    if channels and dataset.channels not in channels:
-        wanted = " or ".join(map(str, channels))
+    attack = attacks.load(task.attack.name)
+    if dataset.num_classes < attack.classes:
+        needed = f"'{task.attack.name}' needs {attack.classes} classes or more"
+        return f"{needed}, not {dataset.num_classes}"
+    if attack.channels and dataset.channels not in attack.channels:
+        wanted = " or ".join(map(str, attack.channels))
         return f"'{task.attack.name}' takes images of {wanted} channels, not {dataset.channels}"
     return ""
 

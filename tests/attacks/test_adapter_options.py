@@ -36,6 +36,12 @@ def attack(name: str) -> base.Attack:
         ("foolbox:PGD", {"rel_stepsize": "big"}, "'rel_stepsize' must be a number, not 'big'"),
         ("foolbox:PGD", {"rel_stepsize": float("nan")}, "must be a number, not nan"),
         ("foolbox:PGD", {"rel_stepsize": None}, "must be a number, not None"),
+        # A step back would leave the network looking robust, a step of 0 the image where it is.
+        ("foolbox:PGD", {"rel_stepsize": -0.03}, "'rel_stepsize' must be a positive number, not"),
+        ("foolbox:L2BasicIterativeAttack", {"abs_stepsize": 0}, "must be a positive number, not 0"),
+        ("foolbox:L2CarliniWagnerAttack", {"stepsize": -1}, "must be a positive number, not -1"),
+        ("torchattacks:PGD", {"alpha": -0.01}, "'alpha' must be a positive number, not -0.01"),
+        ("torchattacks:CW", {"lr": 0.0}, "'lr' must be a positive number, not 0.0"),
         ("foolbox:PGD", {"random_start": 1}, "'random_start' must be true or false, not 1"),
         ("foolbox:PGD", {"epsilon": 1}, r"unknown option 'epsilon': say `epsilons: \[...\]`"),
         ("foolbox:PGD", {"epsilons": []}, "'epsilons' must be positive numbers, such as"),
@@ -51,6 +57,12 @@ def attack(name: str) -> base.Attack:
         ("foolbox:BoundaryAttack", {"init_attack": "X"}, "'init_attack' must be one of DatasetAt"),
         ("foolbox:BoundaryAttack", {"tensorboard": "x"}, "unknown option 'tensorboard'"),
         ("torchattacks:PGD", {"eps": 0.1}, r"unknown option 'eps': say `epsilons: \[...\]`"),
+        (
+            "torchattacks:OnePixel",
+            {"epsilons": [0.5]},
+            "numbers of pixels, such as .1, 4., not",
+        ),
+        ("torchattacks:OnePixel", {"epsilons": [2, 1.5]}, "must be whole numbers of pixels"),
         ("torchattacks:APGD", {"seed": 3}, "unknown option 'seed': it follows the network's seed"),
         ("torchattacks:APGD", {"norm": "L1"}, "option 'norm' must be one of Linf, L2, not 'L1'"),
         ("torchattacks:APGD", {"loss": "mse"}, "option 'loss' must be one of ce, dlr, not 'mse'"),
@@ -76,6 +88,11 @@ def test_right_options_are_completed() -> None:
         "epsilons": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
     }
     assert isinstance(chosen["rel_stepsize"], float)
+
+
+def test_what_is_no_length_may_be_negative() -> None:
+    assert attack("torchattacks:JSMA").options({"theta": -1})["theta"] == -1
+    assert attack("torchattacks:CW").options({"kappa": 0})["kappa"] == 0
 
 
 def test_strengths_may_be_fractions_in_any_order() -> None:

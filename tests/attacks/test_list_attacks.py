@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
+from torch import Tensor
 
 from bench import cli
 from bench.attacks import base
 from bench.attacks.capabilities import BUILT_IN, LIBRARIES, REFUSED
+from bench.attacks.problem import Problem
 
 Out = pytest.CaptureFixture[str]
 
@@ -84,6 +87,25 @@ def test_one_alone_comes_with_its_options(capsys: Out) -> None:
     lines = listed(capsys, "--like", "foolbox:L2PGD")
     assert "  steps         50" in lines
     assert "  epsilons      [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]" in lines
+
+
+def words(problem: Problem, *, directions: tuple[str, ...]) -> Tensor:
+    """Goes up or down."""
+    return problem.images
+
+
+WORDS = base.Attack(words, deterministic=True, defaults={"directions": ("up", "down")})
+
+
+def test_defaults_of_a_package_may_be_words(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    point = metadata.EntryPoint("wordy", "test_list_attacks:WORDS", "bench.attacks")
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints([point]))
+    base.REGISTRY.__dict__.pop("entries", None)
+    try:
+        lines = listed(capsys, "--like", "wordy")
+    finally:
+        base.REGISTRY.__dict__.pop("entries", None)
+    assert lines[-1] == '  directions  ["up", "down"]'
 
 
 def test_as_json(capsys: Out) -> None:

@@ -239,6 +239,19 @@ def test_confidence_is_no_defence(name: str, norm: str) -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("name", ["pgd", "fgsm"])
+@pytest.mark.parametrize("factor", [2.0**-70, 2.0**-45, 2.0**66])
+def test_gradients_of_any_size_have_a_direction(factor: float, name: str, norm: str) -> None:
+    """The sum of their squares is 0 or infinite in float32, or they are smaller than any usual
+    guard against dividing by 0."""
+    labels = Confident(1.0)(CLEAN).argmax(1)
+    expected, task = run(EPSILONS[norm] * 4, Confident(1.0), CLEAN, labels, name, norm=norm)
+    found, again = run(EPSILONS[norm] * 4, Confident(factor), CLEAN, labels, name, norm=norm)
+    assert torch.equal(again.distance.isfinite(), task.distance.isfinite())
+    torch.testing.assert_close(found, expected)
+
+
 def test_one_step_reaches_the_border() -> None:
     found, task = run(8 / 255, name="fgsm")
     expected = by_hand(8 / 255, 8 / 255, 1)

@@ -153,6 +153,11 @@ def forgets_to_return(problem: Problem) -> None:
     problem.offer(problem.images * 0.5, problem.rows)
 
 
+def returns_levels(problem: Problem) -> Tensor:
+    """White, in levels of 255: not cut to [0, 1], where every level but 0 would be white."""
+    return (to_white(problem) * 255).to(torch.uint8)
+
+
 def returns_numpy(problem: Problem) -> Any:
     """The images, but not as a tensor."""
     return problem.images.numpy()

@@ -213,6 +213,16 @@ def test_channels_an_attack_does_not_take() -> None:
         attacked(PIXELS, Bright(), "measure_parts:colour")
 
 
+@pytest.mark.parametrize("name", ["autoattack", "torchattacks:APGDT"])
+def test_too_few_classes_are_told_before_anything_is_trained(name: str) -> None:
+    pytest.importorskip("pyautoattack" if name == "autoattack" else "torchattacks")
+    (item,) = tasks(name)
+    said = f"'{name}' needs 4 classes or more, not 3"
+    assert robustness.MEASURE.refusal(item.options, PIXELS) == said
+    (ordinary,) = tasks("pgd")
+    assert robustness.MEASURE.refusal(ordinary.options, PIXELS) == ""
+
+
 def test_the_miss_rate_of_an_approximate_search() -> None:
     """Half of the images have a nearer adversarial than the fast search says."""
     fast = attacked(PIXELS, Bright(), {"name": "measure_parts:hasty", "search": "fast"})

@@ -160,6 +160,10 @@ def test_an_attack_that_writes_into_its_problem_is_refused(name: str) -> None:
     ("name", "said"),
     [
         ("forgets_to_return", "returned NoneType, not a tensor of images"),
+        (
+            "returns_levels",
+            "returned images of torch.uint8; they must be real numbers",
+        ),
         ("returns_numpy", "returned ndarray, not a tensor of images"),
         ("drops_one", r"returned images \(3, 1, 4, 4\) for \(4, 1, 4, 4\)"),
     ],
