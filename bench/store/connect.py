@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,20 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
                 )
             return connection
     raise BenchError(f"{path}: cannot be read")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a results file is there.
+
+    Raises:
+        BenchError: its folder may not be looked into.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _has_content(path: Path) -> bool:

@@ -20,6 +20,7 @@ from bench.store.connect import (
     connect,
     connect_to_read,
     in_place,
+    is_there,
     make_folder_lasting,
     require_not_newer,
     taken,
@@ -75,7 +76,7 @@ class Store:
             BenchError: there is no run, or it is damaged.
         """
         path = folder / NAME
-        if not path.is_file():
+        if not is_there(path):
             raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
         store = cls(folder, connect_to_read(path))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def source(number: int, label: str, folder: Path) -> Source:
             names |= {row.identity: row.name for row in cells.values()}
             wrong = _wrong(store, reading, broken)
             weights = {identity: text for identity, _, text in damaged_files(store, "weights")}
-            gone = {i for i, _, file, _ in store.tuples(FILES) if not (folder / file).exists()}
+            gone = {i for i, _, file, _ in store.tuples(FILES) if not os.path.exists(folder / file)}
     finally:
         store.close()
     damage = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -94,6 +95,44 @@ def test_a_folder_that_cannot_be_written(tiny: Tiny, tmp_path: Path) -> None:
     assert (code, said.count("\n")) == (2, 1), said
     assert "cannot be used as a run directory" in said
     assert as_nobody(tmp_path, "doctor", str(RUN)) == (0, f"{RUN}: whole\n")
+
+
+def as_any_user() -> None:
+    """Of root, without its right to read what nobody may; others never had it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights of root are taken away as Linux does")
+def test_a_neighbour_that_may_not_be_read_is_passed_by(tiny: Tiny) -> None:
+    suite = str(tiny())
+    assert main(["run", suite, "--quiet", "--out", "runs/colleague"]) == 0
+    Path("runs/colleague/weights").chmod(0)
+    try:
+        code, said = bench("plan", suite, "--no-cost", "--out", "runs/mine", before=as_any_user)
+        assert (code, "Traceback" in said) == (0, False), said
+        code, said = bench("run", suite, "--out", "runs/mine", before=as_any_user)
+        assert code == 0, said
+        assert "taken over" not in said
+    finally:
+        Path("runs/colleague/weights").chmod(0o755)
+    assert rows(Path("runs/mine")) == rows(Path("runs/colleague"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights of root are taken away as Linux does")
+@pytest.mark.parametrize("words", ["report", "plan suite.yaml --no-cost --out", "doctor", "pack"])
+def test_a_run_that_may_not_be_read_is_one_true_line(words: str, tiny: Tiny) -> None:
+    suite = tiny()
+    RUN.mkdir(parents=True)
+    (RUN / "results.sqlite").touch()
+    RUN.chmod(0)
+    try:
+        code, said = bench(*words.split(), str(RUN), before=as_any_user)
+    finally:
+        RUN.chmod(0o755)
+    assert suite.is_file()
+    assert (code, said) == (2, f"{RUN}/results.sqlite: cannot be read: Permission denied\n")
 
 
 def as_nobody(folder: Path, *words: str) -> tuple[int, str]:
