@@ -27,6 +27,8 @@ Emit = Callable[[Message], None]
 TICK = 0.1
 # ... and whether the unit is still wanted.
 LOOK = 1.0
+# Whoever does not get to that for so long was stopped (Ctrl-Z) or slept with its machine.
+STOPPED = 3.0
 # Whoever ends a process with one of these is not the cell.
 _FROM_OUTSIDE = ("SIGKILL", "SIGTERM")
 
@@ -132,6 +134,10 @@ class _Supervision:
         failed: list[Message] = []
         while True:
             found = child.receive(TICK if self._limits else LOOK)
+            now = time.monotonic()
+            if now - looked > STOPPED:
+                # What the cell told meanwhile was not heard: that time is not held against it.
+                self._clock += now - looked
             if found == LOST and child.shared:
                 # A kernel that breaks takes the GPU from all that share it, and nobody says whose
                 # it was: what failed here just now is done again, apart from the others.
