@@ -221,8 +221,8 @@ def _findings(store: Store) -> Iterator[Finding]:
 
 def _rows(store: Store) -> Iterator[Finding]:
     path, broken = store.folder / NAME, store.broken()
-    names = dict(store.tuples("SELECT identity, name FROM planned"))
-    names |= dict(store.tuples("SELECT identity, name FROM cells"))
+    names = dict(store.tuples("SELECT identity, name FROM cells"))
+    names |= dict(store.tuples("SELECT identity, name FROM planned"))
     for table in broken.tables:
         text = f"{path}: the table {table} was changed"
         yield Finding(text, ANEW, partial(_mend_tables, store), without=ANEW)

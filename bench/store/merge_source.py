@@ -93,8 +93,8 @@ def source(number: int, label: str, folder: Path) -> Source:
             metrics = metrics_of(db)
             sessions = store.tuples("SELECT * FROM sessions ORDER BY id")
             facts = store.facts()
-            names = {row.identity: row.name for row in planned}
-            names |= {row.identity: row.name for row in cells.values()}
+            names = {row.identity: row.name for row in cells.values()}
+            names |= {row.identity: row.name for row in planned}
             wrong = _wrong(store, reading, broken)
             weights = {identity: text for identity, _, text in damaged_files(store, "weights")}
             gone = {i for i, _, file, _ in store.tuples(FILES) if not os.path.exists(folder / file)}
