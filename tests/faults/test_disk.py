@@ -97,6 +97,31 @@ def test_a_folder_that_cannot_be_written(tiny: Tiny, tmp_path: Path) -> None:
     assert as_nobody(tmp_path, "doctor", str(RUN)) == (0, f"{RUN}: whole\n")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+def test_a_full_place_for_temporary_files_is_named(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, place = str(tiny(("tiny_nets:linear", "wide_net:wide"))), tmp_path / "small"
+    Path("wide_net.py").write_text(
+        "from torch import nn\n"
+        "def wide(in_chans, num_classes):\n"
+        "    layers = nn.Linear(144 * in_chans, 512), nn.ReLU(), nn.Linear(512, num_classes)\n"
+        "    return nn.Sequential(nn.Flatten(), *layers)\n"
+    )
+    place.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        monkeypatch.setenv("TMPDIR", str(place))
+        code, said = bench("run", suite, "--quiet", "--workers", "2")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert code == 2, said
+    assert said.startswith(f"{place}: cannot be written: No space left on device; make room"), said
+    assert "TMPDIR" in said
+
+
 def as_any_user() -> None:
     """Of root, without its right to read what nobody may; others never had it."""
     libc = ctypes.CDLL(None, use_errno=True)
