@@ -160,6 +160,21 @@ def test_a_run_that_may_not_be_read_is_one_true_line(words: str, tiny: Tiny) -> 
     assert (code, said) == (2, f"{RUN}/results.sqlite: cannot be read: Permission denied\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="rights of root are taken away as Linux does")
+def test_data_that_may_not_be_read_are_planned_and_told(tiny: Tiny) -> None:
+    suite = str(tiny(("tiny_sets:blobs", "fashion-mnist"), ("tiny_nets:linear", "lenet_fc")))
+    data = Path("data/FashionMNIST")
+    data.mkdir(parents=True)
+    data.chmod(0)
+    try:
+        code, said = bench("plan", suite, "--no-cost", "--data", "data", before=as_any_user)
+    finally:
+        data.chmod(0o755)
+    assert (code, "Traceback" in said) == (0, False), said
+    assert "dataset 'fashion-mnist': data/FashionMNIST/raw/" in said
+    assert "cannot be read: Permission denied" in said
+
+
 def as_nobody(folder: Path, *words: str) -> tuple[int, str]:
     """In a fork of this process, which has read what nobody may not."""
     with (folder / "said").open("wb") as said:
