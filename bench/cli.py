@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write_what_can_be_written()
     code = None
     try:
-        with stoppable(), _data_root(getattr(args, "data", None)):
+        with stoppable(ends=argv is None), _data_root(getattr(args, "data", None)):
             code = int(importlib.import_module(f"bench.commands.{args.verb}").main(args))
         sys.stdout.flush()
         return code
@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 128 + signal.SIGPIPE
         return code or 0
     except KeyboardInterrupt as end:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+        if argv is None:  # whoever cannot wait for Python to end
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if not isinstance(end, Terminated):  # else Ctrl-C may not be ours
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
         return 143 if isinstance(end, Terminated) else 130
 
 
@@ -100,10 +104,11 @@ def _write_what_can_be_written() -> None:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(ends: bool = False) -> Iterator[None]:
     """Within it, SIGTERM raises `Terminated` and Ctrl-C `Interrupted` (in the main thread, which
     alone may ask for that). Ctrl-C that is ignored, as in the background of a shell, or that
-    somebody else handles, stays theirs."""
+    somebody else handles, stays theirs. If the process `ends` after one, more of them are not
+    heard, for what is run at its end would tell of each with a traceback."""
 
     def stop(number: int, frame: object) -> None:
         raise Terminated if number == signal.SIGTERM else Interrupted
@@ -117,6 +122,10 @@ def stoppable() -> Iterator[None]:
             before[number] = signal.signal(number, stop)
     try:
         yield
+    except KeyboardInterrupt:
+        if ends:
+            before = dict.fromkeys(before, signal.SIG_IGN)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

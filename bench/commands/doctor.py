@@ -28,7 +28,8 @@ def main(args: argparse.Namespace) -> int:
             with suppress(BrokenPipeError):  # who stops reading wants the rest mended, too
                 print(_line(one))
     except OSError as error:
-        raise BenchError(f"{args.run}: cannot be mended: {error}") from None
+        what = "mended" if args.repair else "read"
+        raise BenchError(f"{args.run}: cannot be {what}: {error}") from None
     with suppress(BrokenPipeError):
         print(_summary(args.run, found, args.repair))
     return 1 if any(one.is_damage for one in found) else 0

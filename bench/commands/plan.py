@@ -15,6 +15,7 @@ from bench.plan.expand import expand, select
 from bench.plan.plugins import plugin_code
 from bench.plan.tuning import budget
 from bench.run import borrow, changed_data, changed_plugins, pending, redo
+from bench.store.connect import is_there
 from bench.store.database import NAME, Store
 
 AGAIN = "again"  # of a cell with a result that the next run does once more
@@ -74,7 +75,7 @@ def _standing(
 
     Nothing is changed on the disk.
     """
-    if not (folder / NAME).is_file():
+    if not is_there(folder / NAME):
         return {}, list(chosen), []
     store = Store.open(folder)
     try:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from leaderboard.results import Results
 
 
+FAILED = """SELECT p.name, min(p.position), c.error_kind, c.error, c.traceback
+    FROM planned p JOIN cells c USING (identity) WHERE c.status = 'failed'
+    GROUP BY p.identity ORDER BY p.name"""
 # What a disk says that is full or cannot be written.
 UNWRITABLE = {
     errno.ENOSPC,
@@ -275,9 +278,10 @@ def finish(store: Store, chosen: Iterable[Cell], found: Results, quiet: bool) ->
 
 
 def write_failures(store: Store) -> Path:
-    """Write the tracebacks of all failed cells to one file, or remove it if there are none."""
+    """Write the tracebacks of all planned cells that failed to one file, or remove it if there are
+    none."""
     path = store.folder / "failures.log"
-    rows = store.rows("SELECT * FROM cells WHERE status = 'failed' ORDER BY name")
+    rows = store.rows(FAILED)
     texts = [
         f"{row['name']}: {error_text(row['error_kind'], row['error'])}\n{row['traceback']}"
         for row in rows

@@ -94,7 +94,10 @@ def missing(name: str, root: Path, base: Path | None = None) -> str | None:
     Raises:
         UnknownNameError: no such data set.
     """
-    return find(name, base).missing(root.expanduser())
+    try:
+        return find(name, base).missing(root.expanduser())
+    except OSError as error:
+        return f"dataset '{name}': {error.filename or root}: cannot be read: {error.strerror}"
 
 
 def validate(

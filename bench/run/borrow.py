@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ def borrow_trainings(cells: list[Cell], store: Store, session: int, place: Place
     taken: set[str] = set()
     for folder in _neighbours(store.folder) if wanted else ():
         for identity in list(wanted.keys() - taken):
-            if (folder / files.cell_file(identity, "weights")).is_file() and _borrow(
+            if _has_weights(folder, identity) and _borrow(
                 wanted[identity], folder, store, session, place
             ):
                 taken.add(identity)
@@ -42,9 +43,7 @@ def borrowed(cells: Iterable[Cell], folder: Path, device: str) -> dict[str, Path
     wanted, found = _to_borrow(cells), dict[str, Path]()
     for other in _neighbours(folder) if wanted else ():
         for identity in wanted.keys() - found:
-            if (other / files.cell_file(identity, "weights")).is_file() and has_training(
-                other, identity, device
-            ):
+            if _has_weights(other, identity) and has_training(other, identity, device):
                 found[identity] = other
     return found
 
@@ -65,6 +64,11 @@ def _neighbours(folder: Path) -> list[Path]:
         for path in sorted(here.parent.glob(f"*/{NAME}"))
         if path.parent.resolve() != here
     ]
+
+
+def _has_weights(folder: Path, identity: str) -> bool:
+    """Whether a neighbour has them; it may be somebody else's, who lets nobody look."""
+    return os.path.isfile(folder / files.cell_file(identity, "weights"))
 
 
 def _borrow(cell: Cell, folder: Path, store: Store, session: int, place: Place) -> bool:

@@ -75,7 +75,8 @@ def run(
             if event.outcome.error is None:
                 parts.drop(store.folder, event.cell.identity)
         elif isinstance(event, CellPart):
-            parts.keep(store.folder, event.cell.identity, event.name, event.arrays)
+            with store.in_place():
+                parts.keep(store.folder, event.cell.identity, event.name, event.arrays)
         watch(event)
 
     # An earlier cell may have cost this process its GPU.

@@ -59,8 +59,9 @@ def load_dataset(training: Training, place: Place) -> Dataset:
         del _datasets[key]
         what, *_ = difference(wanted, _contents[key])
         raise DataError(
-            f"dataset '{ref.label}': its {what} changed while the run was at work; put "
-            "the old files back, or seed what a function draws, and add --retry failed"
+            f"dataset '{ref.label}': its {what} changed while the run was at work, or "
+            "a worker of the cluster has other files than the driver; put the old files back (the "
+            "same ones everywhere), or seed what a function draws, and add --retry failed"
         )
     return _datasets[key]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def _found(store: Store, training: Training, identity: str) -> Trained:
             return Trained(training, missing="what it was trained with is not recorded")
         training = training.settled(Recipe.model_validate(recipe))
     file = store.folder / row["file"]
-    if not file.exists() and LEFT_OUT in store.facts():
+    if not os.path.exists(file) and LEFT_OUT in store.facts():
         return Trained(training, missing="the run was packed without its weights")
     return Trained(training, file, row["sha256"], changed=identity != training.identity)
 

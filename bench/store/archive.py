@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import lzma
 import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -44,8 +45,8 @@ def pack(folder: Path, archive: Path, weights: bool = True, limit: int | None = 
         What was written: the file, or its parts.
 
     Raises:
-        BenchError: there is no run, or one of its files is gone or damaged; `archive` is there and
-            is something else.
+        BenchError: there is no run, or one of its files or tables is gone or damaged; `archive` is
+            there and is something else.
         OSError: the archive cannot be written.
     """
     Store.open(folder).close()  # tells what is wrong with it
@@ -117,6 +118,12 @@ def _snapshot(folder: Path, copy: Path, weights: bool) -> None:
     finally:
         connection.close()
     store = Store.create_or_open(copy)
+    if broken := store.broken_tables():  # what is written below would make them look whole
+        store.close()
+        raise BenchError(
+            f"{folder / NAME}: the table {' and the table '.join(broken)} is damaged; "
+            f"`python -m bench doctor {folder} --repair` rebuilds what is known of it, then pack it"
+        )
     # Where the suite lay is nobody else's business, and nothing lies there elsewhere.
     store.set_facts({"base": "", **({} if weights else {LEFT_OUT: "yes"})})
     store.close()
@@ -177,6 +184,8 @@ def _extract(archive: Path, folder: Path) -> None:
     parts = volumes(archive)
     if not parts:
         raise BenchError(f"{archive}: no such file; it is made by `bench pack RUN`")
+    for part in parts:
+        _require_readable(part)
     try:
         with _opened(parts) as source:
             for member in source:
@@ -185,8 +194,28 @@ def _extract(archive: Path, folder: Path) -> None:
                         f"{archive}: holds '{member.name}', which is no part of a run; it was not "
                         "made by `bench pack`"
                     )
-                source.extract(member, folder, filter="data")
+                _write(source, member, folder / member.name)
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         raise BenchError(f"{archive}: damaged, or no archive of a run ({error})") from None
     if not (folder / NAME).is_file():
         raise BenchError(f"{archive}: no archive of a run (no {NAME} in it)")
+
+
+def _require_readable(part: Path) -> None:
+    if part.is_dir():
+        raise BenchError(
+            f"{part}: is a folder, not a file of `bench pack`; a run directory needs no unpacking"
+        )
+    try:
+        part.open("rb").close()
+    except OSError as error:
+        raise BenchError(f"{part}: cannot be read: {error.strerror}") from None
+
+
+def _write(source: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """As any file that is made here: who may read it is a matter of the user's umask."""
+    data = source.extractfile(member)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        if data is not None:  # as of all regular files
+            shutil.copyfileobj(data, file)

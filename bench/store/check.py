@@ -8,8 +8,10 @@ from bench.errors import BenchError
 from bench.store import files
 from bench.store.database import Store
 
-FILES = """SELECT c.identity, c.name, c.file, c.sha256 FROM cells c WHERE c.file IS NOT NULL
-    ORDER BY c.name"""
+# Named as the plan names them now: a label may have been another one when they were measured.
+FILES = """SELECT c.identity, coalesce(p.name, c.name) AS told, c.file, c.sha256 FROM cells c
+    LEFT JOIN (SELECT identity, name, min(position) FROM planned GROUP BY identity) p
+    USING (identity) WHERE c.file IS NOT NULL ORDER BY told"""
 
 
 def damaged_files(

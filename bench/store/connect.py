@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,20 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     raise BenchError(f"{path}: cannot be read")
 
 
+def is_there(path: Path) -> bool:
+    """Whether a results file is there.
+
+    Raises:
+        BenchError: its folder may not be looked into.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
@@ -120,6 +135,40 @@ def _damaged(path: Path, error: Exception) -> str:
     return (
         f"{path}: damaged, or not a results file ({said}); "
         f"`python -m bench doctor {path.parent} --repair` saves what is whole"
+    )
+
+
+@contextmanager
+def in_place(path: Path, inode: int | None) -> Iterator[None]:
+    """Write within it only while the results file that is open is the one at its path still: SQLite
+    goes on writing into a file that nobody finds any more, and folders would be made anew.
+
+    Args:
+        path: of the results file.
+        inode: of the file that is open; None does not look.
+
+    Raises:
+        BenchError: another file is there, or none; or a folder is gone.
+    """
+    if inode is not None and not _is(path, inode):
+        raise _moved(path)
+    try:
+        yield
+    except FileNotFoundError:  # just now
+        raise _moved(path) from None
+
+
+def _is(path: Path, inode: int) -> bool:
+    try:
+        return path.stat().st_ino == inode
+    except OSError:
+        return False
+
+
+def _moved(path: Path) -> BenchError:
+    return BenchError(
+        f"{path}: it or its folder was moved, replaced or deleted while the run was at work; put "
+        "it back, or name its new folder with --out, and run the same command again"
     )
 
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from bench.store.connect import (
     SCHEMA,
     connect,
     connect_to_read,
+    in_place,
+    is_there,
     make_folder_lasting,
     require_not_newer,
     taken,
@@ -43,6 +45,7 @@ class Store:
         self.folder = folder
         self._db = connection
         self._lock = lock
+        self._inode = (folder / NAME).stat().st_ino if lock else None
 
     @classmethod
     def create_or_open(cls, folder: Path, lock: FileLock | None = None) -> Store:
@@ -73,7 +76,7 @@ class Store:
             BenchError: there is no run, or it is damaged.
         """
         path = folder / NAME
-        if not path.is_file():
+        if not is_there(path):
             raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
         store = cls(folder, connect_to_read(path))
         try:
@@ -115,9 +118,9 @@ class Store:
         """All or nothing, and on the disk when it returns.
 
         Raises:
-            BenchError: the disk is full, or the file is damaged.
+            BenchError: the disk is full, or the file is damaged or not there any more.
         """
-        with understood(self.folder / NAME):
+        with self.in_place(), understood(self.folder / NAME):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -126,6 +129,10 @@ class Store:
                 if self._db.in_transaction:  # a full disk ends it by itself
                     self._db.execute("ROLLBACK")
                 raise
+
+    def in_place(self) -> AbstractContextManager[None]:
+        """For writing files into the folder, which may have been moved under a run at work."""
+        return in_place(self.folder / NAME, self._inode)
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -272,7 +279,8 @@ class Store:
 
     def record(self, session: int, identity: str, name: str, outcome: Outcome) -> None:
         """Record a finished cell: first its file, whole and synced, then the row that names it."""
-        relative, checksum = self._write_file(identity, outcome)
+        with self.in_place():
+            relative, checksum = rows.write_file(self.folder, identity, outcome)
         row = rows.cell_row(session, identity, name, outcome, relative, checksum)
         with self.transaction():
             self._db.execute("DELETE FROM metrics WHERE identity = ?", (identity,))
@@ -302,15 +310,3 @@ class Store:
             self._db.execute("DELETE FROM metrics WHERE identity = ?", (identity,))
             self._db.execute("DELETE FROM cells WHERE identity = ?", (identity,))
             seals.unseal_cell(self._db, identity)
-
-    def _write_file(self, identity: str, outcome: Outcome) -> tuple[str | None, str | None]:
-        if outcome.weights is not None:
-            relative = files.cell_file(identity, "weights")
-            facts = {"identity": identity, **outcome.facts}
-            checksum = files.write_weights(self.folder / relative, outcome.weights, facts)
-        elif outcome.arrays:
-            relative = files.cell_file(identity, "arrays")
-            checksum = files.write_arrays(self.folder / relative, outcome.arrays)
-        else:
-            return None, None
-        return relative.as_posix(), checksum

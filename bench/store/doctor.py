@@ -16,7 +16,7 @@ from filelock import FileLock
 from bench.errors import BenchError
 from bench.store import files, parts, seals
 from bench.store.check import damaged_files
-from bench.store.connect import SCHEMA, connect_to_read, locked, require_not_newer
+from bench.store.connect import SCHEMA, connect_to_read, is_there, locked, require_not_newer
 from bench.store.database import FORMAT, NAME, UNSEALED, Store
 from bench.store.read import read
 from bench.store.rebuild import LEFT_OUT
@@ -109,7 +109,7 @@ def seen(finding: Finding, repair: bool) -> Seen:
 def _lock(folder: Path, repair: bool) -> FileLock | None:
     """The lock of the folder; None where it cannot be written, if it need not be."""
     if not folder.is_dir() or not (
-        (folder / NAME).exists() or any((folder / kind).is_dir() for kind in FOLDERS)
+        is_there(folder / NAME) or any((folder / kind).is_dir() for kind in FOLDERS)
     ):
         raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
     try:
@@ -221,8 +221,8 @@ def _findings(store: Store) -> Iterator[Finding]:
 
 def _rows(store: Store) -> Iterator[Finding]:
     path, broken = store.folder / NAME, store.broken()
-    names = dict(store.tuples("SELECT identity, name FROM planned"))
-    names |= dict(store.tuples("SELECT identity, name FROM cells"))
+    names = dict(store.tuples("SELECT identity, name FROM cells"))
+    names |= dict(store.tuples("SELECT identity, name FROM planned"))
     for table in broken.tables:
         text = f"{path}: the table {table} was changed"
         yield Finding(text, ANEW, partial(_mend_tables, store), without=ANEW)

@@ -14,7 +14,7 @@ from bench.store.connect import make_folder_lasting
 
 @contextmanager
 def made_whole(folder: Path) -> Iterator[Path]:
-    """Give a folder beside the place of `folder`, which must not be there or be empty, and move it
+    """Give a folder near the place of `folder`, which must not be there or be empty, and move it
     there when all went well; else nothing is left, not even the parents that were made for it.
 
     Raises:
@@ -23,14 +23,16 @@ def made_whole(folder: Path) -> Iterator[Path]:
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        place = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
+            # A temporary folder is its maker's alone; of one in it the umask decides.
+            aside = place / "run"
+            aside.mkdir()
             yield aside
-            aside.chmod(0o755)  # temporary folders are their maker's alone
             aside.replace(folder)
             make_folder_lasting(folder)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
     except BaseException:
         for parent in made:
             # Unless another run has come into it meanwhile.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +93,11 @@ def source(number: int, label: str, folder: Path) -> Source:
             metrics = metrics_of(db)
             sessions = store.tuples("SELECT * FROM sessions ORDER BY id")
             facts = store.facts()
-            names = {row.identity: row.name for row in planned}
-            names |= {row.identity: row.name for row in cells.values()}
+            names = {row.identity: row.name for row in cells.values()}
+            names |= {row.identity: row.name for row in planned}
             wrong = _wrong(store, reading, broken)
             weights = {identity: text for identity, _, text in damaged_files(store, "weights")}
-            gone = {i for i, _, file, _ in store.tuples(FILES) if not (folder / file).exists()}
+            gone = {i for i, _, file, _ in store.tuples(FILES) if not os.path.exists(folder / file)}
     finally:
         store.close()
     damage = [

@@ -1,15 +1,32 @@
-"""A cell's outcome as rows of the tables `cells` and `metrics`."""
+"""A cell's outcome as a file and as rows of the tables `cells` and `metrics`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+from bench.store import files
 from bench.store.outcome import Outcome
 
 CellRow = tuple[str | int | float | None, ...]
 MetricRow = tuple[str, int, str, float, str, str]
+
+
+def write_file(folder: Path, identity: str, outcome: Outcome) -> tuple[str | None, str | None]:
+    """Write a cell's weights or arrays; give the file, relative to the run directory `folder`, and
+    its SHA-256, or two None if it has neither."""
+    if outcome.weights is not None:
+        relative = files.cell_file(identity, "weights")
+        facts = {"identity": identity, **outcome.facts}
+        checksum = files.write_weights(folder / relative, outcome.weights, facts)
+    elif outcome.arrays:
+        relative = files.cell_file(identity, "arrays")
+        checksum = files.write_arrays(folder / relative, outcome.arrays)
+    else:
+        return None, None
+    return relative.as_posix(), checksum
 
 
 def cell_row(

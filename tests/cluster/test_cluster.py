@@ -127,6 +127,34 @@ def test_both_workers_are_gone_and_a_new_one_joins(tiny: Tiny, cluster: LocalClu
 
 
 @pytest.mark.slow
+def test_without_its_scheduler_a_run_ends_in_one_line(tiny: Tiny, cluster: LocalCluster) -> None:
+    suite = slow_suite(tiny)
+    cluster.worker(nanny=False)
+    process = driver(suite, "--scheduler", cluster.address, "--out", "run", "--quiet")
+    wait_for(suite.parent / "run", 1, process)
+    cluster.processes[0].kill()
+    _, error = process.communicate(timeout=120)
+    assert (process.returncode, error.count("\n")) == (2, 1), error
+    assert error.startswith("the scheduler is gone")
+
+
+@pytest.mark.slow
+def test_a_worker_with_other_data_is_told(
+    tiny: Tiny, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, sets = tiny(), Path("tiny_sets.py")
+    text = sets.read_text().replace("_split(160, 1)", '_split(160, int(os.environ["OF"]))')
+    sets.write_text(f"import os\n{text}")
+    monkeypatch.setenv("OF", "7")
+    cluster.worker(nanny=False)
+    monkeypatch.setenv("OF", "1")
+    process = driver(suite, "--scheduler", cluster.address, "--out", "run", "--quiet")
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 1, error
+    assert "or a worker of the cluster has other files than the driver" in error
+
+
+@pytest.mark.slow
 def test_a_crash_takes_down_neither_worker_nor_other_cells(
     tiny: Tiny, cluster: LocalCluster
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -94,6 +95,84 @@ def test_a_folder_that_cannot_be_written(tiny: Tiny, tmp_path: Path) -> None:
     assert (code, said.count("\n")) == (2, 1), said
     assert "cannot be used as a run directory" in said
     assert as_nobody(tmp_path, "doctor", str(RUN)) == (0, f"{RUN}: whole\n")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+def test_a_full_place_for_temporary_files_is_named(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, place = str(tiny(("tiny_nets:linear", "wide_net:wide"))), tmp_path / "small"
+    Path("wide_net.py").write_text(
+        "from torch import nn\n"
+        "def wide(in_chans, num_classes):\n"
+        "    layers = nn.Linear(144 * in_chans, 512), nn.ReLU(), nn.Linear(512, num_classes)\n"
+        "    return nn.Sequential(nn.Flatten(), *layers)\n"
+    )
+    place.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        monkeypatch.setenv("TMPDIR", str(place))
+        code, said = bench("run", suite, "--quiet", "--workers", "2")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert code == 2, said
+    assert said.startswith(f"{place}: cannot be written: No space left on device; make room"), said
+    assert "TMPDIR" in said
+
+
+def as_any_user() -> None:
+    """Of root, without its right to read what nobody may; others never had it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights of root are taken away as Linux does")
+def test_a_neighbour_that_may_not_be_read_is_passed_by(tiny: Tiny) -> None:
+    suite = str(tiny())
+    assert main(["run", suite, "--quiet", "--out", "runs/colleague"]) == 0
+    Path("runs/colleague/weights").chmod(0)
+    try:
+        code, said = bench("plan", suite, "--no-cost", "--out", "runs/mine", before=as_any_user)
+        assert (code, "Traceback" in said) == (0, False), said
+        code, said = bench("run", suite, "--out", "runs/mine", before=as_any_user)
+        assert code == 0, said
+        assert "taken over" not in said
+    finally:
+        Path("runs/colleague/weights").chmod(0o755)
+    assert rows(Path("runs/mine")) == rows(Path("runs/colleague"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights of root are taken away as Linux does")
+@pytest.mark.parametrize("words", ["report", "plan suite.yaml --no-cost --out", "doctor", "pack"])
+def test_a_run_that_may_not_be_read_is_one_true_line(words: str, tiny: Tiny) -> None:
+    suite = tiny()
+    RUN.mkdir(parents=True)
+    (RUN / "results.sqlite").touch()
+    RUN.chmod(0)
+    try:
+        code, said = bench(*words.split(), str(RUN), before=as_any_user)
+    finally:
+        RUN.chmod(0o755)
+    assert suite.is_file()
+    assert (code, said) == (2, f"{RUN}/results.sqlite: cannot be read: Permission denied\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights of root are taken away as Linux does")
+def test_data_that_may_not_be_read_are_planned_and_told(tiny: Tiny) -> None:
+    suite = str(tiny(("tiny_sets:blobs", "fashion-mnist"), ("tiny_nets:linear", "lenet_fc")))
+    data = Path("data/FashionMNIST")
+    data.mkdir(parents=True)
+    data.chmod(0)
+    try:
+        code, said = bench("plan", suite, "--no-cost", "--data", "data", before=as_any_user)
+    finally:
+        data.chmod(0o755)
+    assert (code, "Traceback" in said) == (0, False), said
+    assert "dataset 'fashion-mnist': data/FashionMNIST/raw/" in said
+    assert "cannot be read: Permission denied" in said
 
 
 def as_nobody(folder: Path, *words: str) -> tuple[int, str]:

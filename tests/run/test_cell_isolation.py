@@ -296,3 +296,27 @@ def test_no_process_outlives_the_driver(tiny: Tiny, number: int, measure: str) -
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     assert outcomes()["accuracy"] == "done"
+
+
+def test_a_driver_that_was_stopped_does_not_count_that_time(tiny: Tiny) -> None:
+    """Ctrl-Z stops the driver, not what it supervises: that may long have finished."""
+    suite = tiny(("measures:", "timeout: 4s\nmeasures:"), ("  - accuracy\n", '  - "paced:steps"\n'))
+    Path("paced.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "def steps(context):\n"
+        "    for step in range(10):\n"
+        "        Path('begun').touch()\n"
+        "        time.sleep(0.2)\n"
+        "        context.progress(step / 10)\n"
+        "    return {'value': 1.0}\n"
+    )
+    process = driver(suite, "--out", "run")
+    until = time.monotonic() + 60
+    while not Path("begun").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    process.send_signal(signal.SIGCONT)
+    output, error = process.communicate(timeout=120)
+    assert process.returncode == 0, output + error

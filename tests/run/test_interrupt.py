@@ -46,6 +46,19 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(
     assert {name: after[name] for name in before} == before
 
 
+def test_who_presses_ctrl_c_again_and_again_sees_one_line(tiny: Tiny) -> None:
+    suite = slow_suite(tiny)
+    run = suite.parent / "run"
+    process = start(suite)
+    wait_for(run, 1, process)
+    while process.poll() is None:  # also while Python ends, which takes a moment
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode in (130, -signal.SIGINT), "which a shell shows as 130 too"
+    assert error.strip() == "interrupted; run the same command again to go on"
+
+
 def test_the_exit_code_does_not_depend_on_where_a_signal_comes(tiny: Tiny) -> None:
     suite = tiny(("tiny_nets:linear", "my_stop:net"))
     (suite.parent / "my_stop.py").write_text(

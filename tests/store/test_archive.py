@@ -297,3 +297,49 @@ def test_a_damaged_archive_is_refused_or_gives_the_same_run(
         for path in sorted(target.rglob("*"), reverse=True):
             path.rmdir()
         target.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("table", "damage"),
+    [
+        ("facts", "UPDATE facts SET value = 'name: other' WHERE key = 'suite_text'"),
+        ("planned", "UPDATE planned SET variant = 'td'"),
+    ],
+)
+def test_damaged_tables_are_not_packed_as_if_they_were_whole(
+    table: str, damage: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(run / "results.sqlite") as db:
+        db.execute(damage)
+    db.close()
+    assert main(["pack", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{run}/results.sqlite: the table {table} is damaged; `python -m bench doctor" in said
+    assert not Path("runs/tiny.tar.xz").exists()
+    assert main(["doctor", str(run), "--repair"]) == 0
+    assert main(["pack", str(run)]) == 0
+
+
+def test_what_cannot_be_read_is_not_said_to_be_unwritable(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["unpack", str(run), "--out", "again"]) == 2
+    assert capsys.readouterr().err == (
+        f"{run}: is a folder, not a file of `bench pack`; a run directory needs no unpacking\n"
+    )
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o027, 0o002])
+def test_who_may_read_a_new_run_is_as_their_owner_wants(mask: int, run: Path) -> None:
+    assert main(["pack", str(run)]) == 0
+    before = os.umask(mask)
+    try:
+        assert main(["unpack", "runs/tiny.tar.xz", "--out", "again"]) == 0
+        assert main(["merge", "again", str(run), "--out", "merged"]) == 0
+    finally:
+        os.umask(before)
+    for folder in (Path("again"), Path("merged")):
+        for path in (folder, *folder.rglob("*")):
+            full = 0o555 if path.is_dir() else 0o444
+            assert path.stat().st_mode & 0o555 == full & ~mask, path

@@ -100,7 +100,8 @@ def connect(address: str, certificates: Certificates | None = None) -> Client:
             "--scheduler needs dask.distributed: pip install 'topdown-bench[dask]'"
         ) from None
     # It tells of lost connections on standard error; here they have a line of their own.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # the second has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         security = _security(address, certificates or Certificates())
         return Client(

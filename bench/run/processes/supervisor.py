@@ -27,6 +27,8 @@ Emit = Callable[[Message], None]
 TICK = 0.1
 # ... and whether the unit is still wanted.
 LOOK = 1.0
+# Whoever does not get to that for so long was stopped (Ctrl-Z) or slept with its machine.
+STOPPED = 3.0
 # Whoever ends a process with one of these is not the cell.
 _FROM_OUTSIDE = ("SIGKILL", "SIGTERM")
 
@@ -63,10 +65,26 @@ def supervise(
 
     Raises:
         Stopped: the fleet was stopped, or the unit is not wanted any more.
-        BenchError: no process can be started.
+        BenchError: no process can be started, or there is no room for temporary files.
     """
     with tempfile.TemporaryDirectory(prefix="bench-unit-") as folder:
         _Supervision(job, fleet, limits, emit, dict(place or {}), Path(folder), wanted).run()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a temporary file: not where the run is, whose disk may have room.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise BenchError(
+            f"{tempfile.gettempdir()}: cannot be written: {error.strerror}; make room for "
+            "temporary files there, or name another place with TMPDIR, and run the same command "
+            "again: what was finished is kept"
+        ) from None
 
 
 class _Supervision:
@@ -94,7 +112,7 @@ class _Supervision:
         moved = {}
         for number, (name, content) in enumerate(files.items()):
             here = self._folder / f"{number}-{Path(name).name}"
-            here.write_bytes(content)
+            _write(here, content)
             moved[name] = str(here)
         return moved
 
@@ -132,6 +150,10 @@ class _Supervision:
         failed: list[Message] = []
         while True:
             found = child.receive(TICK if self._limits else LOOK)
+            now = time.monotonic()
+            if now - looked > STOPPED:
+                # What the cell told meanwhile was not heard: that time is not held against it.
+                self._clock += now - looked
             if found == LOST and child.shared:
                 # A kernel that breaks takes the GPU from all that share it, and nobody says whose
                 # it was: what failed here just now is done again, apart from the others.
@@ -162,7 +184,7 @@ class _Supervision:
             self._begin(None)
             if found.weights:
                 path = self._folder / "trained.safetensors"
-                path.write_bytes(found.weights)
+                _write(path, found.weights)
                 self._weights = str(path)
         self._emit(found)
 
