@@ -13,6 +13,9 @@ from arches.inversion.errors import InversionError, first_line
 from arches.inversion.network import InvertedNetwork
 
 _PADDING = nn.ReflectionPad2d.__module__
+_PAD_INSIDE = (
+    "; give the convolutions their padding (padding=, padding_mode=), not layers before them"
+)
 
 
 def verify(network: InvertedNetwork, image_size: int) -> None:
@@ -87,9 +90,7 @@ def _check_sides(network: InvertedNetwork, sides: list[int], image_size: int) ->
         )
     # A stage that ends with the layer that pads for the next one leaves too large a map.
     pads = any(type(layer).__module__ == _PADDING for layer in network.modules())
-    hint = "; give the convolutions their padding (padding=, padding_mode=), not layers before them"
-    if not (rising and pads):
-        hint = ""
+    hint = _PAD_INSIDE if rising and pads else ""
     raise InversionError(
         "resolutions", f"maps have sides {sides}, where the rule asks for {wanted}{hint}."
     )
