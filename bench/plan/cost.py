@@ -24,8 +24,10 @@ from bench.models.settings import autocast, settle
 from bench.plan import gpu_pace, guard
 from bench.plan.cell import Cell, Training
 
-# Time spent on timing one network, and what a cell costs beside its network (loading, writing).
+# Time spent on timing one network, at least; what one batch of a slow one may take; and what a cell
+# costs beside its network (loading, writing).
 SECONDS_EACH = 0.5
+SECONDS_A_BATCH = 2.0
 SECONDS_PER_CELL = 0.1
 MOST_IMAGES = 256
 FEW_IMAGES = 8
@@ -226,26 +228,31 @@ def _timed(
 
 def _per_image(action: Callable[[int], None], size: int, device: torch.device) -> float:
     """Seconds of one image in a batch of `size`, or of as many as take a moment: what a slow
-    network needs for a few tells its pace as well.
+    network needs for some tells its pace as well, though not for a few, where passing over the
+    weights of a large one may be most of it. So more are taken as long as a batch is short.
 
-    It is the shortest of some calls, which other load disturbs least, after one to warm up.
+    It is the shortest of some calls after one to warm up. One thread on a CPU is timed by what it
+    computes, so that other load, which may take most of a core, does not count.
     """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
 
     def once(count: int) -> float:
-        start = time.perf_counter()
+        start = clock()
         action(count)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return (time.perf_counter() - start) / count
+        return (clock() - start) / count
 
-    few = min(size, FEW_IMAGES)
-    once(few)
-    first = once(few)
-    count = max(few, min(size, int(SECONDS_EACH / first)))
-    spent = [first] if count == few else [once(count), once(count)]
-    while sum(spent) * count < SECONDS_EACH:
-        spent.append(once(count))
-    return min(spent)
+    count = min(size, FEW_IMAGES)
+    once(count)
+    until = time.perf_counter() + SECONDS_EACH
+    spent = once(count)
+    while (more := min(size, int(SECONDS_A_BATCH / max(spent, 1e-9)))) > 1.5 * count:
+        count, spent = more, once(more)
+    while time.perf_counter() < until:
+        spent = min(spent, once(count))
+    return spent
 
 
 def _clock(seconds: float) -> str:
