@@ -141,7 +141,7 @@ def test_numbers_whose_names_mlflow_cannot_tell_apart(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Client.logged = []
-    parts = {
+    parts: dict[str, dict[str, object]] = {
         "mlflow": {"MlflowClient": Client},
         "mlflow.entities": {"Metric": lambda name, *_: name, "Param": lambda *_: ""},
         "mlflow.exceptions": {"MlflowException": KeyError},
