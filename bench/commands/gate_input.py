@@ -137,6 +137,7 @@ def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Me
         limits=limits,
         weights=_weights(store),
         trainings={_net(row): row["identity"] for row in store.rows(TRAININGS)},
+        backbones=_backbones(suite),
         made={key: found.provenance.get(key, "") for key in MADE},
     )
 
@@ -267,6 +268,13 @@ def _experiment(
     if suite.tune is not None:
         made["tune"] = suite.tune.model_dump(mode="json")
     return json.loads(json.dumps(made, default=str))  # type: ignore[no-any-return]
+
+
+def _backbones(suite: Suite | None) -> dict[str, dict[str, Any]]:
+    """What each label stands for, as JSON reads it back."""
+    refs = suite.backbones if suite is not None else ()
+    found = {ref.label: {"name": ref.name, "options": ref.options} for ref in refs}
+    return json.loads(json.dumps(found, default=str))  # type: ignore[no-any-return]
 
 
 def _name(name: str) -> str:
