@@ -29,6 +29,7 @@ from bench.store.selection import FACT, unselected
 if TYPE_CHECKING:
     from bench.run.cluster.join import Cluster
     from bench.run.events import Event
+    from bench.run.executor import Watch
     from bench.run.place import Place
     from leaderboard.results import Results
 
@@ -187,14 +188,10 @@ def run_cells(
     took, over = remaining(chosen, left, store), len(chosen) - len(left)
     shown = display(took, len(left), over, args.quiet, args.verbose, notes)
     log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
-
-    def watch(event: Event) -> None:
-        log(event)
-        shown(event)
-
     engine = cluster.engine(plan.limits, own_data=args.data is None) if cluster else None
     lost: list[Cell] | None = [] if rounds else None
     with shown, log:
+        watch = _both(log, shown)
         executor.run(left, store, session, place, workers, watch, plan.limits, engine, lost)
     store.end(session)
     if lost:
@@ -203,6 +200,16 @@ def run_cells(
         args = argparse.Namespace(**{**vars(args), "retry": None})
         run_cells(args, plan, rest, store, device, cluster, {}, rounds - 1)
     return True
+
+
+def _both(first: Watch, second: Watch) -> Watch:
+    """Who tells one of an event tells both."""
+
+    def watch(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return watch
 
 
 def circumstances(plan: Plan, device: str, cluster: Cluster | None, **facts: Any) -> dict[str, Any]:
