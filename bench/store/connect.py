@@ -138,40 +138,6 @@ def _damaged(path: Path, error: Exception) -> str:
     )
 
 
-@contextmanager
-def in_place(path: Path, inode: int | None) -> Iterator[None]:
-    """Write within it only while the results file that is open is the one at its path still: SQLite
-    goes on writing into a file that nobody finds any more, and folders would be made anew.
-
-    Args:
-        path: of the results file.
-        inode: of the file that is open; None does not look.
-
-    Raises:
-        BenchError: another file is there, or none; or a folder is gone.
-    """
-    if inode is not None and not _is(path, inode):
-        raise _moved(path)
-    try:
-        yield
-    except FileNotFoundError:  # just now
-        raise _moved(path) from None
-
-
-def _is(path: Path, inode: int) -> bool:
-    try:
-        return path.stat().st_ino == inode
-    except OSError:
-        return False
-
-
-def _moved(path: Path) -> BenchError:
-    return BenchError(
-        f"{path}: it or its folder was moved, replaced or deleted while the run was at work; put "
-        "it back, or name its new folder with --out, and run the same command again"
-    )
-
-
 def make_folder_lasting(folder: Path) -> None:
     """Have the entries of a new folder, and its own in its parent, survive a power cut."""
     for place in (folder, folder.resolve().parent):
