@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.store import files
+from bench.store.connect import is_packed, unpacking
 from bench.store.database import NAME, Store
 from bench.store.outcome import network_of
 
@@ -66,6 +67,8 @@ def read_baseline(path: Path) -> Baseline:
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
+        if is_packed(path):
+            raise BenchError(f"{path}: is a packed run; {unpacking(path)}") from None
         raise BenchError(f"{path}: not a baseline: it is not UTF-8 text") from None
     try:
         return loads(text, str(path))

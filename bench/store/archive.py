@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.check import damaged_files
-from bench.store.connect import connect_to_read, understood
+from bench.store.connect import XZ, connect_to_read, understood
 from bench.store.database import NAME, Store
 from bench.store.fresh import made_whole
 from bench.store.rebuild import LEFT_OUT
@@ -34,7 +34,6 @@ _PLAUSIBLE = 1000
 _SMALL = 2**30  # bytes that are never too many
 _RESERVE = 2**26  # bytes of the disk that others may need meanwhile
 _HEADER = 2**22  # bytes of a header at most: they are read into memory
-_XZ = b"\xfd7zXZ\x00"  # what such a file begins with
 _NAMED = "SELECT file, sha256 FROM cells WHERE file IS NOT NULL ORDER BY file"
 
 
@@ -101,7 +100,7 @@ def _is_archive(parts: list[Path]) -> bool:
     if not all(path.is_file() for path in parts):  # a pipe would be waited for
         return False
     with parts[0].open("rb") as file:
-        if file.read(len(_XZ)) != _XZ:
+        if file.read(len(XZ)) != XZ:
             return False
     try:
         with _opened(parts) as found:

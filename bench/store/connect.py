@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from bench.errors import BenchError
 from bench.store import files
 
+XZ = b"\xfd7zXZ\x00"  # what a file of `bench pack` begins with
 SCHEMA = """
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sessions (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL,
@@ -97,6 +98,29 @@ def is_there(path: Path) -> bool:
         return False
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def no_run(folder: Path, database: str) -> BenchError:
+    """That there is no run at a place, in words."""
+    if is_packed(folder):
+        return BenchError(f"{folder}: is a packed run; {unpacking(folder)}")
+    return BenchError(f"{folder}: no run there (no {database}); name the --out of a `bench run`")
+
+
+def is_packed(path: Path) -> bool:
+    """Whether it is a file that `bench pack` may have made."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            return file.read(len(XZ)) == XZ
+    except OSError:
+        return False
+
+
+def unpacking(path: Path) -> str:
+    """What to do with such a file."""
+    return f"`python -m bench unpack {path}` makes a run directory of it"
 
 
 def _has_content(path: Path) -> bool:

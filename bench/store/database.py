@@ -21,6 +21,7 @@ from bench.store.connect import (
     connect_to_read,
     is_there,
     make_folder_lasting,
+    no_run,
     require_not_newer,
     taken,
     understood,
@@ -77,7 +78,7 @@ class Store:
         """
         path = folder / NAME
         if not is_there(path):
-            raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
+            raise no_run(folder, NAME)
         store = cls(folder, connect_to_read(path))
         try:
             store._check_format()

@@ -319,6 +319,28 @@ def test_an_archive_of_a_damaged_run_is_named_itself(
     assert "doctor" not in said, "there is nothing that it could repair"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "FILE"],
+        ["explain", "FILE"],
+        ["doctor", "FILE"],
+        ["baseline", "FILE", "--out", "b.json"],
+        ["check", "FILE", "--baseline", "b.json"],
+        ["check", "runs/tiny", "--baseline", "FILE"],
+        ["compare", "FILE", "runs/tiny"],
+    ],
+)
+def test_who_names_an_archive_as_a_run_is_told_to_unpack_it(
+    words: list[str], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["baseline", str(run), "--out", "b.json"]) == 0
+    assert main(["pack", str(run), "--out", "a.tar.xz"]) == 0
+    said = line_of(["a.tar.xz" if word == "FILE" else word for word in words], capsys)
+    assert said.startswith("a.tar.xz: ")
+    assert said.endswith("`python -m bench unpack a.tar.xz` makes a run directory of it")
+
+
 def test_a_run_that_is_there_is_left_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pack", str(run)]) == 0
     before = tables(run)
