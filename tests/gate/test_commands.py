@@ -596,6 +596,9 @@ def test_number(leaderboard_run):
 
 def test_missing(leaderboard_run):
     leaderboard_run({str(other)!r}).assert_no_regression({str(baseline)!r})
+
+def test_no_run(leaderboard_run):
+    leaderboard_run("nowhere").assert_no_regression({str(baseline)!r})
 """
     )
     root = Path(__file__).parents[2]
@@ -608,8 +611,10 @@ def test_missing(leaderboard_run):
         text=True,
         check=False,
     )
-    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 2 passed" in done.stdout, done.stdout + done.stderr
     assert "never reached" in done.stdout
+    assert "\nnowhere: no run there (no results.sqlite); name the --out of a" in done.stdout
+    assert "judged(" not in done.stdout, "no traceback for bad input"
 
 
 def test_the_fixture_costs_pytest_nothing() -> None:
