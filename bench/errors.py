@@ -28,6 +28,10 @@ class NotInvertibleError(BenchError):
     """A network that has no top-down variant, or not on such images; the message says why."""
 
 
+class WeightsLostError(BenchError):
+    """The weights that a run keeps of a training are gone or damaged; it can be done again."""
+
+
 def visible(text: str) -> str:
     """Text of strangers for a terminal: its lines stay, what a terminal would obey is escaped."""
     return "".join(

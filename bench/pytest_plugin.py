@@ -82,12 +82,16 @@ class LeaderboardRun:
         self, baseline: str | os.PathLike[str], *, allow_inconclusive: bool = False
     ) -> None:
         """Fail the test unless the gate passes; with `allow_inconclusive`, unless something has
-        become worse or was not measured."""
+        become worse or was not measured, or the two cannot be compared."""
         __tracebackhide__ = True
+        from bench.errors import BenchError
         from leaderboard.gate.finding import Exit
         from leaderboard.gate.report import as_text
 
-        judgement = self.judge(baseline)
+        try:
+            judgement = self.judge(baseline)
+        except BenchError as error:
+            pytest.fail(str(error), pytrace=False)
         fine = (Exit.PASS, Exit.INCONCLUSIVE) if allow_inconclusive else (Exit.PASS,)
         if judgement.exit not in fine:
             pytest.fail(as_text(judgement, str(self.path)), pytrace=False)

@@ -23,6 +23,7 @@ def main(args: argparse.Namespace) -> int:
     from leaderboard.files import write_atomic
     from leaderboard.gate.baseline import Baseline, dumps
     from leaderboard.gate.noise import noise
+    from leaderboard.gate.renamed import otherwise, renamed, under
 
     run = read_run(args.run)
     if not run.numbers:
@@ -36,12 +37,13 @@ def main(args: argparse.Namespace) -> int:
             "finish the run first, or take what is there with --partial"
         )
     others = [read_run(path) for path in args.noise_from]
+    others = [under(renamed(run, other), other) for other in others]
     for path, other in zip(args.noise_from, others, strict=True):
         if not other.numbers:
             raise BenchError(f"--noise-from {path}: nothing was measured there")
         if other.suite != run.suite:
             raise BenchError(f"--noise-from {path}: of suite '{other.suite}', not '{run.suite}'")
-        if differs := _otherwise(run, other, (f"in {args.run}", f"in {path}")):
+        if differs := otherwise(run, other, (f"in {args.run}", f"in {path}")):
             raise BenchError(
                 f"--noise-from {path}: another experiment, whose noise may be another: "
                 f"{'; '.join(differs[:3])}"
@@ -75,17 +77,6 @@ def _kept_thresholds(out: Path) -> Mapping[str, Threshold]:
             f"--out {out}: is there already, and its thresholds cannot be kept ({error}); remove "
             "it or name another file"
         ) from None
-
-
-def _otherwise(run: Measured, other: Measured, sides: tuple[str, str]) -> list[str]:
-    """What two runs did differently, seeds aside."""
-    from leaderboard.gate.stale import differences
-
-    alike, its = (
-        replace(one, experiment={k: v for k, v in one.experiment.items() if k != "seeds"})
-        for one in (run, other)
-    )
-    return differences(alike, its, sides)
 
 
 def _all_different(places: Sequence[Path], runs: Sequence[Measured]) -> None:

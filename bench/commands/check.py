@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,14 +46,18 @@ def judged(run: Path, baseline: Path) -> Judgement:
     """
     from leaderboard.gate.finding import Judgement
     from leaderboard.gate.judge import judge
+    from leaderboard.gate.renamed import renamed, told, translated, under, unlike
     from leaderboard.gate.stale import differences
     from leaderboard.gate.thresholds import unknown
 
     kept, found = read_baseline(baseline), read_run(run)
     if not found.numbers:
         return Judgement((), (f"{run}: nothing was measured there",))
-    said = suite_thresholds(run)
+    names = renamed(kept.measured, found)
+    notes = [*told(names, kept.measured, found)]
+    found = under(names, found)
     ranked = [key for key, one in kept.measured.numbers.items() if one.better != "neither"]
+    said = translated(suite_thresholds(run), names, ranked)
     for where, rules in ((f"suite of {run}", said), (str(baseline), kept.thresholds)):
         strangers = unknown(rules, ranked)
         if strangers:
@@ -64,7 +69,9 @@ def judged(run: Path, baseline: Path) -> Judgement:
             f"{baseline}: stale: {'; '.join(differs[:3])}{more}; "
             "make it anew with `bench baseline RUN` if that was meant"
         )
-    return judge(found, kept, said)
+    notes += unlike(kept.measured, found)
+    judgement = judge(found, kept, said)
+    return replace(judgement, notes=(*notes, *judgement.notes))
 
 
 def _benchmarks(args: argparse.Namespace) -> Judgement:

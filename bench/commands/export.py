@@ -37,5 +37,6 @@ def main(args: argparse.Namespace) -> int:
         cells = f"{damaged} damaged cell{'s' if damaged > 1 else ''}"
         text = f"note: {cells} left out; `python -m bench doctor {args.run}` names what is damaged"
         print(text, file=sys.stderr)
-    print(f"{len(found)} networks exported to {out}; look with: {look}")
+    count = f"{len(found)} network{'s' if len(found) > 1 else ''}"
+    print(f"{count} exported to {out}; look with: {look}")
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.store import files
+from bench.store.connect import is_packed, unpacking
 from bench.store.database import NAME, Store
 from bench.store.outcome import network_of
 
@@ -66,6 +67,8 @@ def read_baseline(path: Path) -> Baseline:
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
+        if is_packed(path):
+            raise BenchError(f"{path}: is a packed run; {unpacking(path)}") from None
         raise BenchError(f"{path}: not a baseline: it is not UTF-8 text") from None
     try:
         return loads(text, str(path))
@@ -137,6 +140,7 @@ def _measured(store: Store, suite: Suite | None, facts: Mapping[str, str]) -> Me
         limits=limits,
         weights=_weights(store),
         trainings={_net(row): row["identity"] for row in store.rows(TRAININGS)},
+        backbones=_backbones(suite),
         made={key: found.provenance.get(key, "") for key in MADE},
     )
 
@@ -267,6 +271,13 @@ def _experiment(
     if suite.tune is not None:
         made["tune"] = suite.tune.model_dump(mode="json")
     return json.loads(json.dumps(made, default=str))  # type: ignore[no-any-return]
+
+
+def _backbones(suite: Suite | None) -> dict[str, dict[str, Any]]:
+    """What each label stands for, as JSON reads it back."""
+    refs = suite.backbones if suite is not None else ()
+    found = {ref.label: {"name": ref.name, "options": ref.options} for ref in refs}
+    return json.loads(json.dumps(found, default=str))  # type: ignore[no-any-return]
 
 
 def _name(name: str) -> str:

@@ -29,6 +29,7 @@ from bench.store.selection import FACT, unselected
 if TYPE_CHECKING:
     from bench.run.cluster.join import Cluster
     from bench.run.events import Event
+    from bench.run.executor import Watch
     from bench.run.place import Place
     from leaderboard.results import Results
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 FAILED = """SELECT p.name, min(p.position), c.error_kind, c.error, c.traceback
     FROM planned p JOIN cells c USING (identity) WHERE c.status = 'failed'
     GROUP BY p.identity ORDER BY p.name"""
+# How often a training is done again whose weights are lost while the run is at work.
+ROUNDS = 2
 # What a disk says that is full or cannot be written.
 UNWRITABLE = {
     errno.ENOSPC,
@@ -145,10 +148,12 @@ def run_cells(
     device: str,
     cluster: Cluster | None,
     damaged: Mapping[str, str],
+    rounds: int = ROUNDS,
 ) -> bool:
-    """Do what is left to do, and again what is `damaged`; whether there was anything."""
+    """Do what is left to do, and again what is `damaged`; whether there was anything. Where weights
+    are lost meanwhile, they are trained again, in so many rounds."""
     from bench.observe.log import RunLog
-    from bench.run import borrow, changed_data, changed_plugins, executor, pending
+    from bench.run import borrow, changed_data, changed_plugins, executor, pending, redo
     from bench.run.progress import display
     from bench.run.remaining import remaining
 
@@ -183,16 +188,28 @@ def run_cells(
     took, over = remaining(chosen, left, store), len(chosen) - len(left)
     shown = display(took, len(left), over, args.quiet, args.verbose, notes)
     log = RunLog(store.folder, session, suite=plan.suite, cells=len(left), workers=workers)
+    engine = cluster.engine(plan.limits, own_data=args.data is None) if cluster else None
+    lost: list[Cell] | None = [] if rounds else None
+    with shown, log:
+        watch = _both(log, shown)
+        executor.run(left, store, session, place, workers, watch, plan.limits, engine, lost)
+    store.end(session)
+    if lost:
+        rest = redo.trained_again(lost, plan)
+        # What else has failed just now would fail again.
+        args = argparse.Namespace(**{**vars(args), "retry": None})
+        run_cells(args, plan, rest, store, device, cluster, {}, rounds - 1)
+    return True
+
+
+def _both(first: Watch, second: Watch) -> Watch:
+    """Who tells one of an event tells both."""
 
     def watch(event: Event) -> None:
-        log(event)
-        shown(event)
+        first(event)
+        second(event)
 
-    engine = cluster.engine(plan.limits, own_data=args.data is None) if cluster else None
-    with shown, log:
-        executor.run(left, store, session, place, workers, watch, plan.limits, engine)
-    store.end(session)
-    return True
+    return watch
 
 
 def circumstances(plan: Plan, device: str, cluster: Cluster | None, **facts: Any) -> dict[str, Any]:

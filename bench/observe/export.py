@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.identity import digest
 from bench.store.database import Store
 
 CELLS = """SELECT p.identity, p.dataset, p.backbone, p.variant, p.seed, p.measure, c.started,
@@ -82,8 +84,9 @@ def to_tensorboard(found: list[Curves], folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise BenchError(_missing("TensorBoard", "tensorboard")) from None
+    places = _apart((one.label for one in found), lambda label: label.replace(":", "-"))
     for one in found:
-        place = folder / one.label.replace(":", "-")
+        place = folder / places[one.label]
         for old in place.glob("events.out.tfevents.*"):
             old.unlink()
         writer = SummaryWriter(place)
@@ -115,7 +118,8 @@ def to_mlflow(found: list[Curves], address: str, experiment: str) -> None:
                 client.delete_run(old[one.label])
             start = int(1000 * one.started)
             run = client.create_run(number, start_time=start, run_name=one.label)
-            metrics = [Metric(_name(n), value, start, epoch) for n, value, epoch in points(one)]
+            names = _apart((name for name, _, _ in points(one)), _name)
+            metrics = [Metric(names[n], value, start, epoch) for n, value, epoch in points(one)]
             parameters = [Param(key, value) for key, value in one.parameters.items()]
             for begin in range(0, len(metrics), 1000):  # no more are taken at once
                 client.log_batch(run.info.run_id, metrics=metrics[begin : begin + 1000])
@@ -124,6 +128,17 @@ def to_mlflow(found: list[Curves], address: str, experiment: str) -> None:
     except MlflowException as error:
         first = (str(error).splitlines() or [""])[0]
         raise BenchError(f"{address}: MLflow does not take it: {first}") from None
+
+
+def _apart(names: Iterable[str], allowed: Callable[[str], str]) -> dict[str, str]:
+    """What a tool calls each of the names, given how it writes one: who is allowed its own name
+    keeps it, and of others that would share one each gets a hash behind it."""
+    found = {name: allowed(name) for name in names}
+    often = Counter(found.values())
+    return {
+        name: other if name == other or often[other] == 1 else f"{other}-{digest(name)[:6]}"
+        for name, other in found.items()
+    }
 
 
 def _name(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.errors import WeightsLostError
 from bench.plan.cell import Cell, Limits
 from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.events import CellFinished, CellPart, Event
@@ -55,12 +56,16 @@ def run(
     watch: Watch,
     limits: Limits | None = None,
     engine: Engine | None = None,
+    lost: list[Cell] | None = None,
 ) -> None:
     """Do the cells and record each as soon as it is finished.
 
     One worker without limits does them in this process, unless that loses its GPU; else they are
     done in others, by an `engine` if one is given. There, exclusive cells (timings) wait until the
     others are done and then run one at a time.
+
+    Cells whose network has lost its weights come into `lost` and are not recorded, for it can be
+    trained again; without such a list they fail.
 
     Raises:
         BenchError: a worker cannot be started or used; what was finished is recorded.
@@ -70,6 +75,10 @@ def run(
 
     def handle(event: Event) -> None:
         if isinstance(event, CellFinished):
+            error = event.outcome.error
+            if lost is not None and error and error.kind == WeightsLostError.__name__:
+                lost.append(event.cell)
+                return
             ended[event.cell.identity] = event.outcome
             record(store, session, event.cell, event.outcome)
             if event.outcome.error is None:

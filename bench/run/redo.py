@@ -87,8 +87,19 @@ def _damaged(store: Store, found: Reading) -> dict[str, str]:
     return {**found.damaged, **{identity: text for identity, _, text in rest}}
 
 
-def _with_trainings(again: list[Cell], chosen: list[Cell]) -> list[Cell]:
+def trained_again(lost: Iterable[Cell], plan: Plan) -> list[Cell]:
+    """The cells that found no weights, with their trainings, which are done again; tells these."""
+    found = _with_trainings(lost, plan.cells)
+    for cell in found:
+        if cell.measure is None:
+            text = "its weights were lost while the run was at work; it is done again"
+            print(visible(f"{cell.name}: {text}"), file=sys.stderr)
+    return found
+
+
+def _with_trainings(again: Iterable[Cell], chosen: Iterable[Cell]) -> list[Cell]:
     """The cells with the trainings that they need, whose weights may be lost or damaged too."""
+    again = [*again]
     needed = {cell.training.identity for cell in again}
     known = {cell.identity for cell in again}
     return [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from arches.weights import apart
 from bench.data.dataset import Dataset
-from bench.errors import BenchError
+from bench.errors import BenchError, WeightsLostError
 from bench.identity import hash_now
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
@@ -203,11 +203,17 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
     """The network of a training with weights from a file, ready to predict on the device.
 
     Raises:
+        WeightsLostError: the file is one of the run, and cannot be read.
         BenchError: it cannot be built, or the file cannot be read or does not fit it.
     """
     network = build_network(training, dataset)
     _require_unchanged(training, file)
-    tensors = weights.read(file)
+    try:
+        tensors = weights.read(file)
+    except BenchError as error:
+        if training.weights is not None:  # a file of the suite, which nobody here can make anew
+            raise
+        raise WeightsLostError(str(error)) from None
     # Files of a run hold the normalisation too; files of others hold the backbone alone, which may
     # have one of its own.
     whole = "normalize.mean" in tensors and not weights.fits(network.backbone, tensors)

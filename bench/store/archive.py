@@ -19,16 +19,21 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.store import files
 from bench.store.check import damaged_files
-from bench.store.connect import connect_to_read, understood
+from bench.store.connect import XZ, connect_to_read, understood
 from bench.store.database import NAME, Store
 from bench.store.fresh import made_whole
 from bench.store.rebuild import LEFT_OUT
 from bench.store.volumes import Joined, cut, volumes
+from bench.suite.units import size_text
 
 SUFFIX = ".tar.xz"
 _MEMBER = re.compile(rf"{re.escape(NAME)}|(?:arrays|weights)/[0-9a-f]+\.safetensors")
 _READ = 2**20  # bytes at once: each time the part is opened anew
-_XZ = b"\xfd7zXZ\x00"  # what such a file begins with
+# Runs are packed to a tenth or less of their size, nothing but zeros to a 7,000th.
+_PLAUSIBLE = 1000
+_SMALL = 2**30  # bytes that are never too many
+_RESERVE = 2**26  # bytes of the disk that others may need meanwhile
+_HEADER = 2**22  # bytes of a header at most: they are read into memory
 _NAMED = "SELECT file, sha256 FROM cells WHERE file IS NOT NULL ORDER BY file"
 
 
@@ -95,7 +100,7 @@ def _is_archive(parts: list[Path]) -> bool:
     if not all(path.is_file() for path in parts):  # a pipe would be waited for
         return False
     with parts[0].open("rb") as file:
-        if file.read(len(_XZ)) != _XZ:
+        if file.read(len(XZ)) != XZ:
             return False
     try:
         with _opened(parts) as found:
@@ -106,7 +111,23 @@ def _is_archive(parts: list[Path]) -> bool:
 
 
 def _opened(parts: list[Path]) -> tarfile.TarFile:
-    return tarfile.open(fileobj=io.BufferedReader(Joined(parts), _READ), mode="r:xz")
+    plain = _Cautious(io.BufferedReader(Joined(parts), _READ))
+    return tarfile.open(fileobj=plain, mode="r:")
+
+
+class _Cautious(lzma.LZMAFile):
+    """A file of which no more is read at once than any part of a run needs: a header may say that
+    it has gigabytes."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """At most so many bytes.
+
+        Raises:
+            tarfile.ReadError: it is more than a run has a use for.
+        """
+        if size is None or not 0 <= size <= _HEADER:
+            raise tarfile.ReadError(f"a header of {size_text(size or 0)}")
+        return super().read(size)
 
 
 def _snapshot(folder: Path, copy: Path, weights: bool) -> None:
@@ -161,15 +182,19 @@ def unpack(archive: Path, folder: Path) -> None:
         folder: the run directory to make.
 
     Raises:
-        BenchError: the folder is there already, or the file is no archive of a run, is damaged, or
-            holds anything else.
+        BenchError: the folder is there already, or the file is no archive of a run, is damaged,
+            holds anything else, or more than there is room for.
         OSError: the folder cannot be written.
     """
     if folder.exists():
         raise BenchError(f"{folder}: is there already; name another folder with --out")
     with made_whole(folder) as aside:
         _extract(archive, aside)
-        store = Store.open(aside)
+        try:
+            store = Store.open(aside)
+        except BenchError as error:  # of a folder that nobody sees, with nothing to be repaired
+            said = str(error).replace(str(aside / NAME), NAME).replace(f"{aside}: ", "")
+            raise BenchError(f"{archive}: {said.partition('; `')[0]}") from None
         try:
             left_out = LEFT_OUT in store.facts()
             for kind in ("arrays", "weights"):
@@ -186,6 +211,7 @@ def _extract(archive: Path, folder: Path) -> None:
         raise BenchError(f"{archive}: no such file; it is made by `bench pack RUN`")
     for part in parts:
         _require_readable(part)
+    packed, size = sum(part.stat().st_size for part in parts), 0
     try:
         with _opened(parts) as source:
             for member in source:
@@ -193,6 +219,18 @@ def _extract(archive: Path, folder: Path) -> None:
                     raise BenchError(
                         f"{archive}: holds '{member.name}', which is no part of a run; it was not "
                         "made by `bench pack`"
+                    )
+                size += member.size
+                if size > max(_SMALL, _PLAUSIBLE * packed):
+                    raise BenchError(
+                        f"{archive}: holds {size_text(size)} or more, over {_PLAUSIBLE:,} times "
+                        "its size, which no run is; it was not made by `bench pack`"
+                    )
+                if member.size + _RESERVE > shutil.disk_usage(folder).free:
+                    raise BenchError(
+                        f"{archive}: {member.name} in it has {size_text(member.size)}, and there "
+                        "is no room for that on the disk; make some, or name a folder on another "
+                        "disk with --out"
                     )
                 _write(source, member, folder / member.name)
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from bench.errors import BenchError
 from bench.store import files
 
+XZ = b"\xfd7zXZ\x00"  # what a file of `bench pack` begins with
 SCHEMA = """
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sessions (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL,
@@ -99,6 +100,29 @@ def is_there(path: Path) -> bool:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def no_run(folder: Path, database: str) -> BenchError:
+    """That there is no run at a place, in words."""
+    if is_packed(folder):
+        return BenchError(f"{folder}: is a packed run; {unpacking(folder)}")
+    return BenchError(f"{folder}: no run there (no {database}); name the --out of a `bench run`")
+
+
+def is_packed(path: Path) -> bool:
+    """Whether it is a file that `bench pack` may have made."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            return file.read(len(XZ)) == XZ
+    except OSError:
+        return False
+
+
+def unpacking(path: Path) -> str:
+    """What to do with such a file."""
+    return f"`python -m bench unpack {path}` makes a run directory of it"
+
+
 def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
@@ -135,40 +159,6 @@ def _damaged(path: Path, error: Exception) -> str:
     return (
         f"{path}: damaged, or not a results file ({said}); "
         f"`python -m bench doctor {path.parent} --repair` saves what is whole"
-    )
-
-
-@contextmanager
-def in_place(path: Path, inode: int | None) -> Iterator[None]:
-    """Write within it only while the results file that is open is the one at its path still: SQLite
-    goes on writing into a file that nobody finds any more, and folders would be made anew.
-
-    Args:
-        path: of the results file.
-        inode: of the file that is open; None does not look.
-
-    Raises:
-        BenchError: another file is there, or none; or a folder is gone.
-    """
-    if inode is not None and not _is(path, inode):
-        raise _moved(path)
-    try:
-        yield
-    except FileNotFoundError:  # just now
-        raise _moved(path) from None
-
-
-def _is(path: Path, inode: int) -> bool:
-    try:
-        return path.stat().st_ino == inode
-    except OSError:
-        return False
-
-
-def _moved(path: Path) -> BenchError:
-    return BenchError(
-        f"{path}: it or its folder was moved, replaced or deleted while the run was at work; put "
-        "it back, or name its new folder with --out, and run the same command again"
     )
 
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from bench.store.connect import (
     SCHEMA,
     connect,
     connect_to_read,
-    in_place,
     is_there,
     make_folder_lasting,
+    no_run,
     require_not_newer,
     taken,
     understood,
 )
+from bench.store.in_place import InPlace
 from bench.store.outcome import Outcome
 from bench.store.rebuild import Rebuilt, rebuild
 
@@ -45,7 +46,7 @@ class Store:
         self.folder = folder
         self._db = connection
         self._lock = lock
-        self._inode = (folder / NAME).stat().st_ino if lock else None
+        self._place = InPlace(folder / NAME, connection) if lock else None
 
     @classmethod
     def create_or_open(cls, folder: Path, lock: FileLock | None = None) -> Store:
@@ -77,7 +78,7 @@ class Store:
         """
         path = folder / NAME
         if not is_there(path):
-            raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
+            raise no_run(folder, NAME)
         store = cls(folder, connect_to_read(path))
         try:
             store._check_format()
@@ -132,7 +133,7 @@ class Store:
 
     def in_place(self) -> AbstractContextManager[None]:
         """For writing files into the folder, which may have been moved under a run at work."""
-        return in_place(self.folder / NAME, self._inode)
+        return self._place.required() if self._place else nullcontext()
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

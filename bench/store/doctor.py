@@ -16,7 +16,7 @@ from filelock import FileLock
 from bench.errors import BenchError
 from bench.store import files, parts, seals
 from bench.store.check import damaged_files
-from bench.store.connect import SCHEMA, connect_to_read, is_there, locked, require_not_newer
+from bench.store.connect import SCHEMA, connect_to_read, is_there, locked, no_run, require_not_newer
 from bench.store.database import FORMAT, NAME, UNSEALED, Store
 from bench.store.read import read
 from bench.store.rebuild import LEFT_OUT
@@ -111,7 +111,7 @@ def _lock(folder: Path, repair: bool) -> FileLock | None:
     if not folder.is_dir() or not (
         is_there(folder / NAME) or any((folder / kind).is_dir() for kind in FOLDERS)
     ):
-        raise BenchError(f"{folder}: no run there (no {NAME}); name the --out of a `bench run`")
+        raise no_run(folder, NAME)
     try:
         return locked(folder)
     except OSError:

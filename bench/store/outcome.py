@@ -61,6 +61,7 @@ _OURS = (
     "TrainingDivergedError",
     "TrainingMemoryError",
     "UnknownNameError",
+    "WeightsLostError",
 )
 
 

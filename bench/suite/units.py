@@ -57,7 +57,7 @@ def time_text(seconds: float) -> str:
 
 def size_text(count: float) -> str:
     """`1.5 GiB`, `300 MiB`."""
-    for unit, power in (("GiB", 3), ("MiB", 2)):
+    for unit, power in (("TiB", 4), ("GiB", 3), ("MiB", 2)):
         if count >= 1024**power:
             return f"{count / 1024**power:.3g} {unit}"
     return f"{count / 1024:.3g} KiB"

@@ -58,6 +58,7 @@ def dumps(baseline: Baseline) -> str:
             for name, one in baseline.thresholds.items()
         },
         "experiment": run.experiment,
+        "backbones": run.backbones,
         "noise": {
             "seeds": [[*key, *spread] for key, spread in baseline.noise.seeds.items()],
             "paired": [[*key, *spread] for key, spread in baseline.noise.paired.items()],
@@ -189,6 +190,10 @@ def _baseline(read: Mapping[str, Any], thresholds: Mapping[str, Threshold]) -> B
         },
         limits={(dataset, attack): float(end) for dataset, attack, end in read["limits"]},
         weights={net: one["weights"] for net, one in nets if "weights" in one},
+        backbones={
+            str(label): {"name": str(one["name"]), "options": dict(one["options"])}
+            for label, one in read.get("backbones", {}).items()
+        },
         made=dict(read["made"]),
     )
     seeds, paired = (_spreads(read["noise"][name]) for name in ("seeds", "paired"))

@@ -12,7 +12,7 @@ from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.judge import curve_part, same_weights
 from leaderboard.gate.measured import Measured
 from leaderboard.gate.pair import Pair, other_batch
-from leaderboard.gate.renamed import renamed, under
+from leaderboard.gate.renamed import renamed, told, under
 from leaderboard.gate.speed import between_runs, is_busy, of_runs, plausible
 from leaderboard.gate.stale import differences
 from leaderboard.gate.thresholds import Threshold, kind
@@ -72,10 +72,7 @@ def compare(one: Baseline, other: Baseline) -> Comparison:
         for key, number in before.numbers.items()
         if key in theirs and key in mine
     ]
-    notes = [
-        f"{old} before is {new} after: the same network under another label"
-        for new, old in labels.items()
-    ]
+    notes = [*told(labels, before, other.measured, _SIDES)]
     notes += differences(before, after, _SIDES)
     machine = before.machine.differs(after.machine, _SIDES)
     if machine:

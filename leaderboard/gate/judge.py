@@ -9,7 +9,7 @@ images as a second level), networks with the same weights image by image (McNema
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from leaderboard.gate.baseline import Baseline
 from leaderboard.gate.finding import INFINITE, MORE_SEEDS, OTHER_BATCH, Finding, Judgement, Status
 from leaderboard.gate.measured import Measured, Number, Trained, withstood
 from leaderboard.gate.pair import Pair, other_batch
+from leaderboard.gate.renamed import labels_of
 from leaderboard.gate.speed import judge_speed
 from leaderboard.gate.thresholds import ALPHA, Threshold, kind, threshold
 from leaderboard.numbers.summary import ACCURACY, AREA, Key
@@ -47,13 +48,14 @@ def judge(
     """
     run = run.up_to(baseline.measured.limits)
     rules = {**(said or {}), **baseline.thresholds}
+    labels = labels_of(run)
     findings: list[Finding] = []
     tested: list[tuple[int, Uncertain]] = []
     for key, before in baseline.measured.numbers.items():
         rule = threshold(key, before.unit, baseline.measured.machine.device, rules)
         if rule.ignore or before.better == "neither":
             continue
-        gap = _gap(key, before, run)
+        gap = _gap(key, before, run, labels)
         if gap:
             lost = Finding(key, before.unit, Status.NOT_MEASURED, gap, before.mean)
             findings.append(lost)
@@ -67,7 +69,7 @@ def judge(
     return Judgement(tuple(findings), tuple(_notes(run, baseline.measured)))
 
 
-def _gap(key: Key, before: Number, run: Measured) -> str:
+def _gap(key: Key, before: Number, run: Measured, labels: Collection[str]) -> str:
     """Why a number is not there for all seeds; empty if it is."""
     for seed in sorted(before.values):
         net = Trained(*key[:3], seed)
@@ -75,6 +77,8 @@ def _gap(key: Key, before: Number, run: Measured) -> str:
             if (net, measure) in run.gaps:
                 return f"seed {seed}: {run.gaps[net, measure]}"
     number = run.numbers.get(key)
+    if key.backbone not in labels:
+        return f"the run has no backbone {key.backbone}"
     lacking = sorted(set(before.values) - set(number.values if number else ()))
     named = ", ".join(map(str, lacking))
     return f"the run has no such number for seed {named}" if lacking else ""

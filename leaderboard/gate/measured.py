@@ -104,7 +104,8 @@ class Measured:
     missing or damaged, with the reason. `correct` and `attacked` are per image, `limits` the L2 up
     to which an attack's area is taken, by (data set, attack). `weights` tells whether two networks
     are the same (a hash). `trainings` tells whether two trainings are (the identity of their cell;
-    of runs only). `made` are texts for a reader.
+    of runs only). `backbones` are the names and options that labels stand for; baselines of earlier
+    versions do not tell. `made` are texts for a reader.
     """
 
     suite: str
@@ -117,6 +118,7 @@ class Measured:
     limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
     weights: Mapping[Trained, str] = field(default_factory=dict)
     trainings: Mapping[Trained, str] = field(default_factory=dict)
+    backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
 
     def up_to(self, limits: Mapping[tuple[str, str], float]) -> Measured:

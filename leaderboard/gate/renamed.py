@@ -1,12 +1,19 @@
-"""Backbones that two runs only call by different labels."""
+"""Backbones that two runs only call by different labels.
+
+They are known by their trainings or weights; where these are others, which is what a gate is to
+judge, by the name and the options that a suite declares.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from leaderboard.gate.measured import Measured, Trained
+from leaderboard.gate.measured import SIDES, Measured, Sides, Trained
+from leaderboard.gate.stale import backbone, differences
+from leaderboard.gate.thresholds import Threshold, fits
+from leaderboard.numbers.summary import Key
 
 K = TypeVar("K", bound=NamedTuple)
 V = TypeVar("V")
@@ -14,7 +21,8 @@ V = TypeVar("V")
 
 def renamed(before: Measured, after: Measured) -> dict[str, str]:
     """By label in `after`, the label in `before` of the same backbone, where a label is on one side
-    only and every training that both sides have is the same one."""
+    only: one of which every training that both sides have is the same, or else, where nothing is
+    done otherwise, one that is declared alike."""
     mine, theirs = _by_label(before), _by_label(after)
     free = [label for label in mine if label not in theirs]
     found: dict[str, str] = {}
@@ -25,7 +33,97 @@ def renamed(before: Measured, after: Measured) -> dict[str, str]:
         if same is not None:
             free.remove(same)  # of two labels for one network each has one
             found[label] = same
+    for label in theirs.keys() - mine.keys() - found.keys() if free else ():
+        declared = after.backbones.get(label)
+        alike = (old for old in free if declared and before.backbones.get(old) == declared)
+        old = next(alike, None)
+        if old is not None and not otherwise(before, under({label: old}, after)):
+            free.remove(old)
+            found[label] = old
     return found
+
+
+def otherwise(before: Measured, after: Measured, sides: Sides = SIDES) -> list[str]:
+    """What two runs did differently (see `differences`), seeds aside."""
+    one, other = (
+        replace(side, experiment={k: v for k, v in side.experiment.items() if k != "seeds"})
+        for side in (before, after)
+    )
+    return differences(one, other, sides)
+
+
+def told(
+    names: Mapping[str, str], before: Measured, after: Measured, sides: Sides = SIDES
+) -> Iterator[str]:
+    """A sentence for each backbone that goes by its label in `before`."""
+    mine, theirs = _by_label(before), _by_label(after)
+    for new, old in names.items():
+        text = "the same network under another label"
+        if not _are_same(mine[old], theirs[new], before, after):
+            what = backbone(after.backbones[new])
+            text = f"both are {what}, which is taken for the same backbone under another label"
+        yield f"{old} {sides[0]} is {new} {sides[1]}: {text}"
+
+
+def unlike(before: Measured, after: Measured) -> Iterator[str]:
+    """Sentences on labels that stand for another backbone now, and on those of one side only.
+
+    Args:
+        before: the baseline.
+        after: the run, with labels as in the baseline where they are known to be the same.
+    """
+    mine, theirs = _by_label(before), _by_label(after)
+    for label in (label for label in mine if label in theirs):
+        one, two = (side.backbones.get(label) for side in (before, after))
+        if one and two and one != two:
+            yield (f"backbone {label} is {backbone(one)} {SIDES[0]}, {backbone(two)} {SIDES[1]}")
+    gone = [label for label in mine if label not in theirs]
+    fresh = [label for label in theirs if label not in mine]
+    if gone and fresh:
+        yield (
+            f"{', '.join(gone)} {_is(gone)} {SIDES[0]} only, {', '.join(fresh)} {SIDES[1]} only; "
+            f"if that is the same backbone under another name, `label: {gone[0]}` in the suite has "
+            "it compared"
+        )
+
+
+def _is(names: list[str]) -> str:
+    return "are" if len(names) > 1 else "is"
+
+
+def labels_of(run: Measured) -> set[str]:
+    """The labels of the backbones that a run has numbers of, or was to have."""
+    return {*_by_label(run)}
+
+
+def translated(
+    said: Mapping[str, Threshold], names: Mapping[str, str], keys: Iterable[Key]
+) -> dict[str, Threshold]:
+    """Thresholds for the labels of a run as those for the labels of `keys`, by `names`.
+
+    A pattern that would fit other numbers under these is replaced by one for each number.
+    """
+    new = {old: label for label, old in names.items()}
+    own = {key: key._replace(backbone=new.get(key.backbone, key.backbone)) for key in keys}
+    found: dict[str, Threshold] = {}
+    for pattern, one in said.items():
+        if one.reference is not None:
+            one = replace(one, reference=_named(one.reference, names))
+        meant = [key for key, mine in own.items() if fits(pattern, mine)]
+        if meant == [key for key in own if fits(pattern, key)]:
+            meant = []  # as it stands, also where it fits nothing, which is told
+        exact = {f"{'/'.join(key[:4])}/{key.metric}": one for key in meant}
+        for name, rule in (exact or {pattern: one}).items():
+            found.pop(name, None)  # later ones win
+            found[name] = rule
+    return found
+
+
+def _named(text: str, names: Mapping[str, str]) -> str:
+    """`dataset/new/variant` or a pattern of it as `dataset/old/variant`."""
+    for new, old in names.items():
+        text = text.replace(f"/{new}/", f"/{old}/")
+    return text
 
 
 def under(names: Mapping[str, str], run: Measured) -> Measured:
@@ -49,7 +147,20 @@ def under(names: Mapping[str, str], run: Measured) -> Measured:
         attacked=pairs(run.attacked),
         weights=nets(run.weights),
         trainings=nets(run.trainings),
+        backbones={names.get(one, one): what for one, what in run.backbones.items()},
+        experiment=_experiment(run.experiment, names),
     )
+
+
+def _experiment(experiment: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    """With overrides that go by the other labels."""
+    if not experiment.get("overrides"):
+        return experiment
+    overrides = [
+        {**one, "match": _named(str(one.get("match", "*")), names)}
+        for one in experiment["overrides"]
+    ]
+    return {**experiment, "overrides": overrides}
 
 
 def _by_label(run: Measured) -> dict[str, list[Trained]]:

@@ -87,7 +87,7 @@ def as_json(judgement: Judgement, title: str) -> str:
 def as_junit(judgement: Judgement, title: str) -> str:
     """JUnit XML: a test case for each number, so that a CI's own pages show them.
 
-    Inconclusive and unmeasured numbers are errors, uncompared ones are skipped.
+    Unmeasured numbers are errors, inconclusive and uncompared ones are skipped.
     """
     bad = judgement.count(Status.NOT_MEASURED)
     # Inconclusive is no failure: whether it may pass is the exit code's to say.

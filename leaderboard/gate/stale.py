@@ -34,6 +34,11 @@ def differences(baseline: Measured, run: Measured, sides: Sides = SIDES) -> list
     return list(dict.fromkeys(found))
 
 
+def backbone(one: Mapping[str, Any]) -> str:
+    """A backbone's name and options, as the author of a suite writes them."""
+    return _short({"label": one["name"], **one})
+
+
 def _concerning(nets: Collection[str], experiment: Mapping[str, Any]) -> dict[str, Any]:
     """Without the overrides of other networks: a baseline does not know those that came later."""
     found = dict(experiment)

@@ -7,12 +7,14 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corruptions import cut, file_of, flip
 from drivers import STOPPING
 
 from bench.cli import main
+from bench.store import files
 
 Tiny = Callable[..., Path]
 Ran = Callable[..., None]
@@ -300,3 +302,61 @@ def test_half_of_a_cell_is_not_of_the_lost_network(tiny: Tiny, capsys: Out) -> N
     assert not [*RUN.glob("parts/*/*.safetensors")]
     assert run(suite) == 0
     assert "carries on" not in capsys.readouterr().out
+
+
+WIPING = """
+from pathlib import Path
+
+def wipes(context):
+    for file in Path("here/run/weights").glob("*.safetensors"):
+        {how}
+    return {{"value": 1.0}}
+"""
+DELETE, CUT = "file.unlink()", "file.write_bytes(file.read_bytes()[:100])"
+TWO = "seeds: [0]", "seeds: [0, 1]"
+OTHER = NET.replace("seed0", "seed1")
+GONE = f"{OTHER}/train: its weights were lost while the run was at work; it is done again"
+
+
+def wiping(tiny: Tiny, how: str) -> Path:
+    """A suite whose measure `wipes` takes the weights that other networks need."""
+    Path("wiping.py").write_text(WIPING.format(how=how), encoding="utf-8")
+    own = "  - accuracy\n", "  - accuracy\n  - 'wiping:wipes'\n"
+    return tiny(TWO, own, ("epsilons: 20}]", "epsilons: 20}, contrast_reduction]"))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("how", [DELETE, CUT])
+def test_weights_that_go_while_the_run_is_at_work_are_trained_again(
+    workers: str, how: str, tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    ran(tiny(TWO), RUN)
+    before = cells()
+    code = run(wiping(tiny, how), "--workers", workers)
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    assert {status for status, _ in cells().values()} == {"done"}
+    assert GONE in told.err.splitlines() or workers == "2"  # each may have loaded them before
+    assert "weights file" not in told.out + told.err
+    assert cells()[f"{OTHER}/accuracy"] == before[f"{OTHER}/accuracy"], "of the same network"
+    assert not (RUN / "failures.log").exists()
+
+
+def test_weights_that_cannot_be_kept_are_a_failure_in_the_end(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    """On a disk that loses what is written, say."""
+    write = files.write_weights
+
+    def lose(path: Path, *rest: Any) -> str:
+        checksum = write(path, *rest)
+        path.unlink()
+        return checksum
+
+    monkeypatch.setattr(files, "write_weights", lose)
+    assert run(tiny(), "--workers", "2") == 1
+    told = capsys.readouterr().err
+    assert told.count(GONE.replace(OTHER, NET)) == 2
+    assert f"  {ACCURACY}: " in told
+    assert "no such weights file" in told
+    assert "Traceback" not in told

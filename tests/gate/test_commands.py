@@ -424,6 +424,113 @@ def test_another_network_under_another_label_stays_another(
     assert "0 the same; 2 added, 2 removed" in out
 
 
+WORSE = "UPDATE metrics SET value = value - 30 WHERE metric = 'top1';"
+RENAMED = (
+    "note  linear in the baseline is flat in the run: the same network under another label",
+    "note  linear in the baseline is flat in the run: both are tiny_nets:linear, which is taken "
+    "for the same backbone under another label",
+)
+
+
+def check(run: Path, baseline: Path, capsys: Out) -> tuple[int, str]:
+    capsys.readouterr()
+    code = main(["check", str(run), "--baseline", str(baseline)])
+    told = capsys.readouterr()
+    return code, told.out + told.err
+
+
+@pytest.mark.parametrize("retrained", [False, True])
+def test_the_gate_knows_a_backbone_by_another_label(
+    retrained: bool, made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    run, baseline = made
+    rules = "gate: {'*/flat/bu/accuracy/top1': {delta: 40}}\nmeasures:"
+    other = run.with_name("other")
+    ran(tiny(*named(["flat"]), ("measures:", rules), name="flat.yaml"), other)
+    if retrained:  # on another machine, after another edit
+        sql(
+            other,
+            """UPDATE cells SET facts = json_set(facts, '$.network', 'other' || identity),
+            name = name WHERE name LIKE '%/train' OR name LIKE '%/accuracy'""",
+        )
+    code, out = check(other, baseline, capsys)
+    assert code == 0, out
+    assert RENAMED[retrained] in out.splitlines()
+    assert "blobs/linear/bu/accuracy top1  " in out
+    assert "not measured" not in out
+    sql(other, WORSE)
+    code, out = check(other, baseline, capsys)
+    assert (code, "allowed -40" in out) == (0, True), "its threshold is that of its new label"
+    worse = run.with_name("worse")
+    ran(tiny(*named(["flat"]), name="flat.yaml"), worse)
+    sql(worse, WORSE)
+    code, out = check(worse, baseline, capsys)
+    assert code == 1
+    assert out.startswith("✗ regression    blobs/linear/bu/accuracy top1  100 % -> 70 %, ")
+
+
+def test_overrides_of_a_renamed_backbone_are_those_of_the_old_one(
+    tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    rules = "overrides: [{{match: '*/{}/bu', recipe: {{lr: {}}}}}]\nmeasures:"
+    for name, label, lr in (("a", "linear", 0.04), ("b", "flat", 0.04), ("c", "flat", 0.03)):
+        override = "measures:", rules.format(label, lr)
+        ran(tiny(*named([label]), override, name="suite.yaml"), Path(f"runs/{name}"))
+    baseline = Path("baseline.json")
+    assert main(["baseline", "runs/a", "--out", str(baseline)]) == 0
+    assert check(Path("runs/b"), baseline, capsys)[0] == 0
+    code, out = check(Path("runs/c"), baseline, capsys)
+    assert code == 2
+    assert "stale: overrides" in out
+
+
+def test_a_backbone_under_another_name_is_told_to_be_so(
+    made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    run, baseline = made
+    text = Path("tiny_nets.py").read_text(encoding="utf-8").replace("linear", "layered")
+    Path("tiny_nets.py").write_text(text + "\n# edited\n", encoding="utf-8")
+    other = run.with_name("other")
+    ran(tiny(*named([])[:1], ("tiny_nets:linear", "tiny_nets:layered")), other)
+    code, out = check(other, baseline, capsys)
+    if "under another label" in out:  # the same weights: it is known by these
+        sql(other, "UPDATE cells SET facts = json_set(facts, '$.network', 'x' || identity)")
+        code, out = check(other, baseline, capsys)
+    assert code == 4
+    assert "blobs/linear/bu/accuracy top1  the run has no backbone linear\n" in out
+    assert (
+        "note  linear is in the baseline only, layered in the run only; if that is the same "
+        "backbone under another name, `label: linear` in the suite has it compared\n" in out
+    )
+
+
+def test_noise_of_a_run_with_other_labels_counts(
+    made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    run, baseline = made
+    other = run.with_name("other")
+    flat = named(["flat"])
+    ran(tiny(("seeds: [0]", "seeds: [2, 3]"), flat[1], name="flat.yaml"), other)
+    assert main(["baseline", str(run), "--out", str(baseline), "--noise-from", str(other)]) == 0
+    seeds = json.loads(baseline.read_text(encoding="utf-8"))["noise"]["seeds"]
+    assert {line[-1] for line in seeds} == {2}, "degrees of freedom"
+    assert {line[1] for line in seeds} == {"linear"}
+
+
+def test_another_network_under_the_same_label_is_told(
+    made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
+) -> None:
+    run, baseline = made
+    other = run.with_name("other")
+    own = "[{name: 'tiny_nets:linear', label: linear, side: 12}]"
+    ran(tiny(*named([])[:1], ("[tiny_nets:linear]", own)), other)
+    out = check(other, baseline, capsys)[1]
+    assert (
+        "note  backbone linear is tiny_nets:linear in the baseline, {name: tiny_nets:linear, "
+        "side: 12} in the run\n" in out
+    )
+
+
 def damaged(run: Path, name: str) -> Path:
     """A copy of a run in which the arrays of a cell are damaged."""
     copy = run.with_name(f"damaged{len(list(run.parent.iterdir()))}")
@@ -489,6 +596,9 @@ def test_number(leaderboard_run):
 
 def test_missing(leaderboard_run):
     leaderboard_run({str(other)!r}).assert_no_regression({str(baseline)!r})
+
+def test_no_run(leaderboard_run):
+    leaderboard_run("nowhere").assert_no_regression({str(baseline)!r})
 """
     )
     root = Path(__file__).parents[2]
@@ -501,8 +611,10 @@ def test_missing(leaderboard_run):
         text=True,
         check=False,
     )
-    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 2 passed" in done.stdout, done.stdout + done.stderr
     assert "never reached" in done.stdout
+    assert "\nnowhere: no run there (no results.sqlite); name the --out of a" in done.stdout
+    assert "judged(" not in done.stdout, "no traceback for bad input"
 
 
 def test_the_fixture_costs_pytest_nothing() -> None:

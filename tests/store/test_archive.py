@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
+import shutil
 import sqlite3
 import tarfile
 from collections.abc import Callable
@@ -261,6 +263,82 @@ def test_what_is_no_archive_of_a_run_is_told_and_nothing_is_written(
     Path("mine").mkdir()
     line_of(["unpack", "text.tar.xz", "--out", "mine/new/run"], capsys)
     assert [path.name for path in tmp_path.glob("mine/**")] == ["mine"], "what was there stays"
+
+
+def declared(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> str:
+    """An archive whose only header says so; what follows would come when it is read."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    Path("big.tar.xz").write_bytes(lzma.compress(member.tobuf(tarfile.GNU_FORMAT)))
+    return "big.tar.xz"
+
+
+@pytest.mark.parametrize("verb", [["unpack"], ["merge", "--out", "new/merged", "runs/tiny"]])
+def test_a_small_file_that_would_fill_the_disk_is_refused(
+    verb: list[str], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = line_of([*verb, declared("arrays/ab.safetensors", 2**42)], capsys)
+    assert said == (
+        "big.tar.xz: holds 4 TiB or more, over 1,000 times its size, which no run is; it was "
+        "not made by `bench pack`"
+    )
+    assert not Path("runs/big").exists()
+    assert not Path("new").exists()
+
+
+def test_a_run_for_which_there_is_no_room_is_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pack", str(run)]) == 0
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**26 + 1000))
+    said = line_of(["unpack", "runs/tiny.tar.xz", "--out", "there/again"], capsys)
+    assert said.startswith("runs/tiny.tar.xz: results.sqlite in it has ")
+    assert said.endswith(
+        " KiB, and there is no room for that on the disk; make some, or name a folder on another "
+        "disk with --out"
+    )
+    assert not Path("there").exists()
+
+
+def test_headers_cannot_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE):
+        said = line_of(["unpack", declared("results.sqlite", 2**36, kind)], capsys)
+        assert said == "big.tar.xz: damaged, or no archive of a run (a header of 64 GiB)"
+
+
+def test_an_archive_of_a_damaged_run_is_named_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = line_of(["unpack", foreign(tmp_path / "f.tar.xz", "results.sqlite")], capsys)
+    assert said.startswith(f"{tmp_path}/f.tar.xz: results.sqlite: damaged, or not a results file (")
+    assert "doctor" not in said, "there is nothing that it could repair"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "FILE"],
+        ["explain", "FILE"],
+        ["doctor", "FILE"],
+        ["baseline", "FILE", "--out", "b.json"],
+        ["check", "FILE", "--baseline", "b.json"],
+        ["check", "runs/tiny", "--baseline", "FILE"],
+        ["compare", "FILE", "runs/tiny"],
+    ],
+)
+def test_who_names_an_archive_as_a_run_is_told_to_unpack_it(
+    words: list[str], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["baseline", str(run), "--out", "b.json"]) == 0
+    assert main(["pack", str(run), "--out", "a.tar.xz"]) == 0
+    said = line_of(["a.tar.xz" if word == "FILE" else word for word in words], capsys)
+    assert said.startswith("a.tar.xz: ")
+    assert said.endswith("`python -m bench unpack a.tar.xz` makes a run directory of it")
 
 
 def test_a_run_that_is_there_is_left_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
