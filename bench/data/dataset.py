@@ -162,14 +162,16 @@ def checked(dataset: Dataset, where: str) -> Dataset:
     `where` names the file, folder or plugin in errors.
 
     Raises:
-        DataError: a split that `check_split` refuses, splits that do not fit each other, or
-            classes, statistics or a foreground that are not what they should be.
+        DataError: a split that `check_split` refuses, splits that do not fit each other, test
+            images of a class without training images, or classes, statistics or a foreground that
+            are not what they should be.
     """
     dataset = replace(dataset, classes=facts.classes(dataset.classes, where))
     for part, split in (("training", dataset.train), ("test", dataset.test)):
         if not isinstance(split, Split):
             raise DataError(f"{where}: the {part} split is {type(split).__name__}, not a Split")
         check_split(split, part, dataset.num_classes, where)
+    _check_seen(dataset, where)
     channels, test_channels = dataset.channels, int(dataset.test.images.shape[1])
     if channels != test_channels:
         raise DataError(
@@ -281,6 +283,21 @@ def _check_labels(labels: Tensor, images: int, part: str, num_classes: int, wher
         )
     if low == high:
         raise DataError(f"{where}: the {part} split has only one class (label {low})")
+
+
+def _check_seen(dataset: Dataset, where: str) -> None:
+    """Refuse test images of a class that no network can have learnt."""
+    train, test = dataset.train.labels, dataset.test.labels
+    if train is None or test is None:
+        return
+    unseen = {*test.unique().tolist()} - {*train.unique().tolist()}
+    if unseen:
+        name = dataset.classes[min(unseen)]
+        more = f" (and {len(unseen) - 1} others)" if len(unseen) > 1 else ""
+        raise DataError(
+            f"{where}: the test split has images of class '{name}'{more}, and the training split "
+            "none; give it some, or leave these test images out"
+        )
 
 
 def _described(value: object) -> tuple[tuple[int, ...], str]:

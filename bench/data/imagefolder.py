@@ -146,11 +146,14 @@ def part(found: Sequence[Sample], side: int | None) -> decoded.Part:
 def _folders(path: Path) -> tuple[Path, Path]:
     train = path / "train"
     if not train.is_dir():
-        raise DataError(f"no folder {train}")
+        raise DataError(
+            f"no folder {train}; images belong into {path}/train/CLASS and {path}/test/CLASS"
+        )
     for name in TEST_NAMES:
         if (path / name).is_dir():
             return train, path / name
-    raise DataError(f"{path}: no folder {', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}")
+    names = f"{', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}"
+    raise DataError(f"{path}: no folder {names}; its test images belong there")
 
 
 def _visible(folder: Path) -> list[Path]:

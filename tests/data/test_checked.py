@@ -29,6 +29,12 @@ def test_images_become_contiguous() -> None:
     assert checked(toy_dataset(train=split), "here").train.images.is_contiguous()
 
 
+def test_classes_without_test_images_pass() -> None:
+    named = ("a", "b", "c", "d")
+    assert checked(toy_dataset(classes=named), "here").num_classes == 4
+    assert checked(toy_dataset(classes=named, train=tensors(classes=4)), "here").num_classes == 4
+
+
 def test_hidden_test_labels_pass() -> None:
     assert checked(toy_dataset(test=Split(tensors().images, None)), "here").test.labels is None
 
@@ -59,6 +65,10 @@ GOOD = tensors()
         ({"mean": (0.1, 0.2, 0.3)}, "need 1 values each"),
         ({"std": (0.0,)}, "std above 0"),
         ({"std": ()}, "need 1 values each"),
+        (
+            {"classes": ("a", "b", "c"), "test": tensors(classes=3)},
+            "the test split has images of class 'c', and the training split none",
+        ),
         ({"mean": 0.5, "std": 0.3}, "mean 0.5 and std 0.3: expected a number for each channel"),
         ({"std": None}, "std None: expected a number for each channel in both, like (0.5,)"),
         ({"std": ("0.3",)}, "std ('0.3',): expected a number for each channel"),

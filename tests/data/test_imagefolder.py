@@ -205,14 +205,19 @@ def test_folders_that_are_missing_or_empty(folder: Path) -> None:
     (folder / "test" / "eel").mkdir()
     assert f"{folder / 'test'}: has a folder of an unknown class 'eel'" in message(folder)
     remove(folder / "test")
-    assert message(folder) == f"{folder}: no folder test, val, valid or validation"
+    assert message(folder) == (
+        f"{folder}: no folder test, val, valid or validation; its test images belong there"
+    )
     remove(folder / "train" / "dog")
     (folder / "test").mkdir()
     assert f"{folder / 'train'}: 1 class folder, at least two" in message(folder)
     remove(folder / "train" / "cat")
     assert f"{folder / 'train'}: no class folders" in message(folder)
     remove(folder / "train")
-    assert message(folder) == f"no folder {folder / 'train'}"
+    assert message(folder) == (
+        f"no folder {folder / 'train'}; images belong into {folder}/train/CLASS and "
+        f"{folder}/test/CLASS"
+    )
     remove(folder)
     assert f"no folder {folder}" in message(folder)
 
