@@ -77,6 +77,9 @@ def _opened(source: Path | bytes, where: str) -> Iterator[Image.Image]:
 
 def _pixels(image: Image.Image, side: int | None) -> Bytes:
     upright = ImageOps.exif_transpose(image) if image.getexif().get(EXIF_ORIENTATION) else image
+    if upright.mode == "P":
+        # Which is dropped all the same; of a palette Pillow would warn on the way.
+        upright.info.pop("transparency", None)
     plain = upright.convert("L" if upright.mode in GREY_MODES else "RGB")
     if side is not None and plain.size != (side, side):
         plain = plain.resize((side, side), Image.Resampling.BILINEAR)
