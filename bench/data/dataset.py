@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.data import facts
 from bench.errors import DataError, NotSquareError
 
 if TYPE_CHECKING:
@@ -155,31 +156,36 @@ class DatasetPlugin:
 
 
 def checked(dataset: Dataset, where: str) -> Dataset:
-    """Return `dataset`, its images contiguous, if all of it is usable.
+    """Return `dataset`, its images contiguous and its statistics plain floats, if all of it is
+    usable.
 
     `where` names the file, folder or plugin in errors.
 
     Raises:
-        DataError: a split that `check_split` refuses, splits that do not fit each other, or
-            classes or statistics of the wrong number.
+        DataError: a split that `check_split` refuses, splits that do not fit each other, test
+            images of a class without training images, or classes, statistics or a foreground that
+            are not what they should be.
     """
-    if len(set(dataset.classes)) != len(dataset.classes):
-        raise DataError(f"{where}: class names repeat")
+    dataset = replace(dataset, classes=facts.classes(dataset.classes, where))
     for part, split in (("training", dataset.train), ("test", dataset.test)):
         if not isinstance(split, Split):
             raise DataError(f"{where}: the {part} split is {type(split).__name__}, not a Split")
         check_split(split, part, dataset.num_classes, where)
+    _check_seen(dataset, where)
     channels, test_channels = dataset.channels, int(dataset.test.images.shape[1])
     if channels != test_channels:
         raise DataError(
             f"{where}: training images have {channels} channels, test images {test_channels}"
         )
-    if (len(dataset.mean), len(dataset.std)) != (channels, channels) or min(dataset.std) <= 0:
-        raise DataError(
-            f"{where}: mean {dataset.mean} and std {dataset.std} need {channels} values each, "
-            "std above 0"
-        )
-    return replace(dataset, train=_contiguous(dataset.train), test=_contiguous(dataset.test))
+    mean, std = facts.moments(dataset.mean, dataset.std, channels, where)
+    return replace(
+        dataset,
+        train=_contiguous(dataset.train),
+        test=_contiguous(dataset.test),
+        mean=mean,
+        std=std,
+        foreground=facts.foreground(dataset.foreground, where),
+    )
 
 
 def check_square(dataset: Dataset, where: str) -> None:
@@ -237,6 +243,11 @@ def _check_objects(split: Split, part: str, where: str) -> None:
                 f"{where}: the {part} masks are {kind} of shape {shape}, "
                 f"expected bool of shape ({count}, {height}, {width})"
             )
+    if split.boxes is not None and not isinstance(split.boxes, Sequence):
+        raise DataError(
+            f"{where}: the {part} boxes are {type(split.boxes).__name__}, expected K x 4 numbers "
+            "for each image"
+        )
     for number, boxes in enumerate(split.boxes or ()):
         shape, _ = _described(boxes)
         if len(shape) != 2 or shape[1] != 4:
@@ -272,6 +283,21 @@ def _check_labels(labels: Tensor, images: int, part: str, num_classes: int, wher
         )
     if low == high:
         raise DataError(f"{where}: the {part} split has only one class (label {low})")
+
+
+def _check_seen(dataset: Dataset, where: str) -> None:
+    """Refuse test images of a class that no network can have learnt."""
+    train, test = dataset.train.labels, dataset.test.labels
+    if train is None or test is None:
+        return
+    unseen = {*test.unique().tolist()} - {*train.unique().tolist()}
+    if unseen:
+        name = dataset.classes[min(unseen)]
+        more = f" (and {len(unseen) - 1} others)" if len(unseen) > 1 else ""
+        raise DataError(
+            f"{where}: the test split has images of class '{name}'{more}, and the training split "
+            "none; give it some, or leave these test images out"
+        )
 
 
 def _described(value: object) -> tuple[tuple[int, ...], str]:

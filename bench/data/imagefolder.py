@@ -50,7 +50,8 @@ def load(path: Path, *, image_size: int | None = None, train_size: int | None = 
 def inspect(
     path: Path, *, image_size: int | None = None, train_size: int | None = None
 ) -> DatasetInfo:
-    """Count files and classes and decode one image of each split; mean and std are left empty.
+    """Count files and classes, decode one image of each split and look whether some others are
+    coloured; mean and std are left empty.
 
     Raises:
         NotSquareError: one of them is not square, without an `image_size`.
@@ -64,7 +65,7 @@ def inspect(
     require_square(trained.shape[:2], first.shape[:2], str(path))
     return DatasetInfo(
         f"images in {path}",
-        channels=first.shape[2] if first.ndim == 3 else 1,
+        channels=1 if all(map(_looks_grey, (train, test))) else 3,
         image_size=first.shape[0],
         train_size=trained.shape[0],
         num_classes=len(classes),
@@ -73,6 +74,12 @@ def inspect(
         mean=(),
         std=(),
     )
+
+
+def _looks_grey(found: Sequence[Sample]) -> bool:
+    """Whether images spread over a split are all grey: the first of a coloured set may be so."""
+    step = -(-len(found) // pixels.LOOKED_AT)
+    return all(pixels.is_grey(file, str(file)) for file, _ in found[::step])
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
@@ -139,11 +146,14 @@ def part(found: Sequence[Sample], side: int | None) -> decoded.Part:
 def _folders(path: Path) -> tuple[Path, Path]:
     train = path / "train"
     if not train.is_dir():
-        raise DataError(f"no folder {train}")
+        raise DataError(
+            f"no folder {train}; images belong into {path}/train/CLASS and {path}/test/CLASS"
+        )
     for name in TEST_NAMES:
         if (path / name).is_dir():
             return train, path / name
-    raise DataError(f"{path}: no folder {', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}")
+    names = f"{', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}"
+    raise DataError(f"{path}: no folder {names}; its test images belong there")
 
 
 def _visible(folder: Path) -> list[Path]:

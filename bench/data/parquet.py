@@ -7,6 +7,7 @@ class names may stand in the schema's metadata.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,8 @@ def inspect(
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> DatasetInfo:
-    """Read the files' metadata, the labels and an image of each split; mean and std are left empty.
+    """Read the files' metadata, the labels and an image of each split, and look whether some others
+    are coloured; mean and std are left empty.
 
     Raises:
         NotSquareError: one of them is not square, without an `image_size`.
@@ -88,7 +90,7 @@ def inspect(
     require_square(trained.shape[:2], first.shape[:2], str(path))
     return DatasetInfo(
         f"images in {path}",
-        channels=first.shape[2] if first.ndim == 3 else 1,
+        channels=1 if _looks_grey(train) and _looks_grey(test) else 3,
         image_size=first.shape[0],
         train_size=trained.shape[0],
         num_classes=len(_classes(train, test, labels)),
@@ -106,6 +108,16 @@ def _first(part: Part, image_size: int | None) -> pixels.Bytes:
         for encoded in part.images(file, rows=1):
             return pixels.decode(encoded, f"{file}, row 0", image_size)
     raise DataError(f"{part.where}: the {part.name} split has no rows")
+
+
+def _looks_grey(part: Part) -> bool:
+    """Whether the first images of each file are all grey: the very first of a coloured set may be
+    so."""
+    return all(
+        pixels.is_grey(encoded, f"{file}, row {row}")
+        for file in part.files
+        for row, encoded in enumerate(islice(part.images(file, pixels.LOOKED_AT), pixels.LOOKED_AT))
+    )
 
 
 def _labels(part: Part) -> Labels:

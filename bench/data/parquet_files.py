@@ -21,6 +21,9 @@ from bench.data.imagefolder import TEST_NAMES
 from bench.errors import DataError
 from bench.registry import one_line
 
+_NAMED = 6  # files that an error names
+_COUNTED = re.compile(r"(.*)-(\d+)-of-(\d{1,6})\.parquet", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -74,16 +77,19 @@ def parts(path: Path, image: str | None, label: str | None) -> tuple[Part, Part]
     `image` and `label` name the columns; None: what the metadata say, else "image" and "label".
 
     Raises:
-        DataError: no files of a split, an unreadable one, or columns missing or of a wrong type.
+        DataError: no files of a split or not all of them, an unreadable one, or columns missing or
+            of a wrong type.
     """
     names = sorted(item for item in path.iterdir() if item.suffix == ".parquet")
     train = _matching(names, "train")
     test = next(filter(None, (_matching(names, name) for name in TEST_NAMES)), ())
     if not train:
-        raise DataError(f"{path}: no train*.parquet")
+        raise DataError(_no_train(path, names))
     if not test:
         expected = ", ".join(f"{name}*.parquet" for name in TEST_NAMES)
         raise DataError(f"{path}: no test split (one of {expected})")
+    for files in (train, test):
+        _require_all(path, files)
     return _part("training", train, image, label), _part("test", test, image, label)
 
 
@@ -102,6 +108,36 @@ def _matching(files: list[Path], split: str) -> tuple[Path, ...]:
     # "train.parquet", "train-00000-of-00002.parquet"; "validation.parquet" is not of "val".
     pattern = re.compile(rf"{split}([^a-z].*)?\.parquet", re.IGNORECASE)
     return tuple(file for file in files if pattern.fullmatch(file.name))
+
+
+def _no_train(path: Path, names: list[Path]) -> str:
+    """That there are no training files, and where they may be."""
+    none = f"{path}: no train.parquet or train-*.parquet"
+    for below in sorted(item for item in path.iterdir() if item.is_dir()):
+        if _matching(sorted(below.glob("*.parquet")), "train"):
+            return f"{none}; they are in its folder '{below.name}': write parquet:{below}"
+    there = ", ".join(file.name for file in names[:_NAMED])
+    return f"{none}, but {there}" if there else none
+
+
+def _require_all(path: Path, files: tuple[Path, ...]) -> None:
+    """Refuse a split of which files are missing, as their names tell: `train-00000-of-00005`.
+
+    Files are often sorted by label, so that whole classes would be missing.
+    """
+    counted: dict[tuple[str, str], set[int]] = {}
+    for file in files:
+        if found := _COUNTED.fullmatch(file.name):
+            counted.setdefault((found[1], found[3]), set()).add(int(found[2]))
+    for (stem, total), there in counted.items():
+        missing = sorted({*range(int(total))} - there)
+        if missing:
+            first = f"{stem}-{missing[0]:0{len(total)}}-of-{total}.parquet"
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise DataError(
+                f"{path}: {first} is missing{more} of the {int(total)} files of that split; "
+                "fetch them, or rename those that are there to use them alone"
+            )
 
 
 def _part(name: str, files: tuple[Path, ...], image: str | None, label: str | None) -> Part:

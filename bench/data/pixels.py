@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,7 @@ Item = TypeVar("Item")
 GREY_MODES = frozenset({"1", "L"})
 DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 EXIF_ORIENTATION = 0x0112
+LOOKED_AT = 32  # images of a split whose headers tell, before it is loaded, whether it is grey
 CHUNK = 16  # images a task: handing over single small ones costs more than decoding them
 
 
@@ -39,22 +41,45 @@ def decode(source: Path | bytes, where: str, side: int | None = None) -> Bytes:
     Photos are turned as their EXIF orientation says; transparency is dropped.
 
     Raises:
-        DataError: not an image, truncated, or of more than 8 bits a channel; starts with `where`.
+        DataError: not an image, truncated, or grey of more than 8 bits; starts with `where`. (Of
+            16-bit colours Pillow gives the upper 8 bits.)
     """
+    with _opened(source, where) as image:
+        if image.mode in DEEP_MODES:
+            raise DataError(
+                f"{where}: has mode {image.mode}, but only 8 bits a channel are supported"
+            )
+        return _pixels(image, side)
+
+
+def is_grey(source: Path | bytes, where: str) -> bool:
+    """Whether `decode` makes one channel of an image; reads no more than its header.
+
+    Raises:
+        DataError: it is no image; starts with `where`.
+    """
+    with _opened(source, where) as image:
+        return image.mode in GREY_MODES
+
+
+@contextmanager
+def _opened(source: Path | bytes, where: str) -> Iterator[Image.Image]:
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            mode = image.mode
-            if mode not in DEEP_MODES:
-                return _pixels(image, side)
+            yield image
+    except DataError:
+        raise
     # Pillow's decoders raise whatever a broken file makes them stumble over.
     except Exception as error:
         detail = "it is no image" if isinstance(error, UnidentifiedImageError) else one_line(error)
         raise DataError(f"{where}: cannot be decoded ({detail})") from error
-    raise DataError(f"{where}: has mode {mode}, but only 8 bits a channel are supported")
 
 
 def _pixels(image: Image.Image, side: int | None) -> Bytes:
     upright = ImageOps.exif_transpose(image) if image.getexif().get(EXIF_ORIENTATION) else image
+    if upright.mode == "P":
+        # Which is dropped all the same; of a palette Pillow would warn on the way.
+        upright.info.pop("transparency", None)
     plain = upright.convert("L" if upright.mode in GREY_MODES else "RGB")
     if side is not None and plain.size != (side, side):
         plain = plain.resize((side, side), Image.Resampling.BILINEAR)

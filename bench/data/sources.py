@@ -186,7 +186,7 @@ class Registered:
         """Return the table's entry or what the plugin states."""
         if self.entry.name in SETS:
             return SETS[self.entry.name].info
-        plugin = REGISTRY.load(self.entry.name)
+        plugin = self._plugin()
         return plugin.info if isinstance(plugin, DatasetPlugin) else None
 
     def missing(self, root: Path) -> str | None:
@@ -200,7 +200,7 @@ class Registered:
 
     def load(self, root: Path, download: bool, options: Mapping[str, object]) -> Dataset:
         """Call the factory; resize for those that do not take `image_size` themselves."""
-        plugin = REGISTRY.load(self.entry.name)
+        plugin = self._plugin()
         factory = plugin.load if isinstance(plugin, DatasetPlugin) else plugin
         if not callable(factory):
             raise DataError(f"{self.where}: a {type(plugin).__name__} is no data-set factory")
@@ -214,6 +214,14 @@ class Registered:
         if not isinstance(dataset, Dataset):
             raise DataError(f"{self.where}: returned {type(dataset).__name__}, not a Dataset")
         return _resized(checked(dataset, self.where), side) if isinstance(side, int) else dataset
+
+    def _plugin(self) -> object:
+        """What is registered, and if it states facts, they are facts."""
+        plugin = REGISTRY.load(self.entry.name)
+        if isinstance(plugin, DatasetPlugin) and not isinstance(plugin.info, DatasetInfo | None):
+            kind = type(plugin.info).__name__
+            raise DataError(f"{self.where}: its info is a {kind}, not a DatasetInfo")
+        return plugin
 
 
 def _own_options(factory: Callable[..., object]) -> tuple[set[str], bool]:
@@ -234,7 +242,7 @@ def _guarded(
         return function(*arguments, **options)
     except BenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"{where}: loading failed: {one_line(error)}") from error
 
 

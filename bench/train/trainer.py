@@ -69,11 +69,16 @@ def train(
     Raises:
         TrainingDivergedError: the loss or the weights are no longer finite.
         TrainingMemoryError: a batch does not fit into memory.
-        BenchError: too few images for a batch and a validation split.
+        BenchError: too few images for a batch and a validation split, or nothing to train.
     """
     if dataset.train.labels is None:
         raise BenchError(f"{dataset.name}: has no training labels")
     require_enough(dataset, recipe.validation)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise BenchError(
+            "the network has no parameter that is to be trained (none at all, or all are frozen); "
+            "let some have requires_grad, or measure it as it is, with `weights: FILE`"
+        )
     train_index, validation_index = split(len(dataset.train), recipe.validation, seed)
     if recipe.bn_momentum is not None:
         set_bn_momentum(network, recipe.bn_momentum)

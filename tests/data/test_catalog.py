@@ -72,6 +72,33 @@ def test_info_of_own_data(tmp_path: Path, scheme: str) -> None:
     assert resized.image_size == 8
 
 
+@pytest.mark.parametrize("scheme", ["imagefolder", "parquet"])
+def test_a_grey_picture_at_the_head_of_coloured_ones_is_no_grey_set(
+    tmp_path: Path, scheme: str
+) -> None:
+    images = [grey(1, side=12)[0], colour(1, side=12)[0]]
+    if scheme == "parquet":
+        write_parquet(tmp_path / "own", images * 2, [0, 1] * 2)
+    else:
+        write_folder(tmp_path / "own", images, ["cat", "dog"])
+    facts = catalog.info(f"{scheme}:own", base=tmp_path)
+    assert facts is not None
+    loaded = catalog.load(f"{scheme}:own", root=tmp_path, base=tmp_path)
+    assert (facts.channels, loaded.channels) == (3, 3)
+
+
+@pytest.mark.parametrize("scheme", ["imagefolder", "parquet"])
+def test_info_of_a_grey_set_has_one_channel(tmp_path: Path, scheme: str) -> None:
+    images = list(grey(3, side=12))
+    if scheme == "parquet":
+        write_parquet(tmp_path / "own", images * 2, [0, 1] * 3)
+    else:
+        write_folder(tmp_path / "own", images, ["cat", "dog"])
+    facts = catalog.info(f"{scheme}:own", base=tmp_path)
+    assert facts is not None
+    assert facts.channels == 1
+
+
 def test_info_of_a_missing_folder_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no folder .*gone"):
         catalog.info("imagefolder:gone", base=tmp_path)

@@ -11,6 +11,7 @@ import torch
 from small_sets import tensors, toy_dataset
 
 from bench.data.dataset import Dataset, Split, check_square, checked
+from bench.data.fingerprint import fingerprint
 from bench.errors import DataError
 
 
@@ -26,6 +27,12 @@ def test_images_become_contiguous() -> None:
     split = Split(tensors().images.transpose(2, 3), tensors().labels)
     assert not split.images.is_contiguous()
     assert checked(toy_dataset(train=split), "here").train.images.is_contiguous()
+
+
+def test_classes_without_test_images_pass() -> None:
+    named = ("a", "b", "c", "d")
+    assert checked(toy_dataset(classes=named), "here").num_classes == 4
+    assert checked(toy_dataset(classes=named, train=tensors(classes=4)), "here").num_classes == 4
 
 
 def test_hidden_test_labels_pass() -> None:
@@ -58,6 +65,23 @@ GOOD = tensors()
         ({"mean": (0.1, 0.2, 0.3)}, "need 1 values each"),
         ({"std": (0.0,)}, "std above 0"),
         ({"std": ()}, "need 1 values each"),
+        (
+            {"classes": ("a", "b", "c"), "test": tensors(classes=3)},
+            "the test split has images of class 'c', and the training split none",
+        ),
+        ({"mean": 0.5, "std": 0.3}, "mean 0.5 and std 0.3: expected a number for each channel"),
+        ({"std": None}, "std None: expected a number for each channel in both, like (0.5,)"),
+        ({"std": ("0.3",)}, "std ('0.3',): expected a number for each channel"),
+        ({"std": "0.3"}, "std '0.3': expected a number for each channel"),
+        ({"mean": (125.0,), "std": (63.0,)}, "of pixels scaled to [0, 1], so none above 1"),
+        ({"mean": (float("nan"),)}, "of pixels scaled to [0, 1]"),
+        ({"std": (float("nan"),)}, "of pixels scaled to [0, 1]"),
+        ({"std": (float("inf"),)}, "of pixels scaled to [0, 1]"),
+        ({"foreground": 51}, "foreground is 51, expected a number from 0 to 1"),
+        ({"foreground": "0.2"}, "foreground is '0.2', expected a number from 0 to 1"),
+        ({"classes": 2}, "classes is 2, expected the names of the classes"),
+        ({"classes": (["a"], ["a"])}, "class names repeat"),
+        ({"test": replace(GOOD, boxes=5)}, "test boxes are int, expected K x 4 numbers"),
     ],
 )
 def test_refused(changes: dict[str, Any], message: str) -> None:
@@ -65,6 +89,20 @@ def test_refused(changes: dict[str, Any], message: str) -> None:
         checked(toy_dataset(**changes), "some/where")
     assert str(raised.value).startswith("some/where: ")
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("made", [np.array, torch.tensor, list])
+def test_statistics_of_any_kind_of_sequence_become_plain_numbers(made: Any) -> None:
+    passed = checked(toy_dataset(mean=made([0.5]), std=made([0.25])), "here")
+    assert (passed.mean, passed.std) == ((0.5,), (0.25,))
+    assert {type(value) for value in passed.mean + passed.std} == {float}
+
+
+def test_classes_become_plain_names_that_a_fingerprint_can_be_of() -> None:
+    passed = checked(toy_dataset(classes=np.unique([3, 5])), "here")
+    assert passed.classes == ("3", "5")
+    assert fingerprint(passed) == fingerprint(toy_dataset(classes=("3", "5")))
+    assert checked(toy_dataset(classes=[3, 5]), "here").classes == (3, 5)
 
 
 def test_images_that_are_not_square() -> None:

@@ -197,6 +197,16 @@ def remove(path: Path) -> None:
     shutil.rmtree(path)
 
 
+def test_a_palette_with_transparency_is_read_without_a_warning(
+    folder: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    picture = Image.fromarray(colour(1, side=8)[0]).quantize(16)
+    expected = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    picture.save(folder / "train" / "cat" / "000.png", transparency=bytes(range(16)))
+    assert np.array_equal(load(folder).train.images[0], expected)
+    assert not [str(each.message) for each in recwarn]
+
+
 def test_folders_that_are_missing_or_empty(folder: Path) -> None:
     remove(folder / "test" / "dog")
     assert f"{folder / 'test'}: has no folder of class 'dog'" in message(folder)
@@ -205,14 +215,19 @@ def test_folders_that_are_missing_or_empty(folder: Path) -> None:
     (folder / "test" / "eel").mkdir()
     assert f"{folder / 'test'}: has a folder of an unknown class 'eel'" in message(folder)
     remove(folder / "test")
-    assert message(folder) == f"{folder}: no folder test, val, valid or validation"
+    assert message(folder) == (
+        f"{folder}: no folder test, val, valid or validation; its test images belong there"
+    )
     remove(folder / "train" / "dog")
     (folder / "test").mkdir()
     assert f"{folder / 'train'}: 1 class folder, at least two" in message(folder)
     remove(folder / "train" / "cat")
     assert f"{folder / 'train'}: no class folders" in message(folder)
     remove(folder / "train")
-    assert message(folder) == f"no folder {folder / 'train'}"
+    assert message(folder) == (
+        f"no folder {folder / 'train'}; images belong into {folder}/train/CLASS and "
+        f"{folder}/test/CLASS"
+    )
     remove(folder)
     assert f"no folder {folder}" in message(folder)
 

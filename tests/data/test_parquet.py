@@ -194,7 +194,31 @@ def test_missing_files(folder: Path) -> None:
     (folder / "test.parquet").unlink()
     assert message(folder).startswith(f"{folder}: no test split (one of test*.parquet, val*")
     (folder / "train.parquet").unlink()
-    assert message(folder) == f"{folder}: no train*.parquet"
+    assert message(folder) == f"{folder}: no train.parquet or train-*.parquet"
+
+
+def test_files_of_another_name_and_in_a_folder_below_are_pointed_at(folder: Path) -> None:
+    (folder / "train.parquet").rename(folder / "training.parquet")
+    none = f"{folder}: no train.parquet or train-*.parquet"
+    assert message(folder) == f"{none}, but test.parquet, training.parquet"
+    (folder / "data").mkdir()
+    (folder / "training.parquet").rename(folder / "data" / "train-0.parquet")
+    assert message(folder) == f"{none}; they are in its folder 'data': write parquet:{folder}/data"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_of_which_files_are_missing_is_no_split(folder: Path, split: str) -> None:
+    (folder / f"{split}.parquet").unlink()
+    table = parquet_table(IMAGES, LABELS, ("cat", "dog"))
+    for part in (0, 2):
+        write(folder / f"{split}-0000{part}-of-00004.parquet", table)
+    assert message(folder) == (
+        f"{folder}: {split}-00001-of-00004.parquet is missing and 1 more of the 4 files of that "
+        "split; fetch them, or rename those that are there to use them alone"
+    )
+    for part in (1, 3):
+        write(folder / f"{split}-0000{part}-of-00004.parquet", table)
+    assert len(load(folder).train if split == "train" else load(folder).test) == 16
 
 
 WHOLE = pa.BufferOutputStream()

@@ -38,6 +38,10 @@ def broken(root: Path, *, download: bool = False) -> Dataset:
     raise KeyError("split\nand more")
 
 
+def leaves(root: Path, *, download: bool = False) -> Dataset:
+    raise SystemExit(3)
+
+
 @pytest.fixture(autouse=True)
 def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A module `toys` with the factories above and a few things that are none."""
@@ -50,6 +54,8 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         broken=broken,
         known=DatasetPlugin(plain, FACTS),
         number=3,
+        leaves=leaves,
+        misstated=DatasetPlugin(plain, {"channels": 1}),  # type: ignore[arg-type]
         nothing=lambda root, download=False: None,
         out_of_range=lambda root, download=False: toy_dataset(classes=("a",)),
         no_images=lambda root, download=False: toy_dataset(test=Split(None, None)),  # type: ignore[arg-type]
@@ -109,6 +115,9 @@ def test_a_factory_may_apply_image_size_itself(tmp_path: Path) -> None:
         ("toys:number", {}, "dataset 'toys:number': a int is no data-set factory"),
         ("toys:nothing", {}, "dataset 'toys:nothing': returned NoneType, not a Dataset"),
         ("toys:broken", {}, "dataset 'toys:broken': loading failed: KeyError: "),
+        ("toys:leaves", {}, "dataset 'toys:leaves': loading failed: SystemExit: 3"),
+        ("toys:misstated", {}, "dataset 'toys:misstated': its info is a dict, not a DatasetInfo"),
+        ("toys:misstated", {"train_samples": 4}, "its info is a dict, not a DatasetInfo"),
         ("toys:out_of_range", {}, "dataset 'toys:out_of_range': the training split has label 1"),
         ("toys:wide", {}, "the training images are 8 x 6 pixels, not square; set image_size"),
         ("toys:no_test", {}, "dataset 'toys:no_test': the test split is NoneType, not a Split"),
@@ -121,6 +130,12 @@ def test_mistakes_name_the_plugin(
     tmp_path: Path, name: str, options: dict[str, object], expected: str
 ) -> None:
     assert expected in message(name, tmp_path, **options)
+
+
+def test_info_that_is_none_is_told_with_the_options_of_every_set_too() -> None:
+    with pytest.raises(DataError, match="its info is a dict, not a DatasetInfo"):
+        catalog.info("toys:misstated", {"train_samples": 4})
+    assert catalog.validate("toys:misstated", {"train_samples": 4}) is None  # `load` tells
 
 
 def test_a_factory_speaks_for_itself(tmp_path: Path) -> None:

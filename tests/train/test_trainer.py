@@ -193,6 +193,16 @@ def test_the_smallest_set_trains() -> None:
         train(network, corner_set(2, side=8), Recipe(epochs=1), 0, CPU)
 
 
+@pytest.mark.parametrize("parameters", ["frozen", "none"])
+def test_a_network_with_nothing_to_train_is_told(parameters: str) -> None:
+    dataset, recipe = corner_set(), Recipe(epochs=1)
+    backbone: nn.Module = linear(dataset).requires_grad_(False)
+    if parameters == "none":
+        backbone = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    with pytest.raises(BenchError, match=r"no parameter that is to be trained .*`weights: FILE`"):
+        train(wrap(backbone, dataset, recipe), dataset, recipe, 0, CPU)
+
+
 def test_training_needs_labels() -> None:
     dataset = corner_set(10, side=8)
     unlabelled = replace(dataset, train=Split(dataset.train.images, None))
