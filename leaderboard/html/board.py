@@ -10,9 +10,9 @@ from functools import cached_property
 
 from leaderboard.blocks import Cell
 from leaderboard.numbers.board import Column, Net, sections
-from leaderboard.numbers.ranking import student
 from leaderboard.numbers.summary import Key, by_seed
 from leaderboard.results import Results
+from leaderboard.statistics.uncertainty import student
 from leaderboard.text import html_text, one_line, words
 
 _TRAIN = "train"  # a failed training is the reason of all that its network lacks

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from leaderboard.numbers.summary import Summary, summarize
-
-LEVEL = 0.95
-_ROUNDING = 1e-10  # of a mean: what a deviation of seeds that are equal may come out as
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +49,13 @@ def spread_of(found: Summary, *, exact: bool = False) -> Spread:
     """As `spread`, of what is left of the values."""
     if found.sd is None or math.isinf(found.sd):
         return Spread(found.mean, None, None)
-    if found.sd <= _ROUNDING * abs(found.mean) and not exact:
+    # Numerics load when something is ranked, not before.
+    from leaderboard.statistics.uncertainty import alike, student
+
+    if alike(found.sd, found.mean) and not exact:
         return Spread(found.mean, None, None)
     half = student(found.n - 1) * found.sd / math.sqrt(found.n)
     return Spread(found.mean, found.mean - half, found.mean + half)
-
-
-@cache
-def student(freedom: int) -> float:
-    """The half width of a 95 % interval in standard errors: Student's t."""
-    from scipy.special import stdtrit  # not before something is ranked
-
-    return float(stdtrit(freedom, 1 - (1 - LEVEL) / 2))
 
 
 def ranks(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> list[Rank | None]:
