@@ -52,8 +52,8 @@ class Column:
 
     @property
     def is_exact(self) -> bool:
-        """Whether seeds that are equal are no chance, as those of percentages of images are."""
-        return self.family == COST or self.info.unit != "%"
+        """Whether seeds that are equal are no chance: those of costs, which are counted."""
+        return self.family == COST
 
     @property
     def family(self) -> str:

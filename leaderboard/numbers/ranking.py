@@ -15,8 +15,8 @@ class Spread:
     """The mean of some seeds and the ends of its confidence interval.
 
     The ends are None where a single seed says nothing about others, nor do seeds that are equal by
-    chance, as percentages of few images often are. Other numbers that are the same for every seed,
-    such as counted ones, have an interval without width.
+    chance, as percentages of few images and medians on a grid often are. Counted numbers, which
+    are the same for every seed by their nature, have an interval without width.
     """
 
     mean: float
@@ -39,7 +39,7 @@ class Rank:
 
 def spread(values: Sequence[float], *, exact: bool = False) -> Spread:
     """Mean of at least one value, with the 95 % interval of Student's t over the seeds; `exact`
-    values are no percentages of images."""
+    values are counted."""
     if len(values) > 1 and all(value == math.inf for value in values):
         return Spread(math.inf, math.inf, math.inf)
     return spread_of(summarize(values), exact=exact)

@@ -138,7 +138,7 @@ def _legend(
     families: Sequence[str],
     costs: bool,
     fewer: bool,
-    equal: bool,
+    equal: str,
 ) -> str:
     return said(
         _on_ranks(headings) if placed else "",
@@ -147,7 +147,7 @@ def _legend(
         if headings and not placed
         else "",
         "Seeds that are equal by chance, as those of few images often are, tell nothing of others: "
-        "such a percentage has no interval and no rank (–), is not bold, and counts in no other's."
+        f"such a {equal} has no interval and no rank (–), is not bold, and counts in no other's."
         if equal
         else "",
         "Under attack, figures are the mean accuracy up to the L₂ size B at which each "
@@ -161,8 +161,8 @@ def _legend(
     )
 
 
-def _equal_by_chance(results: Results) -> bool:
-    """Whether some number that has a best has seeds that do not differ."""
+def _equal_by_chance(results: Results) -> str:
+    """What has seeds that do not differ, of the numbers that have a best; empty if none has."""
     ranked = {
         place
         for place, info in results.metrics.items()
@@ -171,11 +171,14 @@ def _equal_by_chance(results: Results) -> bool:
         and not Column(*place, info.title, info).is_exact
     }
     several = (
-        spread([*seeds.values()])
+        (spread([*seeds.values()]), results.metrics[key[3:]].unit)
         for key, seeds in by_seed(results.rows).items()
         if key[3:] in ranked and len(seeds) > 1
     )
-    return any(one.low is None and math.isfinite(one.mean) for one in several)
+    units = {unit for one, unit in several if one.low is None and math.isfinite(one.mean)}
+    if not units:
+        return ""
+    return "percentage" if units == {"%"} else "number"
 
 
 def _on_ranks(headings: Sequence[str]) -> str:

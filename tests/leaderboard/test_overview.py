@@ -12,7 +12,7 @@ from test_pages import read_markdown
 
 import leaderboard
 from bench.measures import base
-from leaderboard import AttackInfo, Results, Row
+from leaderboard import AttackInfo, MetricInfo, Results, Row
 from leaderboard.figures import bars
 from leaderboard.numbers.board import Net
 from leaderboard.numbers.pareto import Priced, front
@@ -305,6 +305,23 @@ def test_seeds_that_are_equal_by_chance_are_told(tmp_path: Path) -> None:
     assert told in html
     leaderboard.render_markdown(full(), tmp_path)
     assert told not in (tmp_path / "leaderboard.md").read_text("utf-8")
+
+
+def test_medians_that_are_equal_by_chance_are_no_percentages(tmp_path: Path) -> None:
+    rows = [
+        Row("d", "net", variant, seed, "robustness/fgsm", "median_l2", value, "")
+        for variant, seeds in {"bu": (0.5, 0.5), "td": (0.25, 0.3)}.items()
+        for seed, value in enumerate(seeds)
+    ]
+    info = MetricInfo("median L2", "", "higher", 2, True)
+    data = Results("t", tuple(rows), {("robustness/fgsm", "median_l2"): info})
+    head, bu, td = table(data, tmp_path)
+    places = [head.index(name) for name in ("Rank", "95 % interval")]
+    assert [bu[place] for place in places] == ["–", "–"]
+    assert td[places[1]].startswith("[")
+    page = (tmp_path / "leaderboard.md").read_text("utf-8")
+    assert "such a number has no interval and no rank" in page
+    assert "percentage" not in page
 
 
 @pytest.mark.parametrize("count", [2, 11, 12])
