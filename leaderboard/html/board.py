@@ -41,10 +41,11 @@ class ResultsBoard:
         columns: dict[Place, Column] = {}
         found: dict[Net, tuple[str, dict[Place, Cell]]] = {}
         self.datasets: list[str] = []
-        self.has_gaps = False
+        self.has_gaps = self.has_infinities = False
         for section in sections(results):
             self.datasets.append(section.dataset)
             self.has_gaps |= section.has_gaps
+            self.has_infinities |= section.has_infinities
             for table in section.tables:
                 for column in table.columns:
                     columns.setdefault((column.measure, column.metric), column)

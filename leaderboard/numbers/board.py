@@ -10,7 +10,7 @@ from typing import NamedTuple
 from leaderboard.blocks import Cell
 from leaderboard.numbers.ranking import Spread, spread, unbeaten
 from leaderboard.numbers.summary import Key, by_seed, summarize
-from leaderboard.quantity import Shown, show
+from leaderboard.quantity import Shown, infinite_for, show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.text import capital, one_line, words
 
@@ -91,6 +91,12 @@ class Section:
         """Whether some cell is failed or missing."""
         cells = (cell for table in self.tables for line in table.lines for cell in line.cells)
         return any(cell.state != "value" for cell in cells)
+
+    @property
+    def has_infinities(self) -> bool:
+        """Whether some number is infinite for some of its seeds only."""
+        cells = (cell for table in self.tables for line in table.lines for cell in line.cells)
+        return any(cell.text.startswith(infinite_for()) for cell in cells)
 
 
 def sections(results: Results) -> list[Section]:

@@ -88,7 +88,12 @@ def unbeaten(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> l
     Nor is another without an interval, as of a single seed. A single number leads nothing.
     """
     sign = 1.0 if better == "higher" else -1.0
-    leader = max(range(len(spreads)), key=lambda k: sign * spreads[k].mean, default=0)
+    # Of equal means, one that is sure: infinite for all seeds is more than for some of them.
+    leader = max(
+        range(len(spreads)),
+        key=lambda k: (sign * spreads[k].mean, spreads[k].low is not None),
+        default=0,
+    )
     ends = [_ends(one, sign) for one in spreads]
     if len(spreads) < 2 or (best := ends[leader]) is None:
         return [False] * len(spreads)

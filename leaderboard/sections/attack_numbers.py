@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leaderboard.blocks import Block, Cell, Grid, Text
 from leaderboard.numbers.doubts import doubts
 from leaderboard.numbers.ranking import Spread, unbeaten
 from leaderboard.numbers.summary import Key, by_seed, summarize
+from leaderboard.quantity import SOME_INFINITE, infinite_for
 from leaderboard.results import Results
 from leaderboard.rounding import fixed
 from leaderboard.text import said, words
 
 if TYPE_CHECKING:
     from leaderboard.numbers.bootstrap import Interval
-    from leaderboard.numbers.robustness import Attacks
+    from leaderboard.numbers.robustness import Attacks, Estimate
 
 
 _LEGEND = (
@@ -48,20 +50,11 @@ def attack_numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator
     lines: list[tuple[Cell, ...]] = []
     for summary in attacks.summaries:
         name = f"{words(summary.attack)}, B = {summary.limit:g}"
-        rows = [
-            (
-                (one.clean, 1),
-                (one.area, 1),
-                (one.against, 1),
-                (one.median, 2),
-                *((at, 1) for at in one.at),
-            )
-            for one in summary.estimates
-        ]
+        rows = [_row(one) for one in summary.estimates]
         measure = f"robustness/{summary.attack}"
         keys = [Key(dataset, one.backbone, one.variant, measure, "") for one in summary.estimates]
         sound = [not doubts(results, key) for key in keys]
-        told = _cells(rows, [one.seeds for one in summary.estimates], sound)
+        told = _cells(rows, sound)
         for one, cells in zip(summary.estimates, told, strict=True):
             head = (name, one.backbone, one.variant, str(one.seeds))
             used = spent.get((summary.attack, one.backbone, one.variant))
@@ -81,10 +74,14 @@ def attack_numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator
         ),
         tuple(lines),
     )
-    equal = any(
-        _equal(one.median, one.seeds) for summary in attacks.summaries for one in summary.estimates
+    medians = [_median(one) for summary in attacks.summaries for one in summary.estimates]
+    yield Text(
+        said(
+            _LEGEND.format(replicates=attacks.replicates),
+            _EQUAL if any(one.is_equal for one in medians) else "",
+            SOME_INFINITE if any(one.is_partly_infinite for one in medians) else "",
+        )
     )
-    yield Text(said(_LEGEND.format(replicates=attacks.replicates), _EQUAL if equal else ""))
     yield from _stepped(results, dataset)
 
 
@@ -112,52 +109,70 @@ def _predictions(results: Results, dataset: str) -> dict[tuple[str, str, str], s
     return found
 
 
-_CLEAN, _AGAINST = 0, 2  # columns in which nothing is the best
+_CLEAN, _AGAINST, _MEDIAN = 0, 2, 3  # columns; in the first two, nothing is the best
 
 
-def _cells(
-    rows: Sequence[Sequence[tuple[Interval | None, int]]],
-    seeds: Sequence[int],
-    sound: Sequence[bool],
-) -> list[list[Cell]]:
-    """Cells of intervals with their decimals, the best of a column marked, and whatever its
-    interval does not leave behind; a flagged number is not."""
-    columns = []
-    for number, column in enumerate(zip(*rows, strict=True)):
-        spreads = [
-            Spread(one.value, one.low, one.high)
-            if count > 1 and not _equal(one, count)
-            else Spread(one.value, None, None)
-            for (one, _), count in zip(column, seeds, strict=True)
-            if one is not None
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """An estimate over so many seeds, of which `endless` are infinite, and how it is shown."""
+
+    one: Interval
+    seeds: int
+    decimals: int = 1
+    endless: int = 0
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether seeds, and what resamples of the images give, are equal by chance, as medians on
+        a grid are: nobody knows how far others would lie from these."""
+        return self.seeds > 1 and self.one.low == self.one.high and math.isfinite(self.one.value)
+
+    @property
+    def is_partly_infinite(self) -> bool:
+        """Whether some seeds are infinite and others are not."""
+        return 0 < self.endless < self.seeds
+
+    @property
+    def spread(self) -> Spread:
+        """What tells it from others."""
+        if self.seeds < 2 or self.is_equal or self.is_partly_infinite:
+            return Spread(self.one.value, None, None)
+        return Spread(self.one.value, self.one.low, self.one.high)
+
+    def text(self, *, sign: bool = False) -> str:
+        """ "62.3 [58.1, 66.0]"; "62.3" where there is no interval."""
+        if self.is_partly_infinite:
+            return infinite_for(self.endless, self.seeds)
+        texts = [
+            "∞" if math.isinf(number) else fixed(number, self.decimals, sign=sign)
+            for number in (self.one.value, self.one.low, self.one.high)
         ]
-        ranked = number not in (_CLEAN, _AGAINST)
-        leads = unbeaten(spreads, "higher") if ranked else [False] * len(rows)
+        return texts[0] if self.is_equal else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def _row(one: Estimate) -> list[_Number | None]:
+    shares = (one.clean, one.area, one.against, None, *one.at)
+    row = [None if share is None else _Number(share, one.seeds) for share in shares]
+    row[_MEDIAN] = _median(one)
+    return row
+
+
+def _median(one: Estimate) -> _Number:
+    return _Number(one.median, one.seeds, 2, one.endless)
+
+
+def _cells(rows: Sequence[Sequence[_Number | None]], sound: Sequence[bool]) -> list[list[Cell]]:
+    """Cells of estimates, the best of a column marked, and whatever its interval does not leave
+    behind; a flagged number is not."""
+    columns = []
+    for place, column in enumerate(zip(*rows, strict=True)):
+        leads = [False] * len(rows)
+        if place not in (_CLEAN, _AGAINST):
+            leads = unbeaten([one.spread for one in column if one is not None], "higher")
         columns.append(
             [
-                Cell(_told(one, decimals, count, sign=number == _AGAINST), best=lead and may)
-                for (one, decimals), count, lead, may in zip(
-                    column, seeds, leads, sound, strict=True
-                )
+                Cell("–" if one is None else one.text(sign=place == _AGAINST), best=lead and may)
+                for one, lead, may in zip(column, leads, sound, strict=True)
             ]
         )
     return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _equal(one: Interval, seeds: int) -> bool:
-    """Whether seeds, and what resamples of the images give, are equal by chance, as medians on a
-    grid are: nobody knows how far others would lie from these."""
-    return seeds > 1 and one.low == one.high and math.isfinite(one.value)
-
-
-def _told(one: Interval | None, decimals: int, seeds: int, *, sign: bool = False) -> str:
-    """ "62.3 [58.1, 66.0]"; "62.3" where there is no interval."""
-    if one is None:
-        return "–"
-    if _equal(one, seeds):
-        return fixed(one.value, decimals, sign=sign)
-    texts = [
-        "∞" if math.isinf(number) else fixed(number, decimals, sign=sign)
-        for number in (one.value, one.low, one.high)
-    ]
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]"

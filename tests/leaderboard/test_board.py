@@ -72,7 +72,16 @@ def test_infinite_is_best_where_higher_is_and_every_seed_has_it() -> None:
     values = {"a": [math.inf, math.inf], "b": [3.0, 4.0]}
     assert [cell.text for cell in column(board(values))] == ["∞", "3.5 ± 0.7"]
     assert best(board(values)) == [True, False]
-    assert best(board({**values, "a": [2.0, math.inf]})) == [False, False]
+
+
+def test_infinite_for_some_seeds_says_for_how_many_and_decides_nothing() -> None:
+    values = {"a": [2.0, math.inf, 2.5], "b": [3.0, 4.0, 3.5]}
+    section = board(values)
+    assert [cell.text for cell in column(section)] == ["∞ for 1 of 3", "3.5 ± 0.5"]
+    assert best(section) == [False, False]
+    for order in ("abc", "cba"):
+        more = {**values, "c": [math.inf] * 3}
+        assert best(board({name: more[name] for name in order})) == [name == "c" for name in order]
 
 
 def test_nothing_is_best_where_the_best_has_a_single_seed() -> None:
