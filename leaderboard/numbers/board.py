@@ -63,11 +63,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A network's cells. `seeds` is like "3", or "2 of 3" where some gave no number at all."""
+    """A network's cells. `seeds` is like "3", or "2 of 3" where some gave no number at all;
+    `measured` is the first of these."""
 
     net: Net
     seeds: str
     cells: tuple[Cell, ...]
+    measured: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,12 @@ def _tables(ledger: _Ledger, nets: Sequence[Net], columns: Sequence[Column]) -> 
     grid = [_cells(ledger, nets, column) for column in columns]
     for title, picked in _groups(columns):
         lines = tuple(
-            Line(net, ledger.seeds(net), tuple(grid[index][row] for index in picked))
+            Line(
+                net,
+                ledger.seeds(net),
+                tuple(grid[index][row] for index in picked),
+                len(ledger.got.get(net, ())),
+            )
             for row, net in enumerate(nets)
         )
         yield Table(title, tuple(columns[index] for index in picked), lines)
