@@ -89,7 +89,11 @@ def _stepped(results: Results, dataset: str) -> Iterator[Block]:
     """Which curves are of attacks of fixed strengths."""
     stepped = dict.fromkeys(s.attack for s in results.samples if s.dataset == dataset)
     fixed = [(name, results.attacks[name].strengths) for name in stepped if name in results.attacks]
-    grids = [f"{words(name)} ({len(grid)} epsilons)" for name, grid in fixed if grid]
+    grids = [
+        f"{words(name)} ({len(grid)} epsilon{'s' * (len(grid) != 1)})"
+        for name, grid in fixed
+        if grid
+    ]
     if grids:
         yield Text(
             f"Tried at fixed strengths only: {', '.join(grids)}. Their curves rise in steps at "

@@ -322,6 +322,15 @@ def test_bytes_are_drawn_in_their_unit(tmp_path: Path) -> None:
     assert ">Training memory ↓ (MiB)<" in text
 
 
+def test_less_than_a_mebibyte_is_a_fraction_of_it_on_the_axis(tmp_path: Path) -> None:
+    """Not 500 thousandths: "500 m" beside MiB."""
+    data = costs(train_memory=0.3 * 2**20)
+    leaderboard.render_markdown(data, tmp_path, svg=True)
+    text = (tmp_path / "figures/parameters-against-cost.svg").read_text("utf-8")
+    assert ">0.5<" in text
+    assert " m<" not in text
+
+
 def test_accuracy_of_one_seed_says_why_nothing_is_ranked(tmp_path: Path) -> None:
     data = results(attacks=(), seeds=(0,))
     page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
