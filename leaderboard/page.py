@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from leaderboard.blocks import Block, Bullets, Cell, Figure, Grid, Heading, Text
 from leaderboard.kept import Kept, fingerprint
 from leaderboard.numbers.board import Section, Table, sections
+from leaderboard.quantity import SOME_INFINITE
 from leaderboard.results import Missing, Results
 from leaderboard.text import capital, said, slug
 
@@ -111,6 +112,8 @@ def _board(section: Section, raised: Sequence[Flag]) -> Iterator[Block]:
         if table.title:
             yield Heading(3, table.title)
         yield _grid(table, [] if number else raised)
+    if section.has_infinities:
+        yield Text(SOME_INFINITE)
     if section.has_gaps:
         yield Text(GAPS)
 

@@ -14,6 +14,11 @@ _STEPS: dict[str, tuple[float, tuple[str, ...]]] = {
     "si": (1000.0, ("", "k", "M", "G", "T", "P", "E")),
     "bytes": (1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB")),
 }
+SOME_INFINITE = (
+    "∞ for k of n: infinite for k of n seeds and finite for the others, as a median is where an "
+    "attack fools less than half of the images. There is no mean to give an interval of: such a "
+    "number is not bold, and if the best is such a number, nothing is."
+)
 _TOO_LONG = 1e15  # beyond, digits before the point say less than an exponent
 
 
@@ -27,6 +32,8 @@ class Shown:
 
 def show(summary: Summary, info: MetricInfo) -> Shown:
     """A summary as `info` wants it: the deviation, if there is one, in the unit of the mean."""
+    if 0 < summary.infinite < summary.n:
+        return Shown(infinite_for(summary.infinite, summary.n), summary.mean)
     decimals = info.decimals if info.scale == "plain" else min(info.decimals, 1)
     factor, prefix = unit(summary.mean, info)
     if info.scale != "plain" and factor == 1 and not summary.sd and summary.mean.is_integer():
@@ -36,6 +43,12 @@ def show(summary: Summary, info: MetricInfo) -> Shown:
     if summary.sd is not None and (summary.sd or info.scale == "plain"):
         mean = f"{mean} ± {_digits(summary.sd / factor, decimals)[0]}"
     return Shown(f"{mean} {prefix}".rstrip(), shown * factor)
+
+
+def infinite_for(some: int | None = None, seeds: int = 0) -> str:
+    """A number that is infinite for some seeds and finite for others (`SOME_INFINITE`); or how any
+    such text begins."""
+    return "∞ for " if some is None else f"∞ for {some} of {seeds}"
 
 
 def three_digits(value: float, info: MetricInfo) -> MetricInfo:

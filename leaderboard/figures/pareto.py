@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from leaderboard.figures.looks import (
     WIDTH,
@@ -92,9 +92,14 @@ def _draw(
     low, high = (end([p.cost for p in panel.points]) for end in (min, max))
     axes.set_xlim(low / _MARGIN, high * _MARGIN)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter(FuncFormatter(_cost))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.15)
+
+
+def _cost(value: float, _: object = None) -> str:
+    """A tick of the axis of costs: 5 M, 200 k; 0.5, for thousandths of a MiB would be 500 m."""
+    return EngFormatter(sep=" ")(value) if value >= 1 else f"{value:g}"
 
 
 def _marks(look: Looks) -> dict[NetName, Mark]:

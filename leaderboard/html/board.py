@@ -10,9 +10,9 @@ from functools import cached_property
 
 from leaderboard.blocks import Cell
 from leaderboard.numbers.board import Column, Net, sections
-from leaderboard.numbers.ranking import student
 from leaderboard.numbers.summary import Key, by_seed
 from leaderboard.results import Results
+from leaderboard.statistics.uncertainty import student
 from leaderboard.text import html_text, one_line, words
 
 _TRAIN = "train"  # a failed training is the reason of all that its network lacks
@@ -41,10 +41,11 @@ class ResultsBoard:
         columns: dict[Place, Column] = {}
         found: dict[Net, tuple[str, dict[Place, Cell]]] = {}
         self.datasets: list[str] = []
-        self.has_gaps = False
+        self.has_gaps = self.has_infinities = False
         for section in sections(results):
             self.datasets.append(section.dataset)
             self.has_gaps |= section.has_gaps
+            self.has_infinities |= section.has_infinities
             for table in section.tables:
                 for column in table.columns:
                     columns.setdefault((column.measure, column.metric), column)

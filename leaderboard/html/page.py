@@ -20,6 +20,7 @@ from leaderboard.html.board import ResultsBoard, cell_html
 from leaderboard.html.curves import curves_data
 from leaderboard.kept import Kept
 from leaderboard.page import GAPS, LEGEND, NOTHING, blocks, gone_by_reason, heading, listed
+from leaderboard.quantity import SOME_INFINITE
 from leaderboard.results import Results
 from leaderboard.text import capital, html_block, html_prose, html_text, slug
 
@@ -135,6 +136,8 @@ def _results(board: ResultsBoard) -> Iterator[str]:
     yield f'<div class="scroll tall" role="group" aria-label="{label}" tabindex="0">'
     yield from board.html()
     yield "</div>"
+    if board.has_infinities:
+        yield f"<p>{html_text(SOME_INFINITE)}</p>"
     if board.has_gaps:
         yield f"<p>{html_text(GAPS)}</p>"
 

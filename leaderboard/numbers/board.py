@@ -10,7 +10,7 @@ from typing import NamedTuple
 from leaderboard.blocks import Cell
 from leaderboard.numbers.ranking import Spread, spread, unbeaten
 from leaderboard.numbers.summary import Key, by_seed, summarize
-from leaderboard.quantity import Shown, show
+from leaderboard.quantity import Shown, infinite_for, show
 from leaderboard.results import MetricInfo, Results
 from leaderboard.text import capital, one_line, words
 
@@ -52,8 +52,8 @@ class Column:
 
     @property
     def is_exact(self) -> bool:
-        """Whether seeds that are equal are no chance, as those of percentages of images are."""
-        return self.family == COST or self.info.unit != "%"
+        """Whether seeds that are equal are no chance: those of costs, which are counted."""
+        return self.family == COST
 
     @property
     def family(self) -> str:
@@ -63,11 +63,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A network's cells. `seeds` is like "3", or "2 of 3" where some gave no number at all."""
+    """A network's cells. `seeds` is like "3", or "2 of 3" where some gave no number at all;
+    `measured` is the first of these."""
 
     net: Net
     seeds: str
     cells: tuple[Cell, ...]
+    measured: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,12 @@ class Section:
         """Whether some cell is failed or missing."""
         cells = (cell for table in self.tables for line in table.lines for cell in line.cells)
         return any(cell.state != "value" for cell in cells)
+
+    @property
+    def has_infinities(self) -> bool:
+        """Whether some number is infinite for some of its seeds only."""
+        cells = (cell for table in self.tables for line in table.lines for cell in line.cells)
+        return any(cell.text.startswith(infinite_for()) for cell in cells)
 
 
 def sections(results: Results) -> list[Section]:
@@ -194,7 +202,12 @@ def _tables(ledger: _Ledger, nets: Sequence[Net], columns: Sequence[Column]) -> 
     grid = [_cells(ledger, nets, column) for column in columns]
     for title, picked in _groups(columns):
         lines = tuple(
-            Line(net, ledger.seeds(net), tuple(grid[index][row] for index in picked))
+            Line(
+                net,
+                ledger.seeds(net),
+                tuple(grid[index][row] for index in picked),
+                len(ledger.got.get(net, ())),
+            )
             for row, net in enumerate(nets)
         )
         yield Table(title, tuple(columns[index] for index in picked), lines)

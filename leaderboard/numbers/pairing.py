@@ -47,12 +47,14 @@ class Estimate:
 
     `summary` is over the seeds that have the figure (precision is 0/0 where nothing is predicted),
     `interval` the mean with its confidence interval, `against` the difference to the bottom-up
-    network in points, seeds and images paired (None for that one itself, or without one).
+    network in points, seeds and images paired (None for that one itself, or without one), over the
+    `paired` seeds that have the figure of both.
     """
 
     summary: Summary
     interval: Interval
     against: Interval | None
+    paired: int = 0
 
 
 def verdict(against: Interval) -> Verdict:
@@ -140,7 +142,8 @@ def estimates(
             values = own.per_seed[~np.isnan(own.per_seed)]
             gap = None if base is None else own - base[name]
             against = None if gap is None else resampled_interval(gap, draws, (-most, most))
-            known[name] = Estimate(summarize(values.tolist()), mean, against)
+            paired = 0 if gap is None else int((~np.isnan(gap.per_seed)).sum())
+            known[name] = Estimate(summarize(values.tolist()), mean, against, paired)
     return known
 
 

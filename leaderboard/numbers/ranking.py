@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from leaderboard.numbers.summary import Summary, summarize
-
-LEVEL = 0.95
-_ROUNDING = 1e-10  # of a mean: what a deviation of seeds that are equal may come out as
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +15,8 @@ class Spread:
     """The mean of some seeds and the ends of its confidence interval.
 
     The ends are None where a single seed says nothing about others, nor do seeds that are equal by
-    chance, as percentages of few images often are. Other numbers that are the same for every seed,
-    such as counted ones, have an interval without width.
+    chance, as percentages of few images and medians on a grid often are. Counted numbers, which
+    are the same for every seed by their nature, have an interval without width.
     """
 
     mean: float
@@ -43,7 +39,7 @@ class Rank:
 
 def spread(values: Sequence[float], *, exact: bool = False) -> Spread:
     """Mean of at least one value, with the 95 % interval of Student's t over the seeds; `exact`
-    values are no percentages of images."""
+    values are counted."""
     if len(values) > 1 and all(value == math.inf for value in values):
         return Spread(math.inf, math.inf, math.inf)
     return spread_of(summarize(values), exact=exact)
@@ -53,18 +49,13 @@ def spread_of(found: Summary, *, exact: bool = False) -> Spread:
     """As `spread`, of what is left of the values."""
     if found.sd is None or math.isinf(found.sd):
         return Spread(found.mean, None, None)
-    if found.sd <= _ROUNDING * abs(found.mean) and not exact:
+    # Numerics load when something is ranked, not before.
+    from leaderboard.statistics.uncertainty import alike, student
+
+    if alike(found.sd, found.mean) and not exact:
         return Spread(found.mean, None, None)
     half = student(found.n - 1) * found.sd / math.sqrt(found.n)
     return Spread(found.mean, found.mean - half, found.mean + half)
-
-
-@cache
-def student(freedom: int) -> float:
-    """The half width of a 95 % interval in standard errors: Student's t."""
-    from scipy.special import stdtrit  # not before something is ranked
-
-    return float(stdtrit(freedom, 1 - (1 - LEVEL) / 2))
 
 
 def ranks(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> list[Rank | None]:
@@ -97,7 +88,12 @@ def unbeaten(spreads: Sequence[Spread], better: Literal["higher", "lower"]) -> l
     Nor is another without an interval, as of a single seed. A single number leads nothing.
     """
     sign = 1.0 if better == "higher" else -1.0
-    leader = max(range(len(spreads)), key=lambda k: sign * spreads[k].mean, default=0)
+    # Of equal means, one that is sure: infinite for all seeds is more than for some of them.
+    leader = max(
+        range(len(spreads)),
+        key=lambda k: (sign * spreads[k].mean, spreads[k].low is not None),
+        default=0,
+    )
     ends = [_ends(one, sign) for one in spreads]
     if len(spreads) < 2 or (best := ends[leader]) is None:
         return [False] * len(spreads)

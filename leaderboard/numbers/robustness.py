@@ -49,7 +49,8 @@ class Estimate:
     under the curve of accuracy, as a share of what a perfect network has), `against` its difference
     to the bottom-up network of the same backbone, seeds and images paired (None for that one
     itself, or without one), `median` the mean over seeds of the lower median L2 of the images
-    classified correctly, `at` the accuracies at `SHARES` of the limit.
+    classified correctly, `at` the accuracies at `SHARES` of the limit. `endless` of the seeds have
+    an infinite median: where not all of them do, there is no mean of these, nor an interval.
     """
 
     backbone: str
@@ -61,6 +62,7 @@ class Estimate:
     against: Interval | None
     median: Interval
     at: tuple[Interval, ...]
+    endless: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def _parts(summary: Summary) -> tuple[object, ...]:
             one.variant,
             one.seeds,
             one.images,
+            one.endless,
             *(
                 None if ends is None else (ends.value, ends.low, ends.high)
                 for ends in (one.clean, one.area, one.against, one.median, *one.at)
@@ -148,7 +151,7 @@ def _summary_from(attack: str, end: float, estimates: Sequence[Sequence[Any]]) -
 
 
 def _estimate(
-    backbone: str, variant: str, seeds: int, images: int, *read: Sequence[float]
+    backbone: str, variant: str, seeds: int, images: int, endless: int, *read: Sequence[float]
 ) -> Estimate:
     clean, area, against, median, *at = read
     return Estimate(
@@ -161,6 +164,7 @@ def _estimate(
         Interval(*against) if against else None,
         Interval(*median),
         tuple(Interval(*ends) for ends in at),
+        endless,
     )
 
 
@@ -223,7 +227,9 @@ def _estimates(
     counts = draws.counts(standing)
     percent = 100.0 / draws.images
     at = told(percent * standing.sum(1), percent * counts, 0.0, 100.0)
-    median = told(lower_medians(l2), draws.medians(l2, counts[:, : len(l2)]), 0.0, np.inf)
+    medians = lower_medians(l2)
+    median = told(medians, draws.medians(l2, counts[:, : len(l2)]), 0.0, np.inf)
+    endless = np.isinf(medians).reshape(-1, seeds).sum(1)
     pairs = [
         (k, names.index((backbone, BASELINE)))
         for k, (backbone, variant) in enumerate(names)
@@ -247,6 +253,7 @@ def _estimates(
             against=gaps.get(k),
             median=median[k],
             at=tuple(others),
+            endless=int(endless[k]),
         )
 
 

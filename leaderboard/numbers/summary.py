@@ -30,18 +30,20 @@ class Key(NamedTuple):
 class Summary:
     """Mean and sample standard deviation (n - 1) of `n` seeds.
 
-    `sd` is None where it does not exist: for a single seed, and where a value is infinite.
+    `sd` is None where it does not exist: for a single seed, and where a value is infinite, as
+    `infinite` of them are.
     """
 
     mean: float
     sd: float | None
     n: int
+    infinite: int = 0
 
 
 def summarize(values: Sequence[float]) -> Summary:
     """Mean, standard deviation and count of at least one value; a mean with inf is inf."""
     if math.inf in values:
-        return Summary(math.inf, None, len(values))
+        return Summary(math.inf, None, len(values), sum(value == math.inf for value in values))
     first = float(values[0])
     if len(values) > 1 and all(value == first for value in values):  # as counted quantities are
         return Summary(first, 0.0, len(values))

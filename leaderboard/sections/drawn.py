@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from leaderboard.numbers.board import Section
+from leaderboard.numbers.standings import ranked_by
 from leaderboard.numbers.summary import Key, by_seed, summarize
 from leaderboard.results import Results
-from leaderboard.sections.overview import ranked_by
 from leaderboard.text import capital
 
 NetName = tuple[str, str]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leaderboard.numbers.localization import Comparison, Localizer
 
 _MEASURE = "localization"
+_ONE_SEED = " (one seed: nothing is known of others)"
 _PERCENT = MetricInfo("", "%", decimals=1)
 _TITLES = {
     "precision": "Precision, micro ↑ (%)",
@@ -136,25 +137,31 @@ def _named(backbone: str, item: str, variant: str = "") -> str:
 def _verdicts(found: Sequence[Comparison]) -> Iterator[tuple[str, str]]:
     for one in found:
         for network in one.networks:
-            said = [*_clauses(network)]
+            said = [*_clauses(network, of_several=len(one.seeds) > 1)]
             if said:
-                more = "" if len(one.seeds) > 1 else " (one seed: nothing is known of others)"
+                more = "" if len(one.seeds) > 1 else _ONE_SEED
                 name = _named(one.backbone, one.item, network.variant)
                 yield f"{name} against bu", "; ".join(said) + more
 
 
-def _clauses(network: Localizer) -> Iterator[str]:
-    """A clause for each figure, and for means over images where they say otherwise."""
+def _clauses(network: Localizer, *, of_several: bool) -> Iterator[str]:
+    """A clause for each figure, and for means over images where they say otherwise. Of several
+    seeds, one may be all that has the figure: the clause says so."""
     from leaderboard.numbers.pairing import verdict
 
     for name, title in _JUDGED.items():
         gap = _gap(network, name)
         if gap is not None:
-            yield f"{title} {_verdict(gap)}"
+            yield f"{title} {_verdict(gap)}{_alone(network, name, of_several)}"
     for name, title in _JUDGED.items():
         gap, macro = _gap(network, name), _gap(network, f"{name}_macro")
         if gap is not None and macro is not None and verdict(gap) != verdict(macro):
-            yield f"but {title} as mean over images {_verdict(macro)}"
+            alone = _alone(network, f"{name}_macro", of_several)
+            yield f"but {title} as mean over images {_verdict(macro)}{alone}"
+
+
+def _alone(network: Localizer, name: str, of_several: bool) -> str:
+    return _ONE_SEED if of_several and network.figures[name].paired == 1 else ""
 
 
 def _verdict(gap: Interval) -> str:

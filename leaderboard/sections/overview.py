@@ -10,12 +10,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from leaderboard.blocks import Block, Cell, Grid, Heading, Text
+from leaderboard.blocks import Block, Cell, Grid, Heading, State, Text
 from leaderboard.numbers.board import COST, Column, Net, Section
 from leaderboard.numbers.doubts import doubts
 from leaderboard.numbers.flags import Flag, badges_of
-from leaderboard.numbers.ranking import Rank, Spread, ranks, spread, unbeaten
+from leaderboard.numbers.ranking import Spread, spread
 from leaderboard.numbers.robustness import Attacks, Estimate
+from leaderboard.numbers.standings import Standing, standings
 from leaderboard.numbers.summary import BASELINE, Key, by_seed, summarize
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
@@ -27,48 +28,12 @@ _COSTS = {"flops": "FLOPs", "train_memory": "training memory"}
 _PERCENT = MetricInfo("", "%", decimals=1)
 _GONE = Cell("–", "missing")
 _FEWER = " (n = "
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A network on a data set: seeds that were measured, spread and rank of the first column."""
-
-    net: Net
-    seeds: int
-    spread: Spread
-    rank: Rank | None
-    unbeaten: bool
-
-
-def ranked_by(section: Section) -> Column | None:
-    """The column that networks are ranked by (accuracy, as a rule): the first with a better side;
-    None where there is none."""
-    columns = [column for table in section.tables for column in table.columns]
-    return next((c for c in columns if c.metric and c.info.better != "neither"), None)
-
-
-def standings(results: Results, section: Section) -> tuple[Column | None, list[Standing]]:
-    """The column that networks are ranked by, and how they stand in it; those without a value in it
-    are left out."""
-    values = by_seed(results.rows)
-    column = ranked_by(section)
-    if column is None or column.info.better == "neither":
-        return None, []
-    found: dict[Net, Mapping[int, float]] = {}
-    for line in section.tables[0].lines:
-        seeds = values.get(Key(*line.net, column.measure, column.metric))
-        if seeds:
-            found[line.net] = seeds
-    spreads = [spread([*seeds.values()], exact=column.is_exact) for seeds in found.values()]
-    better = column.info.better
-    several = sum(one.low is not None for one in spreads) > 1  # first of one says nothing
-    places = ranks(spreads, better) if several else [None] * len(found)
-    return column, [
-        Standing(net, len(seeds), one, place, leads)
-        for (net, seeds), one, place, leads in zip(
-            found.items(), spreads, places, unbeaten(spreads, better), strict=True
-        )
-    ]
+# Why a network has no number to be ranked by.
+_WITHOUT: dict[State, str] = {
+    "failed": "failed: its cells ended in an error, as listed at the end of the page, and such a "
+    "network has no rank; its other figures are those that were measured.",
+    "missing": "–: not measured, or nothing to compare with.",
+}
 
 
 def overview_blocks(
@@ -79,7 +44,7 @@ def overview_blocks(
 ) -> Iterator[Block]:
     """Heading, table and how to read it; nothing where no network has a number to be ranked by."""
     stood = {section.dataset: standings(results, section) for section in found}
-    headings = list(dict.fromkeys(c.heading for c, ranked in stood.values() if c and ranked))
+    headings = _headings(stood)
     if not headings:
         return
     families = {name: _families(results, attacks[name]) for name in stood}
@@ -90,12 +55,7 @@ def overview_blocks(
     flagged = any(raised.values())
     # Where networks are told by what they cost alone, as a rule from one seed, nothing is ranked.
     placed = any(one.rank for _, ranked in stood.values() for one in ranked)
-    bare = all(
-        column.family == COST and one.rank is None and one.spread.low is None
-        for column, ranked in stood.values()
-        if column
-        for one in ranked
-    )
+    bare = _is_bare(stood)
     lines = []
     for dataset, (column, ranked) in stood.items():
         for one in ranked:
@@ -128,8 +88,34 @@ def overview_blocks(
     fewer = any(_FEWER in cell.text for line in lines for cell in line[3:])
     equal = _equal_by_chance(results)
     text = _legend([] if bare else headings, placed, names, bool(costs), fewer, equal)
+    text = said(text, _without(stood))
     if text:
         yield Text(text)
+
+
+Stood = Mapping[str, tuple[Column | None, Sequence[Standing]]]  # by data set
+
+
+def _headings(stood: Stood) -> list[str]:
+    """Of the columns that some network has a number in."""
+    known = (c for c, ranked in stood.values() if c and any(one.spread for one in ranked))
+    return list(dict.fromkeys(column.heading for column in known))
+
+
+def _is_bare(stood: Stood) -> bool:
+    """Whether networks are told by what they cost alone, and without intervals."""
+    return all(
+        column.family == COST
+        and all(not one.rank and (not one.spread or one.spread.low is None) for one in ranked)
+        for column, ranked in stood.values()
+        if column
+    )
+
+
+def _without(stood: Stood) -> str:
+    """Why some networks have no number to be ranked by."""
+    states = {one.cell.state for _, ranked in stood.values() for one in ranked if not one.spread}
+    return said(*(text for state, text in _WITHOUT.items() if state in states))
 
 
 def _legend(
@@ -138,7 +124,7 @@ def _legend(
     families: Sequence[str],
     costs: bool,
     fewer: bool,
-    equal: bool,
+    equal: str,
 ) -> str:
     return said(
         _on_ranks(headings) if placed else "",
@@ -147,7 +133,7 @@ def _legend(
         if headings and not placed
         else "",
         "Seeds that are equal by chance, as those of few images often are, tell nothing of others: "
-        "such a percentage has no interval and no rank (–), is not bold, and counts in no other's."
+        f"such a {equal} has no interval and no rank (–), is not bold, and counts in no other's."
         if equal
         else "",
         "Under attack, figures are the mean accuracy up to the L₂ size B at which each "
@@ -161,8 +147,8 @@ def _legend(
     )
 
 
-def _equal_by_chance(results: Results) -> bool:
-    """Whether some number that has a best has seeds that do not differ."""
+def _equal_by_chance(results: Results) -> str:
+    """What has seeds that do not differ, of the numbers that have a best; empty if none has."""
     ranked = {
         place
         for place, info in results.metrics.items()
@@ -171,11 +157,14 @@ def _equal_by_chance(results: Results) -> bool:
         and not Column(*place, info.title, info).is_exact
     }
     several = (
-        spread([*seeds.values()])
+        (spread([*seeds.values()]), results.metrics[key[3:]].unit)
         for key, seeds in by_seed(results.rows).items()
         if key[3:] in ranked and len(seeds) > 1
     )
-    return any(one.low is None and math.isfinite(one.mean) for one in several)
+    units = {unit for one, unit in several if one.low is None and math.isfinite(one.mean)}
+    if not units:
+        return ""
+    return "percentage" if units == {"%"} else "number"
 
 
 def _on_ranks(headings: Sequence[str]) -> str:
@@ -277,14 +266,16 @@ def _ratio(results: Results, net: Net, metric: str) -> Cell:
 
 
 def _accuracy(results: Results, one: Standing, column: Column) -> Cell:
+    if one.spread is None:
+        return one.cell
     seeds = by_seed(results.rows)[Key(*one.net, column.measure, column.metric)]
     text = show(summarize([*seeds.values()]), column.info).text
     key = Key(*one.net, column.measure, column.metric)
     return Cell(text, best=one.unbeaten and not doubts(results, key))
 
 
-def _interval(one: Spread, info: MetricInfo) -> str:
-    if one.low is None or one.high is None:
+def _interval(one: Spread | None, info: MetricInfo) -> str:
+    if one is None or one.low is None or one.high is None:
         return "–"
     ends = (max(one.low, 0.0), min(one.high, 100.0)) if info.unit == "%" else (one.low, one.high)
     low, high = (show(summarize([end]), info).text for end in ends)

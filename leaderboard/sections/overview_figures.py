@@ -9,9 +9,9 @@ from leaderboard.blocks import Block, Figure
 from leaderboard.kept import Kept
 from leaderboard.numbers.board import COST, Column, Net, Section
 from leaderboard.numbers.pareto import Panel, panels
+from leaderboard.numbers.standings import ranked_by
 from leaderboard.numbers.summary import Key, Summary, by_seed, summarize
 from leaderboard.results import Results
-from leaderboard.sections.overview import standings
 from leaderboard.text import said, slug
 
 # More bars than this in one figure cannot be told apart; the tables have them all.
@@ -31,7 +31,7 @@ def across_figures(
     endless: list[Net] = []  # attacks that did not reach their median have no place on an axis
     shown: Column | None = None
     for section in found:
-        column, _ = standings(results, section)
+        column = ranked_by(section)
         if column is None or (shown and column.heading != shown.heading):
             continue  # another quantity does not belong on the same axis
         shown = column

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -10,20 +9,17 @@ from typing import TYPE_CHECKING
 from leaderboard.blocks import Block, Cell, Figure, Grid, Heading, Text
 from leaderboard.kept import Kept
 from leaderboard.numbers.curves import Panel, caption
-from leaderboard.numbers.doubts import doubts
 from leaderboard.numbers.flags import Flag
-from leaderboard.numbers.ranking import Spread, unbeaten
-from leaderboard.numbers.summary import Key, by_seed, summarize
+from leaderboard.numbers.summary import by_seed, summarize
 from leaderboard.quantity import show
 from leaderboard.results import MetricInfo, Results
-from leaderboard.rounding import fixed
+from leaderboard.sections.attack_numbers import attack_numbers
 from leaderboard.sections.flags import flag_blocks
 from leaderboard.text import said, slug, strength, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
-    from leaderboard.numbers.bootstrap import Interval
     from leaderboard.numbers.robustness import Attacks
     from leaderboard.numbers.scales import Vulnerability
     from leaderboard.sections.drawn import Order
@@ -49,7 +45,7 @@ def robustness_blocks(
     yield Heading(3, "Robustness under attack")
     if attacks.prints:
         yield _curves(results, dataset, order, taken, kept, attacks)
-        yield from _numbers(results, dataset, attacks)
+        yield from attack_numbers(results, dataset, attacks)
     yield from _strengths(results, dataset)
     if measured:
         yield from flag_blocks(results, dataset, raised)
@@ -93,128 +89,6 @@ def _curves(
         alt,
         said(pick.note, kept.text(("its caption", *depends), lambda: caption(drawn()))),
     )
-
-
-def _numbers(results: Results, dataset: str, attacks: Attacks) -> Iterator[Block]:
-    """The curves as numbers."""
-    from leaderboard.numbers.robustness import SHARES
-
-    budgets = tuple(f"{share:g} B".replace("1 B", "B") for share in SHARES)
-    spent = _predictions(results, dataset)
-    lines: list[tuple[Cell, ...]] = []
-    for summary in attacks.summaries:
-        name = f"{words(summary.attack)}, B = {summary.limit:g}"
-        rows = [
-            (
-                (one.clean, 1),
-                (one.area, 1),
-                (one.against, 1),
-                (one.median, 2),
-                *((at, 1) for at in one.at),
-            )
-            for one in summary.estimates
-        ]
-        measure = f"robustness/{summary.attack}"
-        keys = [Key(dataset, one.backbone, one.variant, measure, "") for one in summary.estimates]
-        sound = [not doubts(results, key) for key in keys]
-        told = _cells(rows, [one.seeds for one in summary.estimates], sound)
-        for one, cells in zip(summary.estimates, told, strict=True):
-            head = (name, one.backbone, one.variant, str(one.seeds))
-            used = spent.get((summary.attack, one.backbone, one.variant))
-            last = Cell("–", "missing") if used is None else Cell(used)
-            lines.append((*map(Cell, head), *cells, last))
-    yield Grid(
-        "Accuracy under attack, with 95 % intervals",
-        ("Attack", "Backbone", "Variant"),
-        (
-            "Seeds (n)",
-            "Accuracy at L₂ 0 (%)",
-            "Mean accuracy to B ↑ (%)",
-            "… against bu (points)",
-            "Median L₂ ↑",
-            *(f"Accuracy at {budget} ↑ (%)" for budget in budgets),
-            "Predictions per image",
-        ),
-        tuple(lines),
-    )
-    yield Text(
-        "B is the L₂ size up to which an attack is summed up, where its panel ends. The mean "
-        "accuracy to B is the area under the curve of accuracy against L₂, as a share of that of a "
-        "network that is never fooled; against bu: its difference to the bottom-up network of the "
-        "same backbone, seed by seed and image by image. The median L₂ is taken of the images "
-        "classified correctly. Bold is the best of its attack, and every value whose interval "
-        "overlaps that of the best; a network with one measured seed is not bold, and if the best "
-        "is such a network, nothing is. Brackets hold 95 % "
-        f"intervals of a two-level bootstrap over seeds and images ({attacks.replicates:,} "
-        "replicates, widened for the small number of seeds by Student's t); those of a single seed "
-        "are over images only. "
-        "Predictions per image are those that the attack asked of the network in all repeats, that "
-        "of the clean image included."
-    )
-    yield from _stepped(results, dataset)
-
-
-def _stepped(results: Results, dataset: str) -> Iterator[Block]:
-    """Which curves are of attacks of fixed strengths."""
-    stepped = dict.fromkeys(s.attack for s in results.samples if s.dataset == dataset)
-    fixed = [(name, results.attacks[name].strengths) for name in stepped if name in results.attacks]
-    grids = [f"{words(name)} ({len(grid)} epsilons)" for name, grid in fixed if grid]
-    if grids:
-        yield Text(
-            f"Tried at fixed strengths only: {', '.join(grids)}. Their curves rise in steps at "
-            "these, and their medians and accuracies follow the grid: compare them with each "
-            "other, not with attacks that look for the smallest perturbation."
-        )
-
-
-def _predictions(results: Results, dataset: str) -> dict[tuple[str, str, str], str]:
-    """By attack, backbone and variant, how often the network was asked, mean over seeds."""
-    found = {}
-    for key, seeds in by_seed(results.rows).items():
-        family, _, attack = key.measure.partition("/")
-        if (key.dataset, family, key.metric) == (dataset, "robustness", "evaluations"):
-            mean = summarize([*seeds.values()]).mean
-            found[attack, key.backbone, key.variant] = fixed(mean, 0)
-    return found
-
-
-_CLEAN, _AGAINST = 0, 2  # columns in which nothing is the best
-
-
-def _cells(
-    rows: Sequence[Sequence[tuple[Interval | None, int]]],
-    seeds: Sequence[int],
-    sound: Sequence[bool],
-) -> list[list[Cell]]:
-    """Cells of intervals with their decimals, the best of a column marked, and whatever its
-    interval does not leave behind; a flagged number is not."""
-    columns = []
-    for number, column in enumerate(zip(*rows, strict=True)):
-        spreads = [
-            Spread(one.value, one.low, one.high) if count > 1 else Spread(one.value, None, None)
-            for (one, _), count in zip(column, seeds, strict=True)
-            if one is not None
-        ]
-        ranked = number not in (_CLEAN, _AGAINST)
-        leads = unbeaten(spreads, "higher") if ranked else [False] * len(rows)
-        columns.append(
-            [
-                Cell(_told(one, decimals, sign=number == _AGAINST), best=lead and may)
-                for (one, decimals), lead, may in zip(column, leads, sound, strict=True)
-            ]
-        )
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _told(one: Interval | None, decimals: int, *, sign: bool = False) -> str:
-    """ "62.3 [58.1, 66.0]"."""
-    if one is None:
-        return "–"
-    texts = [
-        "∞" if math.isinf(number) else fixed(number, decimals, sign=sign)
-        for number in (one.value, one.low, one.high)
-    ]
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def _strengths(results: Results, dataset: str) -> Iterator[Block]:

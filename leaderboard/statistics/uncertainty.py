@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -97,6 +98,18 @@ def critical(seeds: float, freedom: float, images: float, probability: float) ->
     return share * student + (1 - share) * known
 
 
+@cache
+def student(freedom: int) -> float:
+    """Half the width of an interval over seeds alone, in standard errors: Student's t."""
+    return critical(1.0, freedom, 0.0, (1 + LEVEL) / 2)
+
+
+def alike(deviation: float, size: float) -> bool:
+    """Whether seeds of numbers of that size are equal but for rounding: their standard deviation
+    says nothing of others."""
+    return deviation <= _ROUNDING * abs(size)
+
+
 def of_seeds(values: Floats) -> Uncertain:
     """The mean of one value per seed: Student's t.
 
@@ -106,7 +119,7 @@ def of_seeds(values: Floats) -> Uncertain:
     if count < 2:
         return Uncertain(float(values.mean()), math.nan, 0)
     variance = float(values.var(ddof=1))
-    if variance <= (_ROUNDING * float(np.abs(values).max())) ** 2:
+    if alike(math.sqrt(variance), float(np.abs(values).max())):
         variance = 0.0
     return Uncertain(float(values.mean()), variance / count, count - 1)
 

@@ -155,6 +155,19 @@ def test_seeds_that_are_equal_have_no_interval(browser: Any, tmp_path: Path) -> 
     assert "95 % interval" not in text
 
 
+def test_details_say_how_many_seeds_are_infinite(browser: Any, tmp_path: Path) -> None:
+    found = small()
+    rows = [
+        replace(row, value=float("inf") if row.seed else 2.0) if row.metric == "median_l2" else row
+        for row in found.rows
+    ]
+    with opened(browser, write(replace(found, rows=tuple(rows)), tmp_path)) as page:
+        page.locator("#board tbody td", has_text="∞ for 1 of 2").first.click()
+        text = page.locator("#details").inner_text()
+    assert re.search(r"Value\s+∞ for 1 of 2 seeds", text)
+    assert "Mean" not in text
+
+
 def test_details_by_hovering_and_touch(browser: Any, path: Path) -> None:
     with opened(browser, path) as page:
         details = page.locator("#details")

@@ -59,11 +59,29 @@ def test_seeds_that_are_equal_by_chance_are_not_best() -> None:
     assert best(board({**values, "a": [88.0, 88.0]})) == [False, True]
 
 
+def test_equal_medians_decide_nothing_and_equal_costs_do() -> None:
+    """A median on a grid of strengths is often the same for two seeds; a count always is."""
+    values = {"a": [2.0, 2.0], "b": [1.0, 1.5]}
+    info = replace(TOP1, unit="")
+    assert best(board(values, info, "robustness/fgsm")) == [False, False]
+    assert best(board({**values, "a": [0.5, 0.5]}, info, "robustness/fgsm")) == [False, True]
+    assert best(board({"a": [2.0, 2.0], "b": [1.0, 1.0]}, info, "efficiency")) == [True, False]
+
+
 def test_infinite_is_best_where_higher_is_and_every_seed_has_it() -> None:
     values = {"a": [math.inf, math.inf], "b": [3.0, 4.0]}
     assert [cell.text for cell in column(board(values))] == ["∞", "3.5 ± 0.7"]
     assert best(board(values)) == [True, False]
-    assert best(board({**values, "a": [2.0, math.inf]})) == [False, False]
+
+
+def test_infinite_for_some_seeds_says_for_how_many_and_decides_nothing() -> None:
+    values = {"a": [2.0, math.inf, 2.5], "b": [3.0, 4.0, 3.5]}
+    section = board(values)
+    assert [cell.text for cell in column(section)] == ["∞ for 1 of 3", "3.5 ± 0.5"]
+    assert best(section) == [False, False]
+    for order in ("abc", "cba"):
+        more = {**values, "c": [math.inf] * 3}
+        assert best(board({name: more[name] for name in order})) == [name == "c" for name in order]
 
 
 def test_nothing_is_best_where_the_best_has_a_single_seed() -> None:

@@ -590,6 +590,19 @@ def bullets(data: Results) -> tuple[tuple[str, str], ...]:
     )
 
 
+def test_a_verdict_that_rests_on_one_of_several_seeds_says_so() -> None:
+    """Where no image is classified correctly by both, a seed has nothing to tell."""
+    bu, td = shifted("bu", [50, 51, 52]), shifted("td", [60, 61, 62])
+    lost = [replace(one, correct=np.zeros_like(one.correct)) for one in td[1:]]
+    entries = bullets(data(*bu, td[0], *lost))
+    assert "6 (seed 0), 0 (seed 1), 0 (seed 2)" in entries[0][1]
+    clauses = entries[1][1].split("; ")
+    assert clauses[0].startswith("precision higher by 10.0 points")
+    assert all(one.endswith(" (one seed: nothing is known of others)") for one in clauses)
+    some = bullets(data(*bu, *td[:2], *lost[1:]))
+    assert "one seed" not in some[1][1]
+
+
 def test_a_macro_figure_that_says_otherwise_is_told() -> None:
     """One huge image decides about all pixels, five small ones about the mean over images."""
     bu = cell("bu", 0, [900] + 5 * [5], [100] + 5 * [5], [0] + 5 * [5])

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_results import missing, results
+from synthetic_results import failure, missing, results
 from test_pages import read_markdown
 
 import leaderboard
 from bench.measures import base
-from leaderboard import AttackInfo, Results, Row
+from leaderboard import AttackInfo, MetricInfo, Results, Row
 from leaderboard.figures import bars
 from leaderboard.numbers.board import Net
 from leaderboard.numbers.pareto import Priced, front
@@ -112,6 +112,52 @@ def test_differences_are_over_the_seeds_in_common_as_the_attack_table_has_them(
     assert "a mean over fewer seeds than the line's" in page
     table(data, tmp_path)
     assert "fewer seeds than" not in (tmp_path / "leaderboard.md").read_text("utf-8")
+
+
+def test_a_network_without_accuracy_is_listed_with_what_is_known(tmp_path: Path) -> None:
+    data = full()
+    rows = tuple(r for r in data.rows if (r.variant, r.measure) != ("td", "accuracy"))
+    failures = tuple(failure(data, "accuracy", "RuntimeError: boom", seed=k) for k in (0, 1, 2))
+    whole = table(data, tmp_path)
+    _, bu, td = table(replace(data, rows=rows, failures=failures), tmp_path)
+    assert bu[:3] + bu[4:] == whole[1][:3] + whole[1][4:]
+    assert td[:7] == ["fashion-mnist-mini", "lenet_fc", "td", "–", "3", "failed", "–"]
+    assert td[7:] == whole[2][7:], "attacks and costs as ever"
+    page = (tmp_path / "leaderboard.md").read_text("utf-8")
+    overview = page.partition("## Overview")[2].partition("\n## ")[0]
+    said = "failed: its cells ended in an error, as listed at the end of the page"
+    assert said in overview
+    html = leaderboard.render_html(replace(data, rows=rows, failures=failures), tmp_path / "x.html")
+    assert said in html.read_text("utf-8")
+
+
+def test_a_network_whose_accuracy_was_not_measured_is_listed_too(tmp_path: Path) -> None:
+    """But not one that nothing is known of."""
+    data = full()
+    rows = tuple(r for r in data.rows if (r.variant, r.measure) != ("td", "accuracy"))
+    gone = (missing("accuracy", variant="td"), missing("accuracy", variant="td_uni"))
+    *_, td = table(replace(data, rows=rows, missing=gone), tmp_path)
+    assert td[3:7] == ["–", "3", "–", "–"]
+    page = (tmp_path / "leaderboard.md").read_text("utf-8")
+    overview = page.partition("## Overview")[2].partition("\n## ")[0]
+    assert "–: not measured" in overview
+    assert "td\\_uni" not in overview.replace("td_uni", "td\\_uni")
+
+
+def test_a_failed_training_is_listed(tmp_path: Path) -> None:
+    data = full()
+    rows = tuple(r for r in data.rows if r.variant != "td")
+    bad = replace(
+        data,
+        rows=rows,
+        samples=tuple(s for s in data.samples if s.variant != "td"),
+        learned=(),
+        failures=(failure(data, "train", "RuntimeError: boom"),),
+        missing=(missing("accuracy", variant="td"),),
+    )
+    page = leaderboard.render_markdown(bad, tmp_path).read_text("utf-8").replace("\u00a0", " ")
+    _, _, td = read_markdown(page).lines[:3]
+    assert td[2:] == ["td", "–", "0", "failed", *["–"] * 5]
 
 
 def test_nothing_to_rank_by_is_no_overview(tmp_path: Path) -> None:
@@ -276,6 +322,15 @@ def test_bytes_are_drawn_in_their_unit(tmp_path: Path) -> None:
     assert ">Training memory ↓ (MiB)<" in text
 
 
+def test_less_than_a_mebibyte_is_a_fraction_of_it_on_the_axis(tmp_path: Path) -> None:
+    """Not 500 thousandths: "500 m" beside MiB."""
+    data = costs(train_memory=0.3 * 2**20)
+    leaderboard.render_markdown(data, tmp_path, svg=True)
+    text = (tmp_path / "figures/parameters-against-cost.svg").read_text("utf-8")
+    assert ">0.5<" in text
+    assert " m<" not in text
+
+
 def test_accuracy_of_one_seed_says_why_nothing_is_ranked(tmp_path: Path) -> None:
     data = results(attacks=(), seeds=(0,))
     page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
@@ -305,6 +360,23 @@ def test_seeds_that_are_equal_by_chance_are_told(tmp_path: Path) -> None:
     assert told in html
     leaderboard.render_markdown(full(), tmp_path)
     assert told not in (tmp_path / "leaderboard.md").read_text("utf-8")
+
+
+def test_medians_that_are_equal_by_chance_are_no_percentages(tmp_path: Path) -> None:
+    rows = [
+        Row("d", "net", variant, seed, "robustness/fgsm", "median_l2", value, "")
+        for variant, seeds in {"bu": (0.5, 0.5), "td": (0.25, 0.3)}.items()
+        for seed, value in enumerate(seeds)
+    ]
+    info = MetricInfo("median L2", "", "higher", 2, True)
+    data = Results("t", tuple(rows), {("robustness/fgsm", "median_l2"): info})
+    head, bu, td = table(data, tmp_path)
+    places = [head.index(name) for name in ("Rank", "95 % interval")]
+    assert [bu[place] for place in places] == ["–", "–"]
+    assert td[places[1]].startswith("[")
+    page = (tmp_path / "leaderboard.md").read_text("utf-8")
+    assert "such a number has no interval and no rank" in page
+    assert "percentage" not in page
 
 
 @pytest.mark.parametrize("count", [2, 11, 12])

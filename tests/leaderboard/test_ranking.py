@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from leaderboard.numbers.ranking import Rank, Spread, ranks, spread, unbeaten
+from leaderboard.statistics.uncertainty import of_seeds
 
 
 def test_the_interval_is_students_t() -> None:
@@ -19,6 +20,12 @@ def test_the_interval_is_students_t() -> None:
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
     assert found.mean == pytest.approx(np.mean(values))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9))
+def test_it_is_that_of_claims_and_comparisons(values: list[float]) -> None:
+    found, other = spread(values, exact=True), of_seeds(np.array(values))
+    assert (found.low, found.high) == pytest.approx(other.interval(), rel=1e-8, abs=1e-8)
 
 
 def test_one_seed_and_infinity_have_none() -> None:

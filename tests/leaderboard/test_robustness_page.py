@@ -111,6 +111,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_best_of_each_attack_is_marked_where_it_has_several_seeds(tmp_path: Path) -> None:
+    """Not where medians are equal, of seeds and resampled images alike: that is chance."""
     near, far = np.full(40, 1.0), np.full(40, 2.0)
     ends = "100.0 [91.2, 100.0]", "2.00 [2.00, 2.00]"  # of 40 images, all standing
     for seeds, mark in (((0, 1), "**"), ((0,), "")):
@@ -120,8 +121,46 @@ def test_best_of_each_attack_is_marked_where_it_has_several_seeds(tmp_path: Path
         lines = markdown(replace(base, samples=tuple(samples)), folder).splitlines()
         bu, td = [line for line in lines if line.startswith("| Single pixel, B = 2")]
         assert "| 50.0 [45.6, 54.4] |" in bu
-        area, median = (f"{mark}{text}{mark}" for text in ends)
+        area, median = f"{mark}{ends[0]}{mark}", "2.00" if mark else ends[1]
         assert f"| {area} | +50.0 [+36.8, +54.4] | {median} |" in td
+
+
+def test_a_median_that_is_infinite_for_some_seeds_has_no_interval(tmp_path: Path) -> None:
+    """Of three seeds' medians, one infinite, there is no mean to give an interval of."""
+    base = results(images=60, seeds=(0, 1, 2))
+    near = np.linspace(1.0, 2.0, 60)
+    far = np.where(np.arange(60) < 20, near, np.inf)
+
+    def page(endless: tuple[int, ...]) -> str:
+        samples = tuple(
+            replace(s, l2=far if (s.variant, s.seed) in [("td", k) for k in endless] else near)
+            for s in base.samples
+        )
+        rows = [
+            replace(row, value=np.inf)
+            if (row.variant, row.metric) == ("td", "median_l2") and row.seed in endless
+            else row
+            for row in base.rows
+        ]
+        return markdown(replace(base, rows=tuple(rows), samples=samples), tmp_path)
+
+    said = "∞ for k of n: infinite for k of n seeds"
+    some = page((1,))
+    bu, td = [line for line in some.splitlines() if line.startswith("| Single pixel, B = 2")]
+    assert "| ∞ for 1 of 3 |" in td
+    assert "**1.49 [" not in bu, "nor is the next best in its place"
+    assert some.count(said) == 2, "below the main table and below that of attacks"
+    assert sum("| ∞ for 1 of 3 |" in line for line in some.splitlines()) == 3
+    every = page((0, 1, 2))
+    (td,) = [
+        line
+        for line in every.splitlines()
+        if line.startswith("| Single pixel, B = 2 | lenet_fc | td")
+    ]
+    assert "| **∞ [∞, ∞]** |" in td
+    assert said not in every
+    html = leaderboard.render_html(base, tmp_path / "x.html").read_text("utf-8")
+    assert said not in html
 
 
 def test_flagged_numbers_are_not_bold_and_verdicts_on_them_say_so(tmp_path: Path) -> None:

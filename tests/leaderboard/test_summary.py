@@ -38,7 +38,7 @@ def test_equal_seeds_have_their_own_mean_and_no_deviation(value: float, n: int) 
 def test_infinity_stays_infinite_without_a_warning(few: list[float], inf: list[float]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert summarize([*few, *inf]) == Summary(math.inf, None, len(few) + len(inf))
+        assert summarize([*few, *inf]) == Summary(math.inf, None, len(few) + len(inf), len(inf))
 
 
 def test_single_seed_has_no_deviation() -> None:

@@ -161,7 +161,9 @@ function statistics(board, row, metric, column) {
   const middle = mean(values);
   const n = values.length;
   const better = { higher: 'higher is better', lower: 'lower is better' }[column.better];
-  const found = [['Mean', number(middle, column)]];
+  const endless = values.filter((value) => value === Infinity).length;
+  const some = endless && endless < n ? ` for ${endless} of ${n} seeds` : ''; // which have no mean
+  const found = [[some ? 'Value' : 'Mean', number(middle, column) + some]];
   if (n > 1 && Number.isFinite(middle)) {
     const sd = Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (n - 1));
     const half = (board.data.t[n] * sd) / Math.sqrt(n);
