@@ -6,6 +6,7 @@ whether a module, a function or two means in a row make it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -22,6 +23,7 @@ from arches.inversion.head_graph import (
     is_norm,
     replace,
 )
+from arches.inversion.training import lost_in_training
 from arches.inversion.units import Map
 
 # Pools up to this window are strides of the body, which an inversion takes out, and not its end.
@@ -47,6 +49,7 @@ class Head:
         any_size: whether the features do not depend on the size of the map.
         decides: whether it decides by values or sizes what it does; then this is its way for one
             size.
+        lost: what it does in training and the graph does not, a sentence; empty for nothing.
     """
 
     graph: fx.GraphModule
@@ -56,6 +59,7 @@ class Head:
     num_classes: int
     any_size: bool
     decides: bool
+    lost: str
 
 
 def read_head(
@@ -84,6 +88,7 @@ def read_head(
             recorder = _Recorder(graph.eval())
             logits = recorder.run(torch.randn(shape))
             steps = _Steps(graph, recorder.values, side)
+        lost = lost_in_training(model, last, graph, torch.cat([images, images.flip(-1)]))
     except HeadError:
         raise
     except Exception as error:  # tracing runs the model's own code, which may raise anything
@@ -98,7 +103,9 @@ def read_head(
         replace(graph, node, pool)
     graph.recompile()
     words = tuple(steps.words.values())
-    return Head(graph, words, layout, width, int(logits.shape[1]), steps.any_size, tracer.decides)
+    return Head(
+        graph, words, layout, width, int(logits.shape[1]), steps.any_size, tracer.decides, lost
+    )
 
 
 class _Recorder(fx.Interpreter):
@@ -237,7 +244,18 @@ class _Steps:
         if len(given) != 1:
             return False
         before, after = (one.flatten().sort().values for one in (self.values[given[0]], value))
-        return torch.equal(before, after)
+        return torch.equal(before, after) and not (module and self._acts_in_training(node, module))
+
+    def _acts_in_training(self, node: fx.Node, module: nn.Module) -> bool:
+        """Whether a module gives something else in training, as a dropout of one's own does."""
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.values.__getitem__)
+        given: list[Tensor] = []
+        for mode in (False, True):
+            own = copy.deepcopy(module).train(mode)
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(0)
+                given.append(own(*args, **kwargs))
+        return not torch.equal(*given)
 
 
 def _is_map(value: object) -> TypeGuard[Tensor]:

@@ -26,6 +26,7 @@ from arches.inversion.own_head import head_of
 from arches.inversion.read import PROBE, read_stages
 from arches.inversion.sources import Source, load
 from arches.inversion.stages import Stage, Stages
+from arches.inversion.training import require_chain
 from arches.inversion.verify import verify
 from arches.inversion.widths import at_width, repeat_of, targets
 
@@ -204,6 +205,8 @@ def _top_down(
 ) -> InvertedNetwork:
     model = source.model if found.split == "modules" else as_graph(source.model)
     seen = observe(model, found, in_chans)
+    if found.split == "modules":  # a graph was compared with its model when it was read
+        require_chain(model, found, in_chans)
     end = seen[-1]
     cut = found.stages
     if variant == "td_rev" and options.reading == "baseline":
