@@ -7,7 +7,7 @@ whether a module, a function or two means in a row make it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -23,6 +23,7 @@ from arches.inversion.head_graph import (
     is_norm,
     replace,
 )
+from arches.inversion.rescale import is_dense, last_layers
 from arches.inversion.training import lost_in_training
 from arches.inversion.units import Map
 
@@ -49,6 +50,8 @@ class Head:
         any_size: whether the features do not depend on the size of the map.
         decides: whether it decides by values or sizes what it does; then this is its way for one
             size.
+        dense: paths of 1 x 1 convolutions that are dense layers of the pooled image, or give the
+            scores of the classes at each pixel.
         lost: what it does in training and the graph does not, a sentence; empty for nothing.
     """
 
@@ -59,6 +62,7 @@ class Head:
     num_classes: int
     any_size: bool
     decides: bool
+    dense: frozenset[str]
     lost: str
 
 
@@ -103,9 +107,9 @@ def read_head(
         replace(graph, node, pool)
     graph.recompile()
     words = tuple(steps.words.values())
-    return Head(
-        graph, words, layout, width, int(logits.shape[1]), steps.any_size, tracer.decides, lost
-    )
+    classes = int(logits.shape[1])
+    dense = frozenset(steps.dense(classes))
+    return Head(graph, words, layout, width, classes, steps.any_size, tracer.decides, dense, lost)
 
 
 class _Recorder(fx.Interpreter):
@@ -141,6 +145,18 @@ class _Steps:
             value = values.get(node)
             if isinstance(value, Tensor) and node.op not in ("get_attr", "output"):
                 self._read(node, value)
+
+    def dense(self, classes: int) -> Iterator[str]:
+        """Paths of 1 x 1 convolutions that may be kept: their costs do not grow with the width of
+        a map of many pixels."""
+        last = last_layers(self.graph)
+        for node in self.graph.graph.nodes:
+            module = self._module(node)
+            if not isinstance(module, nn.Conv2d) or not is_dense(module):
+                continue
+            pooled = max(self.values[node].shape[2:]) == 1
+            if pooled or (module in last and module.out_channels == classes):
+                yield str(node.target)
 
     def _read(self, node: fx.Node, value: Tensor) -> None:
         if node.op == "placeholder":

@@ -120,7 +120,9 @@ def carried_over(head: Head, width: int, num_classes: int, law: Law) -> OwnHead 
         A head with weights drawn as the model draws its own where shapes differ; none where it
         holds for one size of the map, mixes pixels, or does not run at that width.
     """
-    if head.decides or not head.any_size or any(map(_is_of_body, head.graph.modules())):
+    if head.decides or not head.any_size:
+        return None
+    if any(_is_of_body(m) for path, m in head.graph.named_modules() if path not in head.dense):
         return None
     graph = copy.deepcopy(head.graph).train()
     try:

@@ -81,7 +81,7 @@ def head_at_width(
     """Re-create the layers of a head for another number of features; the head is changed.
 
     Args:
-        head: of dense layers, norms and modules with a weight of their own.
+        head: of dense layers, 1 x 1 convolutions, norms and modules with a weight of their own.
         old: channels of its map so far.
         new: channels that its map is to have.
         old_classes: number of logits so far.
@@ -94,10 +94,14 @@ def head_at_width(
             return classes
         return max(1, round(width * new / old))
 
-    last = _last_layers(head)
+    last = last_layers(head)
     for part in head.modules():
+        out = classes if part in last else None
         if isinstance(part, nn.Linear):
-            _rescale_linear(part, rule, law, classes if part in last else None)
+            _rescale_linear(part, rule, law, out)
+            continue
+        if isinstance(part, nn.Conv2d) and is_dense(part):
+            _rescale_conv(part, rule, law, out)
             continue
         values = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
         widths = {side for value in values for side in value.shape if side > 1}
@@ -105,8 +109,14 @@ def head_at_width(
         _rescale_attributes(part, rule, widths)
 
 
-def _last_layers(head: fx.GraphModule) -> set[nn.Module]:
-    """The dense layers from which no way leads through another layer with weights."""
+def is_dense(conv: nn.Conv2d) -> bool:
+    """Whether a convolution does to each pixel what a dense layer does."""
+    ones = {*conv.kernel_size, *conv.stride, conv.groups}
+    return ones == {1} and conv.padding in ((0, 0), 0, "valid", "same")
+
+
+def last_layers(head: fx.GraphModule) -> set[nn.Module]:
+    """Dense layers and convolutions from which no way leads through another layer with weights."""
     found: set[nn.Module] = set()
     behind: set[fx.Node] = set()
     weights = _weights_of(head)
@@ -115,7 +125,7 @@ def _last_layers(head: fx.GraphModule) -> set[nn.Module]:
         if node.op == "call_module":
             module = head.get_submodule(str(node.target))
             weighs = not weightless(module)
-            if node not in behind and isinstance(module, nn.Linear):
+            if node not in behind and isinstance(module, nn.Linear | nn.Conv2d):
                 found.add(module)
         if weighs or node in behind:
             behind.update(node.all_input_nodes)
@@ -134,12 +144,12 @@ def _weights_of(head: fx.GraphModule) -> set[fx.Node]:
     return found
 
 
-def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law) -> None:
+def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law, out: int | None = None) -> None:
     before = fans(conv, conv.weight)
     kind = kind_of(conv)
     old_in, old_out, groups = conv.in_channels, conv.out_channels, conv.groups
-    new_in, new_out = rule(old_in), rule(old_out)
-    if old_out == 2 * old_in + 1:
+    new_in, new_out = rule(old_in), out or rule(old_out)
+    if out is None and old_out == 2 * old_in + 1:
         # Key, value and one score of linear attention.
         new_out = 2 * new_in + 1
     if groups == old_in and groups > 1:
