@@ -162,7 +162,7 @@ def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law, out: int | None = None)
     old = conv.weight
     conv.weight = nn.Parameter(torch.empty(shape))
     scale = law.scale(kind, before, fans(conv, conv.weight))
-    conv.weight = nn.Parameter(draw_like(old, shape, scale))
+    conv.weight = _parameter(old, draw_like(old, shape, scale))
     _rescale_vectors(conv, old_out, new_out)
     conv.in_channels, conv.out_channels = new_in, new_out
 
@@ -182,7 +182,7 @@ def _rescale_linear(linear: nn.Linear, rule: Rule, law: Law, out: int | None = N
     shape = (out or rule(linear.out_features), rule(linear.in_features))
     linear.weight = nn.Parameter(torch.empty(shape))
     scale = law.scale(kind_of(linear), before, fans(linear, linear.weight))
-    linear.weight = nn.Parameter(draw_like(old, shape, scale))
+    linear.weight = _parameter(old, draw_like(old, shape, scale))
     _rescale_vectors(linear, linear.out_features, shape[0])
     linear.out_features, linear.in_features = shape
 
@@ -192,16 +192,21 @@ def _rescale_vectors(layer: nn.Module, old_out: int, new_out: int) -> None:
     for name, value in list(layer.named_parameters(recurse=False)):
         if name != "weight" and old_out in value.shape:
             shape = tuple(new_out if side == old_out else side for side in value.shape)
-            setattr(layer, name, nn.Parameter(draw_like(value, shape)))
+            setattr(layer, name, _parameter(value, draw_like(value, shape)))
 
 
 def _rescale_other(module: nn.Module, rule: Rule, widths: set[int]) -> None:
     for name, value in list(module.named_parameters(recurse=False)):
         if not _TABLE.search(name):
-            setattr(module, name, nn.Parameter(_resized(value, rule, widths)))
+            setattr(module, name, _parameter(value, _resized(value, rule, widths)))
     for name, buffer in list(module.named_buffers(recurse=False)):
         if buffer.is_floating_point():
             setattr(module, name, _resized(buffer, rule, widths))
+
+
+def _parameter(old: Tensor, values: Tensor) -> nn.Parameter:
+    """What takes the place of a parameter: frozen if that was."""
+    return nn.Parameter(values, requires_grad=old.requires_grad)
 
 
 def _resized(value: Tensor, rule: Rule, widths: set[int]) -> Tensor:
