@@ -8,7 +8,7 @@ from torch import nn
 
 from arches.inversion.errors import InversionError
 from arches.inversion.stages import Stage, Stages
-from arches.inversion.units import Chain, ChainUnit
+from arches.inversion.units import Chain, ChainUnit, mixes
 
 # A map whose side is more than this share of the one before is at the same level: convolutions
 # without padding lose a few pixels and change no resolution.
@@ -114,7 +114,9 @@ def _stem(units: Sequence[ChainUnit]) -> int:
     names = _components(units)
     first = 0
     while (
-        first + 1 < len(units) and units[first].light and units[first].taken == units[first].given
+        first + 1 < len(units)
+        and not mixes(units[first].module)
+        and units[first].taken == units[first].given
     ):
         first += 1
     count = first

@@ -17,6 +17,7 @@ from arches.inversion.adapters import adapt
 from arches.inversion.assemble import arrange, build_stage, without_inplace
 from arches.inversion.bottom_up import BottomUp, require_logits, with_small_stem
 from arches.inversion.errors import InversionError
+from arches.inversion.front import read_front
 from arches.inversion.graph import as_graph
 from arches.inversion.initial import draw_anew, read_law
 from arches.inversion.network import InvertedNetwork, StageBlock
@@ -228,6 +229,7 @@ def _top_down(
     coarse_to_fine = list(zip(cut, blocks, strict=True))[::-1]
     positions = arrange(coarse_to_fine, in_chans, options)
     head, head_note = head_of(model, found, end, positions[-1], in_chans, num_classes)
+    front, front_note = read_front(model, found, in_chans)
     own = getattr(source.model, "no_weight_decay", None)
     return InvertedNetwork(
         source=source.name,
@@ -240,7 +242,8 @@ def _top_down(
         options=options,
         wanted_widths=wanted,
         head=head,
-        head_note=head_note,
+        head_note="; ".join(filter(None, (head_note, front_note))),
+        front=front,
         unregularised=own() if callable(own) else (),
     )
 

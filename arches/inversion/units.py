@@ -251,6 +251,12 @@ def weightless(module: nn.Module) -> bool:
     return all(parameter.dim() < 2 for parameter in module.parameters())
 
 
+def mixes(module: nn.Module, recurse: bool = True) -> bool:
+    """Whether a module has weights of more than one axis; a mean of shape 1 x C x 1 x 1 has one."""
+    values = module.parameters(recurse)
+    return any(sum(side > 1 for side in value.shape) > 1 for value in values)
+
+
 def read_map(tensors: tuple[Tensor, ...], layout: str) -> Map | None:
     """The shape of one map or a tuple of maps of the same size; none for anything else.
 
