@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from arches.inversion.trace import Call
 
 # Sides divided by more than the first are a change of resolution, by more than the second are more
 # than one change, or a patch embedding.
 _SHRINKS, _AT_ONCE = 4 / 3, 2.9
+
+_ADAPTIVE = (
+    functional.adaptive_avg_pool2d,
+    functional.adaptive_max_pool2d,
+    torch._C._nn.adaptive_avg_pool2d,
+)
+_ADAPTIVE_MODULES = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,12 @@ class ChainUnit:
         return weightless(self.module)
 
     @property
+    def fixed(self) -> bool:
+        """Whether it pools to a size of its own, whatever the size of its map."""
+        sizes = {pooled_to(module) for module in self.module.modules()}
+        return self.given.size in sizes and self.taken.size > _SHRINKS * self.given.size
+
+    @property
     def spatial(self) -> bool:
         """Whether a convolution larger than 1 x 1 is inside."""
         return any(
@@ -106,7 +122,9 @@ def read_chain(root: Call) -> Chain:
         taken, given = read_map(call.inputs, layout), read_map(call.outputs, layout)
         if taken is None:
             break
-        if given is None or _pools(call, taken, given):
+        used = {call.path, *(unit.path for unit in found)}
+        between = pooled_to(call.module) > 0 and _goes_on(root, used)
+        if given is None or (not between and _pools(call, taken, given)):
             ended = all(tensor.dim() <= 2 for tensor in call.outputs) or given is not None
             break
         layout = given.layout
@@ -255,6 +273,20 @@ def mixes(module: nn.Module, recurse: bool = True) -> bool:
     """Whether a module has weights of more than one axis; a mean of shape 1 x C x 1 x 1 has one."""
     values = module.parameters(recurse)
     return any(sum(side > 1 for side in value.shape) > 1 for value in values)
+
+
+def pooled_to(module: nn.Module) -> int:
+    """Side in pixels of the map that an adaptive pool gives, as a module or as a piece of a graph
+    that is nothing else; 0 for any other module, and for a pool of the whole image."""
+    size: Any = None
+    if isinstance(module, fx.GraphModule):
+        calls = [node for node in module.graph.nodes if node.op.startswith("call_")]
+        if len(calls) == 1 and calls[0].target in _ADAPTIVE:
+            size = calls[0].kwargs.get("output_size", (*calls[0].args, None)[1])
+    elif isinstance(module, _ADAPTIVE_MODULES):
+        size = module.output_size
+    side = max(size) if isinstance(size, tuple) and None not in size else size
+    return side if isinstance(side, int) and side > 1 else 0
 
 
 def read_map(tensors: tuple[Tensor, ...], layout: str) -> Map | None:
