@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from torch import fx, nn
 
 from arches.inversion.errors import InversionError
+from arches.inversion.kinds import mixes
 from arches.inversion.stages import Stage, Stages
-from arches.inversion.units import Chain, ChainUnit, mixes
+from arches.inversion.units import Chain, ChainUnit
 
 # A map whose side is more than this share of the one before is at the same level: convolutions
 # without padding lose a few pixels and change no resolution.

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from arches.inversion.kinds import mixes
 from arches.inversion.stages import Stages
-from arches.inversion.units import mixes
 from arches.layers.blocks import Unit
 
 _CHANGED = (
@@ -63,9 +63,10 @@ def read_front(model: nn.Module, stages: Stages, in_chans: int) -> tuple[Front |
     front = Front(found, in_chans) if found else None
     read = images if front is None else _run(front, images, mode=False)
     entered = _first_taken(model, images)
-    same_shape = entered is not None and read is not None and entered.shape == read.shape
-    lost = same_shape and not torch.allclose(entered, read, rtol=1e-4, atol=1e-5)
-    return front, _CHANGED if lost else ""
+    if entered is None or read is None or entered.shape != read.shape:
+        return front, ""
+    same = torch.allclose(entered, read, rtol=1e-4, atol=1e-5)
+    return front, "" if same else _CHANGED
 
 
 def _name(module: nn.Module) -> str:

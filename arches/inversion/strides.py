@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from arches.inversion.units import pooled_to
+from arches.inversion.kinds import pooled_to
 from arches.layers.resample import upsample
 
 # Share of the side that must be left where layers without padding lose pixels at the border.
