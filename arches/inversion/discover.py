@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import fx, nn
 
 from arches.inversion.errors import InversionError
+from arches.inversion.kinds import mixes
 from arches.inversion.stages import Stage, Stages
 from arches.inversion.units import Chain, ChainUnit
 
@@ -67,7 +68,9 @@ def _reductions(units: Sequence[ChainUnit], probe_size: int) -> list[int]:
         size = unit.given.size
         if size > level / _SAME_LEVEL:
             raise InversionError("grows", f"the resolution grows again at {unit.path}.")
-        if found and unit.taken.size > _ONE_STEP * size:
+        if unit.fixed and unit.taken.size % size:
+            raise _no_factor(unit, probe_size)
+        if found and not unit.fixed and unit.taken.size > _ONE_STEP * size:
             raise InversionError(
                 "state between stages",
                 f"{unit.path or 'the body'} goes through several resolutions by itself.",
@@ -77,6 +80,18 @@ def _reductions(units: Sequence[ChainUnit], probe_size: int) -> list[int]:
             level = size
         found.append(reduction)
     return found
+
+
+def _no_factor(unit: ChainUnit, probe_size: int) -> InversionError:
+    taken, given = unit.taken.size, unit.given.size
+    who = "forward" if isinstance(unit.module, fx.GraphModule) else unit.path
+    return InversionError(
+        "fixed size",
+        f"{who} pools to {given} x {given} pixels whatever it takes, which is no whole "
+        f"factor of the {taken} x {taken} pixels that it takes in images of {probe_size}: pool by "
+        f"a factor, such as nn.AvgPool2d({max(2, round(taken / given))}), or take images of "
+        "another size.",
+    )
 
 
 def _group(units: Sequence[ChainUnit], reductions: Sequence[int]) -> list[Stage]:
@@ -114,7 +129,9 @@ def _stem(units: Sequence[ChainUnit]) -> int:
     names = _components(units)
     first = 0
     while (
-        first + 1 < len(units) and units[first].light and units[first].taken == units[first].given
+        first + 1 < len(units)
+        and not mixes(units[first].module)
+        and units[first].taken == units[first].given
     ):
         first += 1
     count = first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
@@ -29,10 +30,21 @@ class ModeTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step, whatever is inside."""
-        return super().is_leaf_module(m, module_qualified_name) or _asks_for_mode(m)
+        return super().is_leaf_module(m, module_qualified_name) or asks_for_mode(m)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """As the base class, but a module made in forward, such as a slice, is its parts."""
+        if not is_installed(self.root, m):
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
 
 
-def _asks_for_mode(module: nn.Module) -> bool:
+def is_installed(root: nn.Module, module: nn.Module) -> bool:
+    """Whether a module is a part of another, and was not made for one call, as ``body[:2]`` is."""
+    return any(module is one for one in root.modules())
+
+
+def asks_for_mode(module: nn.Module) -> bool:
     """Whether the code of a module's forward reads its mode, if not for a dropout of a function."""
     names = getattr(getattr(type(module).forward, "__code__", None), "co_names", ())
     drops = {one.__name__ for one in _DROPOUTS} & set(names)
@@ -95,7 +107,7 @@ def require_mode(model: nn.Module, graph: fx.GraphModule, images: Tensor) -> Non
     try:
         for mode in (False, True):
             if not _agree(model.train(mode), graph.train(mode), images, kept):
-                name = _only_in_training(model)
+                name = only_in_training(model)
                 what = f"; it calls {name} there" if name else ""
                 raise InversionError(
                     "not faithful",
@@ -133,14 +145,17 @@ def _restore(model: nn.Module, kept: dict[str, Tensor]) -> None:
             value.copy_(kept[name])
 
 
-def _only_in_training(model: nn.Module) -> str | None:
+def only_in_training(model: nn.Module) -> str | None:
     """The first function that a model calls in training, and otherwise not or differently."""
+    training, found = model.training, None
     with contextlib.suppress(Exception):  # tracing runs the model's own code
         plain, trained = (list(_traced(model.train(mode)).graph.nodes) for mode in (False, True))
         for one, other in zip_longest(plain, trained):
             if other is not None and (one is None or _as_text(one) != _as_text(other)):
-                return str(getattr(other.target, "__name__", other.target))
-    return None
+                found = str(getattr(other.target, "__name__", other.target))
+                break
+    model.train(training)
+    return found if found != "output" else None
 
 
 def _as_text(node: fx.Node) -> str:

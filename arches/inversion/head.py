@@ -6,7 +6,8 @@ whether a module, a function or two means in a row make it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import copy
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -22,6 +23,8 @@ from arches.inversion.head_graph import (
     is_norm,
     replace,
 )
+from arches.inversion.rescale import is_dense, last_layers
+from arches.inversion.training import lost_in_training
 from arches.inversion.units import Map
 
 # Pools up to this window are strides of the body, which an inversion takes out, and not its end.
@@ -47,6 +50,9 @@ class Head:
         any_size: whether the features do not depend on the size of the map.
         decides: whether it decides by values or sizes what it does; then this is its way for one
             size.
+        dense: paths of 1 x 1 convolutions that are dense layers of the pooled image, or give the
+            scores of the classes at each pixel.
+        lost: what it does in training and the graph does not, a sentence; empty for nothing.
     """
 
     graph: fx.GraphModule
@@ -56,6 +62,8 @@ class Head:
     num_classes: int
     any_size: bool
     decides: bool
+    dense: frozenset[str]
+    lost: str
 
 
 def read_head(
@@ -84,6 +92,7 @@ def read_head(
             recorder = _Recorder(graph.eval())
             logits = recorder.run(torch.randn(shape))
             steps = _Steps(graph, recorder.values, side)
+        lost = lost_in_training(model, last, graph, torch.cat([images, images.flip(-1)]))
     except HeadError:
         raise
     except Exception as error:  # tracing runs the model's own code, which may raise anything
@@ -98,7 +107,9 @@ def read_head(
         replace(graph, node, pool)
     graph.recompile()
     words = tuple(steps.words.values())
-    return Head(graph, words, layout, width, int(logits.shape[1]), steps.any_size, tracer.decides)
+    classes = int(logits.shape[1])
+    dense = frozenset(steps.dense(classes))
+    return Head(graph, words, layout, width, classes, steps.any_size, tracer.decides, dense, lost)
 
 
 class _Recorder(fx.Interpreter):
@@ -134,6 +145,18 @@ class _Steps:
             value = values.get(node)
             if isinstance(value, Tensor) and node.op not in ("get_attr", "output"):
                 self._read(node, value)
+
+    def dense(self, classes: int) -> Iterator[str]:
+        """Paths of 1 x 1 convolutions that may be kept: their costs do not grow with the width of
+        a map of many pixels."""
+        last = last_layers(self.graph)
+        for node in self.graph.graph.nodes:
+            module = self._module(node)
+            if not isinstance(module, nn.Conv2d) or not is_dense(module):
+                continue
+            pooled = max(self.values[node].shape[2:]) == 1
+            if pooled or (module in last and module.out_channels == classes):
+                yield str(node.target)
 
     def _read(self, node: fx.Node, value: Tensor) -> None:
         if node.op == "placeholder":
@@ -237,7 +260,18 @@ class _Steps:
         if len(given) != 1:
             return False
         before, after = (one.flatten().sort().values for one in (self.values[given[0]], value))
-        return torch.equal(before, after)
+        return torch.equal(before, after) and not (module and self._acts_in_training(node, module))
+
+    def _acts_in_training(self, node: fx.Node, module: nn.Module) -> bool:
+        """Whether a module gives something else in training, as a dropout of one's own does."""
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.values.__getitem__)
+        given: list[Tensor] = []
+        for mode in (False, True):
+            own = copy.deepcopy(module).train(mode)
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(0)
+                given.append(own(*args, **kwargs))
+        return not torch.equal(*given)
 
 
 def _is_map(value: object) -> TypeGuard[Tensor]:

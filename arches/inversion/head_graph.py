@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from arches.inversion.graph import dropouts_as_modules
+from arches.inversion.graph import asks_for_mode, dropouts_as_modules, is_installed
 from arches.inversion.trace import PerCall
 from arches.inversion.units import weightless
 
@@ -46,7 +46,8 @@ class HeadTracer(fx.Tracer):
             return False
         if next(m.children(), None) is None:
             return True
-        return is_norm(m) or super().is_leaf_module(m, module_qualified_name)
+        # What it does in training only is in no graph that is read in evaluation.
+        return is_norm(m) or asks_for_mode(m) or super().is_leaf_module(m, module_qualified_name)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """What a condition is for the images."""
@@ -65,8 +66,9 @@ class HeadTracer(fx.Tracer):
             self._deciding = False
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """As the base class, but for decisions, which need values."""
-        if self._deciding:
+        """As the base class, but for decisions, which need values, and for a module made in
+        forward, such as a slice, which is its parts."""
+        if self._deciding or not is_installed(self.root, m):
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 

@@ -86,7 +86,8 @@ def draw_anew(model: nn.Module) -> None:
     """Draw all weights anew, by the rules of the layers, then by those of the model.
 
     Layers have ``reset_parameters`` and models ``init_weights``, by custom. What neither of them
-    touches is drawn like the values it has.
+    touches is drawn like the values it has. What is frozen beside parameters that are not is a
+    constant, such as the mean of the images or a fixed filter, and stays.
     """
     with torch.no_grad():
         before = {name: value.clone() for name, value in model.named_parameters()}
@@ -97,8 +98,11 @@ def draw_anew(model: nn.Module) -> None:
                     break
         if _callable_bare(own := getattr(model, "init_weights", None)):
             own()
+        trained = any(value.requires_grad for value in model.parameters())
         for name, value in model.named_parameters():
-            if torch.equal(value, before[name]):
+            if trained and not value.requires_grad:
+                value.copy_(before[name])
+            elif torch.equal(value, before[name]):
                 value.copy_(draw_like(value, tuple(value.shape)))
 
 

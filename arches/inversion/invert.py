@@ -17,6 +17,7 @@ from arches.inversion.adapters import adapt
 from arches.inversion.assemble import arrange, build_stage, without_inplace
 from arches.inversion.bottom_up import BottomUp, require_logits, with_small_stem
 from arches.inversion.errors import InversionError
+from arches.inversion.front import read_front
 from arches.inversion.graph import as_graph
 from arches.inversion.initial import draw_anew, read_law
 from arches.inversion.network import InvertedNetwork, StageBlock
@@ -26,6 +27,7 @@ from arches.inversion.own_head import head_of
 from arches.inversion.read import PROBE, read_stages
 from arches.inversion.sources import Source, load
 from arches.inversion.stages import Stage, Stages
+from arches.inversion.training import require_chain
 from arches.inversion.verify import verify
 from arches.inversion.widths import at_width, repeat_of, targets
 
@@ -204,6 +206,8 @@ def _top_down(
 ) -> InvertedNetwork:
     model = source.model if found.split == "modules" else as_graph(source.model)
     seen = observe(model, found, in_chans)
+    if found.split == "modules":  # a graph was compared with its model when it was read
+        require_chain(model, found, in_chans)
     end = seen[-1]
     cut = found.stages
     if variant == "td_rev" and options.reading == "baseline":
@@ -225,6 +229,7 @@ def _top_down(
     coarse_to_fine = list(zip(cut, blocks, strict=True))[::-1]
     positions = arrange(coarse_to_fine, in_chans, options)
     head, head_note = head_of(model, found, end, positions[-1], in_chans, num_classes)
+    front, front_note = read_front(model, found, in_chans)
     own = getattr(source.model, "no_weight_decay", None)
     return InvertedNetwork(
         source=source.name,
@@ -237,7 +242,8 @@ def _top_down(
         options=options,
         wanted_widths=wanted,
         head=head,
-        head_note=head_note,
+        head_note="; ".join(filter(None, (head_note, front_note))),
+        front=front,
         unregularised=own() if callable(own) else (),
     )
 

@@ -16,7 +16,7 @@ from arches.layers.heads import global_average
 from arches.layers.merge import Merge, Rise
 from arches.layers.pyramid import Pyramid, scale_names
 from arches.plan import ConvPlan
-from arches.surface import PositionedNetwork
+from arches.surface import Part, PositionedNetwork
 
 NORM = Norm(momentum=0.1, eps=1e-5)
 
@@ -161,7 +161,9 @@ class InvertedNetwork(PositionedNetwork):
         positions: of the network, coarsest first.
         wanted_widths: for each factor the width that the variant asks of its stage; what was
             achieved is in :attr:`widths`.
-        head_note: how the head differs from that of the model; empty where it does not.
+        head_note: how the head, or what is done to the image, differs from that of the model;
+            empty where it does not.
+        front: what the model does to the image itself, such as subtracting a mean; or none.
     """
 
     positions: Sequence[InvertedPosition]
@@ -180,6 +182,7 @@ class InvertedNetwork(PositionedNetwork):
         head: Unit,
         head_note: str = "",
         unregularised: Collection[str] = (),
+        front: Unit | None = None,
     ) -> None:
         super().__init__()
         self.source, self.variant = source, variant
@@ -192,6 +195,7 @@ class InvertedNetwork(PositionedNetwork):
         self.scales = tuple(sorted(position.factor for position in positions))
         self.scale_names = scale_names(self.scales)
         self.pyramid = Pyramid(self.scales, options.downsampling, options.blur_sigma, partial=True)
+        self.front = front
         self.positions = cast("Sequence[InvertedPosition]", nn.ModuleList(positions))
         self.head, self.head_note = head, head_note
         self.num_classes = num_classes
@@ -212,6 +216,20 @@ class InvertedNetwork(PositionedNetwork):
             for factor, wanted in self.wanted_widths.items()
             if factor in staged and self.widths[factor] != wanted
         }
+
+    def run(self, images: Sequence[Tensor]) -> Tensor:
+        """Logits of one checked image of full resolution for each scale, finest first."""
+        if self.front is None:
+            return super().run(images)
+        if all(image is images[0] for image in images):  # so that statistics count it once
+            return super().run([self.front(images[0])] * len(images))
+        return super().run([self.front(image) for image in images])
+
+    def rows(self) -> Iterator[Part]:
+        """What is done to the image, if anything, then the outermost units, in order of depth."""
+        if (front := self.front) is not None:
+            yield Part(1, front.name, front.operation, (front,), front.in_width, front.width)
+        yield from super().rows()
 
     def extra_repr(self) -> str:
         """What was inverted, and how; shown when the network is printed."""

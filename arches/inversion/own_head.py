@@ -77,14 +77,18 @@ def head_of(
     except HeadError as error:
         plain = LinearHead(width, num_classes, kept)
         return plain, f"head: {plain.operation}; that of bu may be another, it is not read: {error}"
+    head: Unit | None = None
+    note = ""
     if _is_plain(found, 0 if ending is None else len(ending.parts)):
-        return LinearHead(width, num_classes, kept), ""
-    own = carried_over(found, width, num_classes, read_law(model))
-    if own is not None:
-        return own, ""
-    plain = LinearHead(width, num_classes, kept)
-    steps = ", ".join(found.steps)
-    return plain, f"head: {plain.operation}; bu has {steps}, so the two differ in their heads, too"
+        head = LinearHead(width, num_classes, kept)
+    else:
+        head = carried_over(found, width, num_classes, read_law(model))
+    if head is None:
+        head = LinearHead(width, num_classes, kept)
+        steps = ", ".join(found.steps)
+        note = f"bu has {steps}, so the two differ in their heads, too"
+    notes = [f"head: {head.operation}", *filter(None, (note, found.lost))]
+    return head, "; ".join(notes) if len(notes) > 1 else ""
 
 
 def _read(model: nn.Module, stages: Stages, end: Sequence[Seen], in_chans: int) -> Head:
@@ -92,7 +96,9 @@ def _read(model: nn.Module, stages: Stages, end: Sequence[Seen], in_chans: int) 
         raise HeadError("the last stage does not give one map")
     given = end[-1].given
     body = [path for stage in stages.stages for path in stage.modules]
-    images = torch.zeros(1, in_chans, stages.probe_size, stages.probe_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        images = torch.randn(1, in_chans, stages.probe_size, stages.probe_size)
     return read_head(model, body[-1], {*body, *stages.stem}, images, given)
 
 
@@ -114,7 +120,9 @@ def carried_over(head: Head, width: int, num_classes: int, law: Law) -> OwnHead 
         A head with weights drawn as the model draws its own where shapes differ; none where it
         holds for one size of the map, mixes pixels, or does not run at that width.
     """
-    if head.decides or not head.any_size or any(map(_is_of_body, head.graph.modules())):
+    if head.decides or not head.any_size:
+        return None
+    if any(_is_of_body(m) for path, m in head.graph.named_modules() if path not in head.dense):
         return None
     graph = copy.deepcopy(head.graph).train()
     try:

@@ -13,7 +13,7 @@ from arches.inversion.observe import TOLERANCE
 from arches.inversion.sharing import require_own, take_apart
 from arches.inversion.stages import Stages
 from arches.inversion.trace import Call, trace
-from arches.inversion.units import read_chain
+from arches.inversion.units import Chain, read_chain
 
 PROBE = 224
 
@@ -45,15 +45,18 @@ def read_stages(
             images = torch.randn(1, in_chans, side, side)
         root, problem = trace(model, images)
         if problem is None:
+            if side != image_size and _fixes_a_size(read_chain(root)):
+                continue
             try:
                 return _cut(model, root, images)
             except InversionError as refusal:
                 if refusal.reason == "shared weights":
                     # In the graph, one module that a stage calls again and again is many pieces.
-                    return _read_graph(model, images, refusal)
+                    return _read_graph(model, images, refusal, image_size)
                 if refusal.reason != "state between stages":
                     raise
-                return _read_graph(model, images, _explained(model, root, images, refusal))
+                explained = _explained(model, root, images, refusal)
+                return _read_graph(model, images, explained, image_size)
         problems.append(problem)
     error = problems[0]
     raise InversionError(
@@ -97,7 +100,14 @@ def _explained(
     )
 
 
-def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> Stages:
+def _fixes_a_size(chain: Chain) -> bool:
+    """Whether a resolution is that of no other image: it takes an image of the wanted size."""
+    return any(unit.fixed for unit in chain.units)
+
+
+def _read_graph(
+    model: nn.Module, images: Tensor, refusal: InversionError, image_size: int
+) -> Stages:
     """The stages of the model's graph, where its modules do not tell them."""
     try:
         graph = as_graph(model)
@@ -105,9 +115,14 @@ def _read_graph(model: nn.Module, images: Tensor, refusal: InversionError) -> St
         if problem is not None:
             raise refusal
         chain = read_chain(root)
+        if _fixes_a_size(chain) and images.shape[-1] != image_size:
+            with torch.random.fork_rng(devices=[]):
+                images = torch.randn(1, images.shape[1], image_size, image_size)
+            root, problem = trace(graph, images)
+            chain = read_chain(root)
         found = cut(chain, int(images.shape[-1]), "graph")
-    except InversionError:
-        raise refusal from None
+    except InversionError as error:
+        raise (error if error.reason == "fixed size" else refusal) from None
     require_own(root, chain.units, found, graph=True)
     require_mode(model, graph, torch.cat([images, images.flip(-1)]))
     return found

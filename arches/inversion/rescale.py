@@ -81,7 +81,7 @@ def head_at_width(
     """Re-create the layers of a head for another number of features; the head is changed.
 
     Args:
-        head: of dense layers, norms and modules with a weight of their own.
+        head: of dense layers, 1 x 1 convolutions, norms and modules with a weight of their own.
         old: channels of its map so far.
         new: channels that its map is to have.
         old_classes: number of logits so far.
@@ -94,10 +94,14 @@ def head_at_width(
             return classes
         return max(1, round(width * new / old))
 
-    last = _last_layers(head)
+    last = last_layers(head)
     for part in head.modules():
+        out = classes if part in last else None
         if isinstance(part, nn.Linear):
-            _rescale_linear(part, rule, law, classes if part in last else None)
+            _rescale_linear(part, rule, law, out)
+            continue
+        if isinstance(part, nn.Conv2d) and is_dense(part):
+            _rescale_conv(part, rule, law, out)
             continue
         values = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
         widths = {side for value in values for side in value.shape if side > 1}
@@ -105,8 +109,14 @@ def head_at_width(
         _rescale_attributes(part, rule, widths)
 
 
-def _last_layers(head: fx.GraphModule) -> set[nn.Module]:
-    """The dense layers from which no way leads through another layer with weights."""
+def is_dense(conv: nn.Conv2d) -> bool:
+    """Whether a convolution does to each pixel what a dense layer does."""
+    ones = {*conv.kernel_size, *conv.stride, conv.groups}
+    return ones == {1} and conv.padding in ((0, 0), 0, "valid", "same")
+
+
+def last_layers(head: fx.GraphModule) -> set[nn.Module]:
+    """Dense layers and convolutions from which no way leads through another layer with weights."""
     found: set[nn.Module] = set()
     behind: set[fx.Node] = set()
     weights = _weights_of(head)
@@ -115,7 +125,7 @@ def _last_layers(head: fx.GraphModule) -> set[nn.Module]:
         if node.op == "call_module":
             module = head.get_submodule(str(node.target))
             weighs = not weightless(module)
-            if node not in behind and isinstance(module, nn.Linear):
+            if node not in behind and isinstance(module, nn.Linear | nn.Conv2d):
                 found.add(module)
         if weighs or node in behind:
             behind.update(node.all_input_nodes)
@@ -134,12 +144,12 @@ def _weights_of(head: fx.GraphModule) -> set[fx.Node]:
     return found
 
 
-def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law) -> None:
+def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law, out: int | None = None) -> None:
     before = fans(conv, conv.weight)
     kind = kind_of(conv)
     old_in, old_out, groups = conv.in_channels, conv.out_channels, conv.groups
-    new_in, new_out = rule(old_in), rule(old_out)
-    if old_out == 2 * old_in + 1:
+    new_in, new_out = rule(old_in), out or rule(old_out)
+    if out is None and old_out == 2 * old_in + 1:
         # Key, value and one score of linear attention.
         new_out = 2 * new_in + 1
     if groups == old_in and groups > 1:
@@ -152,7 +162,7 @@ def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law) -> None:
     old = conv.weight
     conv.weight = nn.Parameter(torch.empty(shape))
     scale = law.scale(kind, before, fans(conv, conv.weight))
-    conv.weight = nn.Parameter(draw_like(old, shape, scale))
+    conv.weight = _parameter(old, draw_like(old, shape, scale))
     _rescale_vectors(conv, old_out, new_out)
     conv.in_channels, conv.out_channels = new_in, new_out
 
@@ -172,7 +182,7 @@ def _rescale_linear(linear: nn.Linear, rule: Rule, law: Law, out: int | None = N
     shape = (out or rule(linear.out_features), rule(linear.in_features))
     linear.weight = nn.Parameter(torch.empty(shape))
     scale = law.scale(kind_of(linear), before, fans(linear, linear.weight))
-    linear.weight = nn.Parameter(draw_like(old, shape, scale))
+    linear.weight = _parameter(old, draw_like(old, shape, scale))
     _rescale_vectors(linear, linear.out_features, shape[0])
     linear.out_features, linear.in_features = shape
 
@@ -182,16 +192,21 @@ def _rescale_vectors(layer: nn.Module, old_out: int, new_out: int) -> None:
     for name, value in list(layer.named_parameters(recurse=False)):
         if name != "weight" and old_out in value.shape:
             shape = tuple(new_out if side == old_out else side for side in value.shape)
-            setattr(layer, name, nn.Parameter(draw_like(value, shape)))
+            setattr(layer, name, _parameter(value, draw_like(value, shape)))
 
 
 def _rescale_other(module: nn.Module, rule: Rule, widths: set[int]) -> None:
     for name, value in list(module.named_parameters(recurse=False)):
         if not _TABLE.search(name):
-            setattr(module, name, nn.Parameter(_resized(value, rule, widths)))
+            setattr(module, name, _parameter(value, _resized(value, rule, widths)))
     for name, buffer in list(module.named_buffers(recurse=False)):
         if buffer.is_floating_point():
             setattr(module, name, _resized(buffer, rule, widths))
+
+
+def _parameter(old: Tensor, values: Tensor) -> nn.Parameter:
+    """What takes the place of a parameter: frozen if that was."""
+    return nn.Parameter(values, requires_grad=old.requires_grad)
 
 
 def _resized(value: Tensor, rule: Rule, widths: set[int]) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from arches.inversion.kinds import pooled_to
 from arches.layers.resample import upsample
 
 # Share of the side that must be left where layers without padding lose pixels at the border.
@@ -72,6 +73,8 @@ def keep_size(
     """
     if factor == 1 and _keeps(module, sample, sizes):
         return module
+    if factor > 1 and pooled_to(module):
+        return nn.Identity()
     for changed in _attempts(module):
         if _keeps(changed, sample, sizes):
             return changed

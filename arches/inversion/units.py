@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
+from arches.inversion.kinds import pooled_to
 from arches.inversion.trace import Call
 
 # Sides divided by more than the first are a change of resolution, by more than the second are more
@@ -61,6 +62,12 @@ class ChainUnit:
         return weightless(self.module)
 
     @property
+    def fixed(self) -> bool:
+        """Whether it pools to a size of its own, whatever the size of its map."""
+        sizes = {pooled_to(module) for module in self.module.modules()}
+        return self.given.size in sizes and self.taken.size > _SHRINKS * self.given.size
+
+    @property
     def spatial(self) -> bool:
         """Whether a convolution larger than 1 x 1 is inside."""
         return any(
@@ -106,7 +113,9 @@ def read_chain(root: Call) -> Chain:
         taken, given = read_map(call.inputs, layout), read_map(call.outputs, layout)
         if taken is None:
             break
-        if given is None or _pools(call, taken, given):
+        used = {call.path, *(unit.path for unit in found)}
+        between = pooled_to(call.module) > 0 and _goes_on(root, used)
+        if given is None or (not between and _pools(call, taken, given)):
             ended = all(tensor.dim() <= 2 for tensor in call.outputs) or given is not None
             break
         layout = given.layout

@@ -173,6 +173,47 @@ def score_map() -> nn.Module:
     return nn.Sequential(nn.Conv2d(WIDTH, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
+class Mean(nn.Module):
+    """Over the image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class SqueezeNet(nn.Module):
+    """As SqueezeNet ends: scores at each pixel, an activation, their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Sequential(
+            nn.Dropout(0.5), nn.Conv2d(WIDTH, 10, 1), nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.flatten(self.classifier(x), 1)
+
+
+def pooled_convolutions() -> nn.Module:
+    """As MobileNetV3 ends: convolutions of the pooled image."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Conv2d(WIDTH, 64, 1),
+        nn.Hardswish(),
+        nn.Conv2d(64, 10, 1),
+        nn.Flatten(),
+    )
+
+
+def wide_convolution() -> nn.Module:
+    """As EfficientNet ends: a convolution that makes many channels at each pixel."""
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(WIDTH, 64, 1), nn.BatchNorm2d(64), nn.ReLU()),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+
+
 def flattened() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(WIDTH * 8 * 8, 10))
 
@@ -268,11 +309,14 @@ CARRIED: dict[str, Callable[[], nn.Module]] = {
     "activation": LastActivation,
     "two heads": TwoHeads,
     "generalised mean": generalised,
+    "score map": score_map,
+    "squeezenet": SqueezeNet,
+    "pooled convolutions": pooled_convolutions,
 }
 """What works at any width and size."""
 
 REPLACED: dict[str, Callable[[], nn.Module]] = {
-    "score map": score_map,
+    "wide convolution": wide_convolution,
     "flattened": flattened,
     "grid": grid,
     "grid of its own": grid_of_its_own,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -380,4 +381,33 @@ class OwnValues(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.down1(self.stem(x - self.mean)) * self.gain
         out: Tensor = self.temperature * self.fc(self.down2(x).mean((2, 3)))
+        return out
+
+
+class FixedPools(nn.Module):
+    """Pools to 16 and to 8 pixels between convolutions, as modules or as functions.
+
+    Args:
+        in_chans: channels of the image.
+        num_classes: number of logits.
+        modules: whether they are modules.
+    """
+
+    def __init__(self, in_chans: int, num_classes: int, modules: bool = True) -> None:
+        super().__init__()
+        widths = (in_chans, 8, 8, 16, 32)
+        self.stem, self.fine, self.middle, self.coarse = (
+            nn.Sequential(nn.Conv2d(taken, given, 3, 1, 1), nn.BatchNorm2d(given), nn.ReLU())
+            for taken, given in itertools.pairwise(widths)
+        )
+        self.modules_between = modules
+        self.pool1, self.pool2 = nn.AdaptiveAvgPool2d(16), nn.AdaptiveMaxPool2d((8, 8))
+        self.fc = nn.Linear(32, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fine(self.stem(x))
+        x = self.pool1(x) if self.modules_between else functional.adaptive_avg_pool2d(x, 16)
+        x = self.middle(x)
+        x = self.pool2(x) if self.modules_between else functional.adaptive_max_pool2d(x, 8)
+        out: Tensor = self.fc(self.coarse(x).mean((2, 3)))
         return out

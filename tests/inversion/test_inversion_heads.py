@@ -39,6 +39,9 @@ OPERATIONS = {
     "activation": "relu, mean, dense",
     "two heads": "mean, dense, dense, add, truediv, log_softmax",
     "generalised mean": "GeneralisedMean, dense",
+    "score map": "conv, mean",
+    "squeezenet": "dropout, conv, ReLU, mean",
+    "pooled convolutions": "mean, conv, Hardswish, conv",
 }
 
 
@@ -73,7 +76,7 @@ def test_a_maximum_is_one_of_the_whole_image(name: str) -> None:
 @pytest.mark.parametrize("name", ["dropout", "dropout by function"])
 def test_a_dropout_drops_in_training_only(name: str) -> None:
     head = inverted(heads.CARRIED[name]()).head
-    x = torch.rand(1, 8, 5, 5)
+    x = torch.rand(8, 8, 5, 5)
     assert not torch.equal(head.train()(x), head(x))
     assert torch.equal(head.eval()(x), head(x))
 
@@ -86,6 +89,25 @@ def test_layers_keep_their_proportions_and_spread() -> None:
     assert (last.in_features, last.out_features) == (16, 10)
     # As PyTorch draws it: uniform within 1 / sqrt(fan-in).
     assert first.weight.std().item() == pytest.approx((1 / 3 / 8) ** 0.5, rel=0.15)
+
+
+def test_convolutions_of_the_head_keep_their_proportions_and_spread() -> None:
+    torch.manual_seed(0)
+    network = arches.invert(heads.Net(heads.pooled_convolutions()), "td", num_classes=7)
+    assert isinstance(network, InvertedNetwork)
+    first, last = (module for module in network.head.modules() if isinstance(module, nn.Conv2d))
+    assert (first.in_channels, first.out_channels) == (8, 16)
+    assert (last.in_channels, last.out_channels) == (16, 7)
+    assert first.weight.std().item() == pytest.approx((1 / 3 / 8) ** 0.5, rel=0.15)
+
+
+def test_as_many_classes_as_twice_the_channels_and_one() -> None:
+    """A rule for the linear attention of some stages has nothing to say about scores."""
+    network = arches.invert(
+        heads.Net(nn.Sequential(nn.Conv2d(32, 65, 1), heads.Mean())), "td", 3, 65
+    )
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 65)
+    assert network.head.operation == "conv, mean"
 
 
 class RootCosine(nn.Module):
@@ -193,7 +215,8 @@ def test_decisions_in_the_body_do_not_matter_and_those_in_the_head_do() -> None:
 
 
 SAID = {
-    "score map": "head: mean, dense; bu has conv, mean, so the two differ in their heads, too",
+    "wide convolution": "head: mean, dense; bu has conv, norm, ReLU, mean, dense, so the two "
+    "differ in their heads, too",
     "flattened": "head: mean, dense; bu has flatten, dense, so the two differ in their heads, too",
     "grid": "head: mean, dense; bu has AdaptiveAvgPool2d, flatten, dense, so the two differ in "
     "their heads, too",
@@ -221,6 +244,9 @@ def test_the_scores_of_the_classes_are_the_head_and_no_stage(make: Callable, var
     assert isinstance(network, InvertedNetwork)
     widths = {"td": {4: 32, 2: 16}, "td_uni": {4: 32, 2: 32}, "td_rev": {4: 16, 2: 32}}
     assert network.widths == widths[variant]
-    assert network.head.operation in ("mean, dense", "dropout, mean, dense")
-    assert network.head_note.startswith("head: ")
-    assert "conv, " in network.head_note
+    if make is nets.convolutional:
+        assert network.head.operation == "dropout, conv, mean"
+        assert network.head_note == ""
+    else:  # 3 x 3
+        assert network.head.operation == "mean, dense"
+        assert network.head_note.startswith("head: mean, dense; bu has conv, ")

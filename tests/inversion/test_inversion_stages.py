@@ -344,3 +344,34 @@ def test_stages_that_are_fed_back_keep_the_small_stem(variant: str) -> None:
     ]
     assert shapes[0] == shapes[1]
     assert max(shape[-1] for shape in shapes[1].values()) == 32
+
+
+@pytest.mark.parametrize("modules", [True, False])
+@pytest.mark.parametrize("variant", ["td", "td_uni", "td_rev"])
+@pytest.mark.parametrize(("side", "reductions"), [(32, (1, 2, 4)), (64, (1, 4, 8))])
+def test_pools_to_a_fixed_size_are_steps(
+    side: int, reductions: tuple[int, ...], variant: str, modules: bool
+) -> None:
+    """By a factor that depends on the image for which the network is wanted."""
+    torch.manual_seed(1)
+    model = nets.FixedPools(3, 10, modules)
+    state = torch.get_rng_state()
+    assert read_stages(model, 3, None, side).reductions == reductions
+    assert torch.equal(state, torch.get_rng_state())
+    network = arches.invert(model, variant, image_size=side)
+    maps = network.forward_features(torch.rand(2, 3, side, side))
+    assert [maps[f"act_{n}"].shape[-1] for n in (1, 2, 3)] == [8, 16, side]
+    assert "daptive" not in str(network.positions)
+
+
+@pytest.mark.parametrize(("modules", "who"), [(True, "pool1"), (False, "forward")])
+def test_a_pool_to_a_fixed_size_that_is_no_factor_is_refused(modules: bool, who: str) -> None:
+    with pytest.raises(arches.InversionError) as caught:
+        arches.invert(nets.FixedPools(3, 10, modules), "td", image_size=28)
+    assert caught.value.reason == "fixed size"
+    assert str(caught.value) == (
+        f"{who} pools to 16 x 16 pixels whatever it takes, which is no whole factor of the 28 x 28 "
+        "pixels that it takes in images of 28: pool by a factor, such as nn.AvgPool2d(2), or take "
+        "images of another size."
+    )
+    assert arches.invert(nets.FixedPools(3, 10, modules), "bu", image_size=28).stages is None

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nets
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import arches
 from bench.cli import main
@@ -136,3 +137,34 @@ def test_a_run_says_so_before_it_trains(
     assert out == ""
     assert err.startswith(f"describe timm/{NAME}: no published weights")
     assert len(err.splitlines()) == 1
+
+
+def frozen() -> nn.Module:
+    """A fixed filter and a fixed gain among weights that are trained."""
+    model = nets.residual(3, 10)
+    edges = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]).expand(16, 1, 3, 3)
+    filters = nn.Conv2d(16, 16, 3, 1, 1, groups=16, bias=False)
+    filters.weight = nn.Parameter(edges.clone(), requires_grad=False)
+    model[4] = nn.Sequential(nn.Conv2d(16, 16, 1), filters)
+    return model
+
+
+def test_frozen_weights_among_others_are_constants() -> None:
+    model = frozen()
+    network = arches.invert(model, "td")
+    [kept] = [value for value in network.parameters() if not value.requires_grad]
+    assert torch.equal(kept, model[4][1].weight)
+    assert not torch.equal(network.positions[1].stage.parts[-2].weight, model[4][0].weight)
+
+
+@pytest.mark.parametrize("variant", ["td_uni", "td_rev"])
+def test_frozen_weights_stay_frozen_at_another_width(variant: str) -> None:
+    network = arches.invert(frozen(), variant, **({"width": 24} if variant == "td_uni" else {}))
+    assert sum(not value.requires_grad for value in network.parameters()) == 1
+
+
+def test_a_network_that_is_frozen_as_a_whole_is_drawn_anew() -> None:
+    model = frozen().requires_grad_(False)
+    network = arches.invert(model, "td", image_size=32)
+    drawn = network.positions[1].stage.parts[-2].weight
+    assert not torch.equal(drawn, model[4][0].weight)

@@ -165,7 +165,7 @@ def scores(in_chans, num_classes):
     return nn.Sequential(
         nn.Conv2d(in_chans, 8, 3, padding=1), nn.ReLU(),
         nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, num_classes, 1), nn.Flatten(),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, num_classes),
     )
 """
 
@@ -177,8 +177,8 @@ def test_a_head_that_is_another_is_told(tmp_path: Path, capsys: Out) -> None:
     assert main(["plan", suite(tmp_path, names, "bu, td")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "head" in line] == [
-        "note: mnist/scores/td: head: mean, dense; bu has mean, conv, so the two differ in their "
-        "heads, too"
+        "note: mnist/scores/td: head: mean, dense; bu has AdaptiveAvgPool2d, flatten, dense, "
+        "so the two differ in their heads, too"
     ]
 
 
