@@ -260,7 +260,7 @@ def test_a_plan_says_why_it_does_not_know_a_data_set(
     suite = tiny(("tiny_sets:blobs", "imagefolder:own"), ("[tiny_nets:linear]", "[lenet_fc, nin]"))
     assert main(["plan", str(suite)]) == 0
     folder = tmp_path / "own"
-    why = f"{folder}: no folder test, val, valid or validation"
+    why = f"{folder}: no folder test, val, valid or validation; its test images belong there"
     assert capsys.readouterr().out.splitlines()[-1] == f"  6 cells are not in it: {why}"
     assert main(["plan", str(suite), "--only", "*/nin/*/train"]) == 0
     assert f"  1 cell is not in it: {why}" in capsys.readouterr().out
