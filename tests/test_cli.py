@@ -324,3 +324,15 @@ def test_a_report_that_cannot_be_written_says_where_and_what_to_do(
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith(f"{run}: cannot be written: ")
     assert error.endswith("/figures'; --out names another place")
+
+
+@pytest.mark.parametrize("below", ["x.csv", "more/x.csv"])
+def test_a_report_below_a_file_is_refused_in_plain_words(
+    quickstart: Path, tmp_path: Path, capsys: Out, below: str
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine", encoding="utf-8")
+    out = file / below
+    assert main(["report", str(quickstart), "--format", "csv", "--out", str(out)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error == f"--out {out}: cannot be written: {file} is a file, not a folder"

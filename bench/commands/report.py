@@ -45,7 +45,9 @@ def main(args: argparse.Namespace) -> int:
     except OSError as error:
         where = f"--out {out}" if args.out else f"{out}"
         hint = "" if args.out else "; --out names another place"
-        raise BenchError(f"{where}: cannot be written: {error}{hint}") from None
+        blocking = next((parent for parent in out.parents if parent.is_file()), None)
+        why = f"{blocking} is a file, not a folder" if blocking else str(error)
+        raise BenchError(f"{where}: cannot be written: {why}{hint}") from None
     print(written)
     if args.format not in ("md", "html"):  # these say so themselves, and rows of CSV cannot
         for note in found.damaged:

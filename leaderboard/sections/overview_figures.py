@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from leaderboard.blocks import Block, Figure
+from leaderboard.blocks import Block, Figure, Text
 from leaderboard.kept import Kept
 from leaderboard.numbers.board import COST, Column, Net, Section
 from leaderboard.numbers.pareto import Panel, panels
 from leaderboard.numbers.standings import ranked_by
 from leaderboard.numbers.summary import Key, Summary, by_seed, summarize
 from leaderboard.results import Results
-from leaderboard.text import said, slug
+from leaderboard.text import capital, said, slug
 
 # More bars than this in one figure cannot be told apart; the tables have them all.
 MOST_BARS = 80
@@ -41,7 +41,12 @@ def across_figures(
         if drawn:
             ranked[section.dataset] = drawn
     bars = sum(map(len, ranked.values()))
-    if shown is None or not 1 < bars <= MOST_BARS:
+    if shown is None or bars < 2:
+        return
+    if bars > MOST_BARS:
+        yield Text(
+            f"{capital(shown.title)} is not drawn: more networks ({bars}) than bars can tell apart."
+        )
         return
     yield _bars(ranked, shown, endless, taken, kept)
     priced = panels(results, ranked, shown.info.better == "higher")

@@ -21,8 +21,16 @@ _CLEAR = 3  # decimals of a p-value; below, it is told as smaller than the last
 
 
 def variant_blocks(results: Results) -> Iterator[Block]:
-    """Heading, table and how to read it; nothing without two seeds in common, or for too many."""
+    """Heading, table and how to read it, or that it would be too long; nothing without two seeds in
+    common."""
     if _at_most(results) > MOST:
+        if _has_pairs(results):
+            yield Heading(2, f"Against {BASELINE}")
+            yield Text(
+                f"With more than {MOST} numbers to compare there is no table here. Under attack, "
+                f"accuracy is compared with {BASELINE} in the tables below; bench report with "
+                "--format csv writes every number, seed by seed."
+            )
         return
     found = against_baseline(results)
     if not found:
@@ -58,6 +66,20 @@ def _at_most(results: Results) -> int:
     headlines = sum(info.headline and info.better != "neither" for info in results.metrics.values())
     attacked = {(s.dataset, s.backbone, s.variant, s.attack) for s in results.samples}
     return len(nets) * headlines + len(attacked)
+
+
+def _has_pairs(results: Results) -> bool:
+    """Whether some variant and the bottom-up network of its backbone have two seeds in common."""
+    seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
+    for row in results.rows:
+        by_variant = seeds.setdefault((row.dataset, row.backbone), {})
+        by_variant.setdefault(row.variant, set()).add(row.seed)
+    return any(
+        len(own & by_variant.get(BASELINE, set())) > 1
+        for by_variant in seeds.values()
+        for variant, own in by_variant.items()
+        if variant != BASELINE
+    )
 
 
 def _line(results: Results, one: Against) -> tuple[Cell, ...]:

@@ -404,3 +404,10 @@ def test_medians_under_attack_are_not_the_papers_figure_of_accuracy(tmp_path: Pa
     assert "on its test images: mean over seeds" in page
     assert "figure 4" not in page
     assert not (tmp_path / "figures/accuracy.png").exists()
+
+
+def test_too_many_networks_to_draw_are_told(tmp_path: Path) -> None:
+    base = results(seeds=(0, 1))
+    rows = tuple(replace(r, backbone=f"net{k:02d}") for k in range(41) for r in base.rows)
+    page = leaderboard.render_markdown(replace(base, rows=rows, samples=()), tmp_path)
+    assert "Top-1 is not drawn: more networks (82) than bars can tell apart." in page.read_text()

@@ -47,7 +47,12 @@ def test_nothing_is_told_of_one_seed_or_of_one_variant() -> None:
     assert not list(variant_blocks(results(seeds=(0, 1), variants=("bu",))))
 
 
-def test_long_tables_are_left_to_programs() -> None:
+def test_a_table_that_would_be_too_long_is_not_missing_without_a_word() -> None:
     base = results(seeds=(0, 1))
     rows = tuple(replace(r, backbone=f"net{k}") for k in range(60) for r in base.rows)
-    assert not list(variant_blocks(replace(base, rows=rows, samples=())))
+    heading, text = variant_blocks(replace(base, rows=rows, samples=()))
+    assert isinstance(heading, Heading)
+    assert isinstance(text, Text)
+    assert "more than 200 numbers" in text.text
+    alone = tuple(row for row in rows if row.seed == 0)
+    assert not list(variant_blocks(replace(base, rows=alone, samples=())))
