@@ -114,7 +114,7 @@ def _first_taken(model: nn.Module, images: Tensor) -> Tensor | None:
     handles = [
         module.register_forward_pre_hook(begin)
         for module in model.modules()
-        if mixes(module, recurse=False)
+        if mixes(module, recurse=False) and module is not model  # its own weights come later
     ]
     modes = [(module, module.training) for module in model.modules()]
     try:

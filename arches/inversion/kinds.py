@@ -29,8 +29,8 @@ def pooled_to(module: nn.Module) -> int:
     if isinstance(module, fx.GraphModule):
         calls = [node for node in module.graph.nodes if node.op.startswith("call_")]
         if len(calls) == 1 and calls[0].target in _ADAPTIVE:
-            size = calls[0].kwargs.get("output_size", (*calls[0].args, None)[1])
+            size = calls[0].kwargs.get("output_size", (*calls[0].args, None, None)[1])
     elif isinstance(module, _ADAPTIVE_MODULES):
         size = module.output_size
-    side = max(size) if isinstance(size, tuple) and None not in size else size
+    side = max(size) if isinstance(size, tuple | list) and None not in size else size
     return side if isinstance(side, int) and side > 1 else 0

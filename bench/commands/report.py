@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -26,9 +27,9 @@ def main(args: argparse.Namespace) -> int:
     file = "derived.csv" if args.format == "derived" else f"leaderboard.{args.format}"
     default = args.run if args.format == "md" else args.run / file
     out: Path = args.out or default
-    if args.format == "md" and out.is_file():
+    if args.format == "md" and os.path.isfile(out):
         raise BenchError(f"--out {out}: is a file; Markdown comes with figures and needs a folder")
-    if args.format != "md" and out.is_dir():
+    if args.format != "md" and os.path.isdir(out):
         raise BenchError(f"--out {out}: is a folder; name a file for {args.format}")
     if args.svg and args.format != "md":
         raise BenchError(f"--svg: writes figures beside Markdown, not into {args.format}")
@@ -45,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
     except OSError as error:
         where = f"--out {out}" if args.out else f"{out}"
         hint = "" if args.out else "; --out names another place"
-        blocking = next((parent for parent in out.parents if parent.is_file()), None)
+        blocking = next((parent for parent in out.parents if os.path.isfile(parent)), None)
         why = f"{blocking} is a file, not a folder" if blocking else str(error)
         raise BenchError(f"{where}: cannot be written: {why}{hint}") from None
     print(written)

@@ -195,7 +195,7 @@ def run_cells(
         executor.run(left, store, session, place, workers, watch, plan.limits, engine, lost)
     store.end(session)
     if lost:
-        rest = redo.trained_again(lost, plan)
+        rest = redo.trained_again(lost, plan, store)
         # What else has failed just now would fail again.
         args = argparse.Namespace(**{**vars(args), "retry": None})
         run_cells(args, plan, rest, store, device, cluster, {}, rounds - 1)

@@ -293,7 +293,8 @@ def _check_seen(dataset: Dataset, where: str) -> None:
     unseen = {*test.unique().tolist()} - {*train.unique().tolist()}
     if unseen:
         name = dataset.classes[min(unseen)]
-        more = f" (and {len(unseen) - 1} others)" if len(unseen) > 1 else ""
+        rest = len(unseen) - 1
+        more = f" (and {rest} other{'s' if rest > 1 else ''})" if rest else ""
         raise DataError(
             f"{where}: the test split has images of class '{name}'{more}, and the training split "
             "none; give it some, or leave these test images out"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from bench.errors import DataError
@@ -16,11 +16,12 @@ def classes(given: object, where: str) -> tuple[Any, ...]:
     Raises:
         DataError: they are not several names, or repeat.
     """
-    if not isinstance(given, Iterable):
+    given = given.tolist() if hasattr(given, "tolist") else given  # of an array or a tensor
+    # Text would be its letters, and a set has no order that labels could mean.
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Set | Mapping):
         raise DataError(
             f"{where}: classes is {given!r}, expected the names of the classes, like ('cat', 'dog')"
         )
-    # Numbers of numpy or torch would not be plain data in a record.
     names = tuple(name if type(name) in (str, int) else str(name) for name in given)
     if len(set(names)) != len(names):
         raise DataError(f"{where}: class names repeat")
@@ -73,5 +74,5 @@ def _numbers(given: object) -> tuple[float, ...] | None:
         return (
             None if any(isinstance(each, str) for each in numbers) else tuple(map(float, numbers))
         )
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return None

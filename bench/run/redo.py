@@ -87,11 +87,18 @@ def _damaged(store: Store, found: Reading) -> dict[str, str]:
     return {**found.damaged, **{identity: text for identity, _, text in rest}}
 
 
-def trained_again(lost: Iterable[Cell], plan: Plan) -> list[Cell]:
-    """The cells that found no weights, with their trainings, which are done again; tells these."""
+def trained_again(lost: Iterable[Cell], plan: Plan, store: Store) -> list[Cell]:
+    """The cells that found no weights, with their trainings; tells which are done again, as those
+    are that are not whole: a file may have been out of reach for a moment.
+
+    What had failed before and was to be tried again counts as not done: it found no weights.
+    """
+    lost = [*lost]
+    for cell in lost:
+        store.forget(cell.identity)
     found = _with_trainings(lost, plan.cells)
     for cell in found:
-        if cell.measure is None:
+        if cell.measure is None and not store.is_whole(cell.identity):
             text = "its weights were lost while the run was at work; it is done again"
             print(visible(f"{cell.name}: {text}"), file=sys.stderr)
     return found

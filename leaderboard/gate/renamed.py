@@ -33,13 +33,18 @@ def renamed(before: Measured, after: Measured) -> dict[str, str]:
         if same is not None:
             free.remove(same)  # of two labels for one network each has one
             found[label] = same
-    for label in theirs.keys() - mine.keys() - found.keys() if free else ():
+    alike: dict[str, str] = {}
+    for label in (label for label in theirs if label not in mine and label not in found):
         declared = after.backbones.get(label)
-        alike = (old for old in free if declared and before.backbones.get(old) == declared)
-        old = next(alike, None)
-        if old is not None and not otherwise(before, under({label: old}, after)):
+        old = next(
+            (old for old in free if declared and before.backbones.get(old) == declared), None
+        )
+        if old is not None:
             free.remove(old)
-            found[label] = old
+            alike[label] = old
+    # Under all of them at once: overrides of one would differ as long as it has its other label.
+    if alike and not otherwise(before, under({**found, **alike}, after)):
+        found.update(alike)
     return found
 
 

@@ -26,10 +26,11 @@ def variant_blocks(results: Results) -> Iterator[Block]:
     if _at_most(results) > MOST:
         if _has_pairs(results):
             yield Heading(2, f"Against {BASELINE}")
+            attacked = f". Under attack, accuracy is compared with {BASELINE} in the tables below"
             yield Text(
-                f"With more than {MOST} numbers to compare there is no table here. Under attack, "
-                f"accuracy is compared with {BASELINE} in the tables below; bench report with "
-                "--format csv writes every number, seed by seed."
+                f"With more than {MOST} numbers to compare there is no table here"
+                f"{attacked if results.samples else ''}; bench report with --format csv writes "
+                "every number, seed by seed."
             )
         return
     found = against_baseline(results)

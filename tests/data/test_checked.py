@@ -99,10 +99,16 @@ def test_statistics_of_any_kind_of_sequence_become_plain_numbers(made: Any) -> N
 
 
 def test_classes_become_plain_names_that_a_fingerprint_can_be_of() -> None:
-    passed = checked(toy_dataset(classes=np.unique([3, 5])), "here")
-    assert passed.classes == ("3", "5")
-    assert fingerprint(passed) == fingerprint(toy_dataset(classes=("3", "5")))
-    assert checked(toy_dataset(classes=[3, 5]), "here").classes == (3, 5)
+    for given in (np.unique([3, 5]), torch.tensor([3, 5]), [3, 5]):
+        passed = checked(toy_dataset(classes=given), "here")
+        assert passed.classes == (3, 5)
+        assert fingerprint(passed) == fingerprint(toy_dataset(classes=(3, 5)))
+
+
+@pytest.mark.parametrize("given", ["ab", {"a", "b"}, {"a": 0, "b": 1}, np.array(2), 2])
+def test_classes_that_have_no_order_are_refused(given: Any) -> None:
+    with pytest.raises(DataError, match="expected the names of the classes"):
+        checked(toy_dataset(classes=given), "here")
 
 
 def test_images_that_are_not_square() -> None:

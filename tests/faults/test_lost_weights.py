@@ -342,6 +342,19 @@ def test_weights_that_go_while_the_run_is_at_work_are_trained_again(
     assert not (RUN / "failures.log").exists()
 
 
+def test_they_are_also_trained_again_for_cells_that_had_failed_before(
+    tiny: Tiny, capsys: Out
+) -> None:
+    suite = wiping(tiny, f"if Path('not-yet').exists(): raise ValueError\n        {DELETE}")
+    Path("not-yet").touch()
+    assert run(suite) == 1
+    Path("not-yet").unlink()
+    capsys.readouterr()
+    assert run(suite, "--retry", "failed") == 0, capsys.readouterr().err
+    assert {status for status, _ in cells().values()} == {"done"}
+    assert GONE in capsys.readouterr().err.splitlines()
+
+
 def test_weights_that_cannot_be_kept_are_a_failure_in_the_end(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:

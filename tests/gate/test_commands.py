@@ -484,6 +484,27 @@ def test_overrides_of_a_renamed_backbone_are_those_of_the_old_one(
     assert "stale: overrides" in out
 
 
+def test_two_backbones_are_known_by_other_labels_at_once(tiny: Tiny, ran: Ran, capsys: Out) -> None:
+    rules = """overrides:
+      - {{match: '*/{}/bu', recipe: {{lr: 0.04}}}}
+      - {{match: '*/{}/bu', recipe: {{lr: 0.06}}}}
+    measures:""".replace("\n    ", "\n")
+    text = Path("tiny_nets.py").read_text(encoding="utf-8")
+    Path("tiny_nets.py").write_text(text + "\ndef second(*a, **k): return linear(*a, **k)\n")
+    for name, one, two in (("a", "x", "y"), ("b", "p", "q")):
+        nets = (
+            f"[{{name: tiny_nets:linear, label: {one}}}, {{name: tiny_nets:second, label: {two}}}]"
+        )
+        override = "measures:", rules.format(one, two)
+        ran(tiny(("[tiny_nets:linear]", nets), override, name="suite.yaml"), Path(f"runs/{name}"))
+    sql(Path("runs/b"), "UPDATE cells SET facts = json_set(facts, '$.network', 'x' || identity)")
+    assert main(["baseline", "runs/a", "--out", "baseline.json"]) == 0
+    code, out = check(Path("runs/b"), Path("baseline.json"), capsys)
+    assert code == 3, out  # a single seed tells nothing of accuracy; 2 would be stale
+    assert "not measured" not in out
+    assert out.count("under another label") == 2
+
+
 def test_a_backbone_under_another_name_is_told_to_be_so(
     made: tuple[Path, Path], tiny: Tiny, ran: Ran, capsys: Out
 ) -> None:

@@ -144,3 +144,24 @@ def test_a_network_that_reads_the_image_as_it_is_has_no_front() -> None:
     assert isinstance(network, InvertedNetwork)
     assert network.front is None
     assert list(network.remarks()) == []
+
+
+class Cosine(nn.Module):
+    """Compares what it has found with weights of its own, not of a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = Normalise()
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU())
+        self.weight = nn.Parameter(torch.randn(10, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.first(self.norm(x)))
+        return nn.functional.linear(x.mean((2, 3)), self.weight)
+
+
+def test_weights_of_the_network_itself_do_not_count_as_its_first_layer() -> None:
+    network = arches.invert(Cosine(), "td", 3, 10, 32)
+    assert network.front is not None
+    assert not [one for one in network.remarks if "changes the image" in one]

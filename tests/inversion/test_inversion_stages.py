@@ -364,6 +364,14 @@ def test_pools_to_a_fixed_size_are_steps(
     assert "daptive" not in str(network.positions)
 
 
+def test_the_size_of_a_pool_may_be_a_list() -> None:
+    model = nets.FixedPools(3, 10, True)
+    for module in model.modules():
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size == 16:
+            module.output_size = [16, 16]
+    assert read_stages(model, 3, None, 64).reductions == (1, 4, 8)
+
+
 @pytest.mark.parametrize(("modules", "who"), [(True, "pool1"), (False, "forward")])
 def test_a_pool_to_a_fixed_size_that_is_no_factor_is_refused(modules: bool, who: str) -> None:
     with pytest.raises(arches.InversionError) as caught:

@@ -54,5 +54,6 @@ def test_a_table_that_would_be_too_long_is_not_missing_without_a_word() -> None:
     assert isinstance(heading, Heading)
     assert isinstance(text, Text)
     assert "more than 200 numbers" in text.text
+    assert "Under attack" not in text.text, "nothing was attacked"
     alone = tuple(row for row in rows if row.seed == 0)
     assert not list(variant_blocks(replace(base, rows=alone, samples=())))

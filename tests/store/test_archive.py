@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bench.cli import main
 from bench.errors import BenchError
+from bench.store import archive
 from bench.store.archive import pack, unpack
 from bench.store.database import Store
 
@@ -299,6 +300,17 @@ def test_a_run_for_which_there_is_no_room_is_refused(
         "disk with --out"
     )
     assert not Path("there").exists()
+
+
+def test_headers_alone_cannot_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    empty = tarfile.TarInfo("arrays/ab.safetensors").tobuf(tarfile.GNU_FORMAT)
+    monkeypatch.setattr(archive, "_SMALL", 2**20)
+    Path("big.tar.xz").write_bytes(lzma.compress(empty * 20_000))
+    said = line_of(["unpack", "big.tar.xz"], capsys)
+    assert "over 1,000 times its size" in said
 
 
 def test_headers_cannot_fill_the_memory(
