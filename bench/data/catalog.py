@@ -67,7 +67,7 @@ def info(
 ) -> DatasetInfo | None:
     """Return what is known of a data set without loading it; None where only loading tells.
 
-    Own data are looked at cheaply: their numbers and classes, and one image. A plugin has to be
+    Own data are looked at cheaply: their numbers and classes, and some images. A plugin has to be
     imported. Sizes among `options` are taken into account.
 
     Raises:

@@ -55,13 +55,18 @@ def test_info_of_a_placeholder_is_unknown() -> None:
     assert catalog.info("parquet:PATH") is None
 
 
+def write_own(folder: Path, scheme: str, images: list[np.ndarray]) -> None:
+    """A data set `own` of two classes; each split has these images for either."""
+    if scheme == "parquet":
+        write_parquet(folder / "own", images * 2, [0, 1] * len(images))
+    else:
+        write_folder(folder / "own", images, ["cat", "dog"])
+
+
 @pytest.mark.parametrize("scheme", ["imagefolder", "parquet"])
 def test_info_of_own_data(tmp_path: Path, scheme: str) -> None:
     images = [colour(1, side=12)[0]] * 3
-    if scheme == "parquet":
-        write_parquet(tmp_path / "own", images * 2, [0, 1] * 3)
-    else:
-        write_folder(tmp_path / "own", images, ["cat", "dog"])
+    write_own(tmp_path, scheme, images)
     facts = catalog.info(f"{scheme}:own", base=tmp_path)
     assert facts is not None
     assert (facts.channels, facts.image_size, facts.num_classes) == (3, 12, 2)
@@ -77,10 +82,7 @@ def test_a_grey_picture_at_the_head_of_coloured_ones_is_no_grey_set(
     tmp_path: Path, scheme: str
 ) -> None:
     images = [grey(1, side=12)[0], colour(1, side=12)[0]]
-    if scheme == "parquet":
-        write_parquet(tmp_path / "own", images * 2, [0, 1] * 2)
-    else:
-        write_folder(tmp_path / "own", images, ["cat", "dog"])
+    write_own(tmp_path, scheme, images)
     facts = catalog.info(f"{scheme}:own", base=tmp_path)
     assert facts is not None
     loaded = catalog.load(f"{scheme}:own", root=tmp_path, base=tmp_path)
@@ -90,10 +92,7 @@ def test_a_grey_picture_at_the_head_of_coloured_ones_is_no_grey_set(
 @pytest.mark.parametrize("scheme", ["imagefolder", "parquet"])
 def test_info_of_a_grey_set_has_one_channel(tmp_path: Path, scheme: str) -> None:
     images = list(grey(3, side=12))
-    if scheme == "parquet":
-        write_parquet(tmp_path / "own", images * 2, [0, 1] * 3)
-    else:
-        write_folder(tmp_path / "own", images, ["cat", "dog"])
+    write_own(tmp_path, scheme, images)
     facts = catalog.info(f"{scheme}:own", base=tmp_path)
     assert facts is not None
     assert facts.channels == 1
