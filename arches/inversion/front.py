@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from arches.inversion.graph import undisturbed
 from arches.inversion.kinds import mixes
 from arches.inversion.stages import Stages
 from arches.layers.blocks import Unit
@@ -116,13 +117,10 @@ def _first_taken(model: nn.Module, images: Tensor) -> Tensor | None:
         for module in model.modules()
         if mixes(module, recurse=False) and module is not model  # its own weights come later
     ]
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        with torch.no_grad(), contextlib.suppress(Exception):
+        with undisturbed(model), torch.no_grad(), contextlib.suppress(Exception):
             model.eval()(images)
     finally:
         for handle in handles:
             handle.remove()
-        for module, own in modes:
-            module.training = own
     return found[0] if found else None

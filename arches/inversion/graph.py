@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
@@ -89,6 +89,21 @@ def _traced(model: nn.Module) -> fx.GraphModule:
     return fx.GraphModule(model, tracer.trace(model), type(model).__name__)
 
 
+@contextlib.contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Leave the mode of each module and the buffers as they were, whatever is run within."""
+    modes = [(module, module.training) for module in model.modules()]
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
+
+
 def require_mode(model: nn.Module, graph: fx.GraphModule, images: Tensor) -> None:
     """Refuse a graph that does not give what its model does, in training or in evaluation.
 
@@ -103,8 +118,7 @@ def require_mode(model: nn.Module, graph: fx.GraphModule, images: Tensor) -> Non
         InversionError: where the two differ.
     """
     kept = {name: value.clone() for name, value in model.named_buffers()}
-    training = model.training
-    try:
+    with undisturbed(model), undisturbed(graph):
         for mode in (False, True):
             if not _agree(model.train(mode), graph.train(mode), images, kept):
                 name = only_in_training(model)
@@ -114,10 +128,6 @@ def require_mode(model: nn.Module, graph: fx.GraphModule, images: Tensor) -> Non
                     f"forward does something of its own in training{what}: put that into a module "
                     "of its own.",
                 )
-    finally:
-        _restore(model, kept)
-        graph.train(training)
-        model.train(training)
 
 
 def _agree(one: nn.Module, other: nn.Module, images: Tensor, kept: dict[str, Tensor]) -> bool:
@@ -147,14 +157,13 @@ def _restore(model: nn.Module, kept: dict[str, Tensor]) -> None:
 
 def only_in_training(model: nn.Module) -> str | None:
     """The first function that a model calls in training, and otherwise not or differently."""
-    training, found = model.training, None
-    with contextlib.suppress(Exception):  # tracing runs the model's own code
+    found = None
+    with undisturbed(model), contextlib.suppress(Exception):  # tracing runs the model's own code
         plain, trained = (list(_traced(model.train(mode)).graph.nodes) for mode in (False, True))
         for one, other in zip_longest(plain, trained):
             if other is not None and (one is None or _as_text(one) != _as_text(other)):
                 found = str(getattr(other.target, "__name__", other.target))
                 break
-    model.train(training)
     return found if found != "output" else None
 
 

@@ -119,6 +119,8 @@ def _read_graph(
             with torch.random.fork_rng(devices=[]):
                 images = torch.randn(1, images.shape[1], image_size, image_size)
             root, problem = trace(graph, images)
+            if problem is not None:
+                raise refusal
             chain = read_chain(root)
         found = cut(chain, int(images.shape[-1]), "graph")
     except InversionError as error:

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from arches.inversion.errors import InversionError
-from arches.inversion.graph import only_in_training
+from arches.inversion.graph import only_in_training, undisturbed
 from arches.inversion.observe import TOLERANCE
 from arches.inversion.stages import Stages
 
@@ -36,7 +36,7 @@ class Pass:
     output: list[Tensor] = field(default_factory=list)
 
 
-def run(model: nn.Module, paths: Sequence[str], images: Tensor, mode: bool) -> Pass | None:
+def watched(model: nn.Module, paths: Sequence[str], images: Tensor, mode: bool) -> Pass | None:
     """A pass; weights, statistics, mode and random state are left as they were.
 
     Args:
@@ -65,10 +65,8 @@ def run(model: nn.Module, paths: Sequence[str], images: Tensor, mode: bool) -> P
         ]
 
     handles = [handle for path in paths for handle in watch(path)]
-    modes = [(module, module.training) for module in model.modules()]
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with undisturbed(model), torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
             found.output = _tensors(model.train(mode)(images))
     except Exception:  # any model may be given, and may raise anything
@@ -76,11 +74,6 @@ def run(model: nn.Module, paths: Sequence[str], images: Tensor, mode: bool) -> P
     finally:
         for handle in handles:
             handle.remove()
-        for module, own in modes:
-            module.training = own
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
     return found
 
 
@@ -99,7 +92,7 @@ def require_chain(model: nn.Module, stages: Stages, in_chans: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         images = torch.randn(2, in_chans, stages.probe_size, stages.probe_size)
-    trained = run(model, paths, images, mode=True)
+    trained = watched(model, paths, images, mode=True)
     if trained is None:  # what the model itself cannot do, its inversion need not
         return
     before: str | None = None
@@ -143,23 +136,15 @@ def _head_agrees(
     model: nn.Module, last: str, head: fx.GraphModule, images: Tensor, mode: bool
 ) -> bool | None:
     """Whether a graph gives what its model gives; none where that cannot be told."""
-    own = run(model, [last], images, mode)
+    own = watched(model, [last], images, mode)
     if own is None or len(own.given.get(last, [])) != 1 or own.state is None:
         return None
-    kept = [(buffer, buffer.clone()) for buffer in head.buffers()]
-    modes = [(module, module.training) for module in head.modules()]
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with undisturbed(head), torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.set_rng_state(own.state)
             given = _tensors(head.train(mode)(own.given[last][0]))
     except Exception:  # as above
         return None
-    finally:
-        for module, before in modes:
-            module.training = before
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
     return _same(own.output, given)
 
 
