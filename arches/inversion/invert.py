@@ -135,7 +135,10 @@ def _read(source: Source, in_chans: int, image_size: int, options: InvertOptions
     found = read_stages(source.model, in_chans, source.native_size, image_size)
     if options.small_stem:
         with_small_stem(source.model, found)
-        found = read_stages(source.model, in_chans, source.native_size, image_size)
+        # Maps as large as before, which the end of the model was made for: one that convolves
+        # 7 x 7 pixels to one is no stage. Larger ones would take many times as long, too.
+        side = found.probe_size // found.stages[0].reduction
+        found = read_stages(source.model, in_chans, source.native_size, image_size, side)
     return found
 
 

@@ -19,7 +19,11 @@ PROBE = 224
 
 
 def read_stages(
-    model: nn.Module, in_chans: int, native_size: int | None = None, image_size: int = 64
+    model: nn.Module,
+    in_chans: int,
+    native_size: int | None = None,
+    image_size: int = 64,
+    probe_size: int | None = None,
 ) -> Stages:
     """The stages of a model, from one forward pass.
 
@@ -29,6 +33,8 @@ def read_stages(
         in_chans: channels of the image.
         native_size: side in pixels of the images it was made for, where known.
         image_size: side in pixels of the images it is wanted for.
+        probe_size: side in pixels of the image that is tried first, where another is better than
+            the one that it was made for, or 224 pixels if that is less.
 
     Returns:
         The stages, fine to coarse.
@@ -40,7 +46,8 @@ def read_stages(
     # A large image tells strides from pools: at 1 x 1 pixel they look alike.
     native = native_size or PROBE
     problems: list[Exception] = []
-    for side in dict.fromkeys((min(native, PROBE), native, image_size)):
+    usual = min(native, PROBE)
+    for side in dict.fromkeys((probe_size or usual, usual, native, image_size)):
         with torch.random.fork_rng(devices=[]):
             images = torch.randn(1, in_chans, side, side)
         root, problem = trace(model, images)

@@ -346,6 +346,16 @@ def test_stages_that_are_fed_back_keep_the_small_stem(variant: str) -> None:
     assert max(shape[-1] for shape in shapes[1].values()) == 32
 
 
+def test_a_small_stem_does_not_make_a_stage_of_the_end() -> None:
+    """A window that holds all of the map would hold a part of it, if the maps were larger."""
+    plain, small = (
+        arches.stages(nets.WindowedEnd(3, 10), image_size=32, small_stem=wanted)
+        for wanted in (False, True)
+    )
+    assert (plain.reductions, small.reductions) == ((2, 4, 8), (1, 2, 4))
+    assert [one.modules for one in small.stages] == [one.modules for one in plain.stages]
+
+
 @pytest.mark.parametrize("modules", [True, False])
 @pytest.mark.parametrize("variant", ["td", "td_uni", "td_rev"])
 @pytest.mark.parametrize(("side", "reductions"), [(32, (1, 2, 4)), (64, (1, 4, 8))])
