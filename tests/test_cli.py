@@ -259,7 +259,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("buffered", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_verdict_that_nobody_reads_is_the_exit_code_all_the_same(
     quickstart: Path, tmp_path: Path, buffered: bool
 ) -> None:
@@ -278,6 +278,7 @@ def test_a_verdict_that_nobody_reads_is_the_exit_code_all_the_same(
     assert main(["doctor", str(run)]) == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_reads_says_that_it_is_not_finished(tmp_path: Path) -> None:
     code, errors = unread("run", "quickstart", "--only", "*/bu/seed0/*", folder=tmp_path)
     assert code == 141

@@ -238,7 +238,12 @@ def test_the_method_is_that_of_faithfulness_where_nothing_else_is_measured(  # t
 
 
 @pytest.mark.parametrize(
-    "more", [("--method", "grad-cam"), ("--score", "logit"), ("--layers", "7")]
+    "more",
+    [
+        ("--method", "grad-cam"),
+        pytest.param(("--score", "logit"), marks=pytest.mark.slow),
+        pytest.param(("--layers", "7"), marks=pytest.mark.slow),
+    ],
 )
 def test_bars_of_other_heatmaps_than_those_drawn_are_told(explain, more: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     words = ("runs/corners", "--only", "*/plain", "--images", "3", "--out", "pics")

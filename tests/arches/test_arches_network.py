@@ -273,7 +273,9 @@ def test_layouts_and_precisions_agree(name: str) -> None:
             assert torch.allclose(model(x).float(), expected, atol=0.1, rtol=0.1)
 
 
-@pytest.mark.parametrize("name", ["lenet_fc", "resnet18_half"])
+@pytest.mark.parametrize(
+    "name", ["lenet_fc", pytest.param("resnet18_half", marks=pytest.mark.slow)]
+)
 def test_copies_and_compiled_networks_agree(name: str) -> None:
     model, x = build(name, "td"), images()
     with torch.no_grad():

@@ -297,6 +297,7 @@ def test_two_processes_at_once_decode_once(cache: Path, tmp_path: Path) -> None:
     assert "".join(err for _, err in told).count("decoding 80 images") == 1, told
 
 
+@pytest.mark.slow
 def test_who_is_killed_while_decoding_leaves_nothing_that_stays(
     cache: Path, tmp_path: Path
 ) -> None:
@@ -402,7 +403,7 @@ def run_of(folder: Path) -> tuple[Any, ...]:
         store.close()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_on_mapped_images_is_the_run_on_images_in_memory(
     workers: int, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_every_block_says_what_it_is() -> None:
     assert {one.language for one in all_blocks(*known)} == known
 
 
+@pytest.mark.slow
 def test_a_page_runs_from_top_to_bottom_with_short_trainings(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from kill_harness import Harness
 
 
+@pytest.mark.slow
 def test_two_kills(tmp_path: Path) -> None:
     """With this seed, on a machine that is not busy, both are in the middle of a run."""
     assert_same_tables(Harness(tmp_path, seeds=1, seed=4), kills=2)

@@ -268,7 +268,7 @@ def with_a_net_that_moves(tiny: Tiny, *changes: tuple[str, str]) -> Path:
     return tiny(("tiny_nets:linear", "moving_net:moving"), *changes)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_what_was_measured_of_the_lost_network_is_not_mixed_with_the_new(
     workers: str, tiny: Tiny, capsys: Out
 ) -> None:

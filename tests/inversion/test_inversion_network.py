@@ -239,7 +239,7 @@ def test_compile(name: str) -> None:
         assert torch.allclose(compiled(images), expected, atol=1e-5), backend
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES[:2], pytest.param(NAMES[2], marks=pytest.mark.slow)])
 class TestTorch:
     """What users do with networks."""
 

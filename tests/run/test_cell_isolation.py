@@ -174,6 +174,7 @@ def fine(context):
 """
 
 
+@pytest.mark.slow
 def test_the_next_process_does_not_take_an_edit_for_what_was_planned(
     tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,10 @@ def slow_suite(tiny: Tiny) -> Path:
     return tiny(("[0]", "[0, 1, 2]"), ("epochs: 2", "epochs: 60"), ("samples: 20", "samples: 60"))
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(
     tiny: Tiny, sent: signal.Signals, code: int
 ) -> None:

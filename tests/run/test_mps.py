@@ -135,6 +135,7 @@ def accuracies(found: Results) -> int:
     return sum(row.metric == "top1" for row in found.rows)
 
 
+@pytest.mark.slow
 def test_workers_share_a_gpu_and_timings_have_it_alone(tmp_path: Path) -> None:
     machine = Served(tmp_path)
     code, text = machine.done()
@@ -195,6 +196,7 @@ if CHILD and WHERE and x.is_cuda:
             pretended_gpu.lose()"""
 
 
+@pytest.mark.slow
 def test_what_another_process_broke_is_done_again_apart(tmp_path: Path) -> None:
     """A broken kernel takes the GPU from all who share it: none of them is to blame for sure."""
     machine = Served(tmp_path, breaks=BREAKS.replace("WHERE", "SERVED"))

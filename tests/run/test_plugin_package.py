@@ -56,6 +56,7 @@ def call(venv: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_plugin_is_built_installed_and_run(environment: Path) -> None:
     files = shown_files()
     assert set(files) == {"my_nets/pyproject.toml", "my_nets/my_nets.py"}

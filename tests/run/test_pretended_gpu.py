@@ -111,6 +111,7 @@ def found(run: Path) -> Results:
         store.close()
 
 
+@pytest.mark.slow
 def test_the_numbers_of_the_cpu(tmp_path: Path) -> None:
     suite = tmp_path / "pretended.yaml"
     suite.write_text(SUITE)

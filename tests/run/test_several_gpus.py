@@ -63,6 +63,7 @@ def seen(machine: Machine) -> dict[str, int]:
     return dict(Counter(path.name.split()[0] for path in (machine.folder / "seen").iterdir()))
 
 
+@pytest.mark.slow
 def test_workers_spread_over_the_gpus(tmp_path: Path) -> None:
     machine = machine_with(tmp_path, "H", "H", "H")
     done = run(machine, "--device", "cuda:0,2", "--workers", "3", waited=3)

@@ -111,6 +111,7 @@ def test_trials_may_be_shorter_and_have_a_seed_of_their_own(tiny: Tiny) -> None:
     assert "A trial trains for 1 epoch" in page()
 
 
+@pytest.mark.slow
 def test_two_workers_choose_and_train_the_same(tiny: Tiny) -> None:
     suite = tuned(tiny)
     assert run(suite) == 0

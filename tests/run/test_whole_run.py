@@ -266,6 +266,7 @@ def test_a_plan_says_why_it_does_not_know_a_data_set(
     assert f"  1 cell is not in it: {why}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_neighbour_of_other_code_is_not_believed(
     tiny: Tiny, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

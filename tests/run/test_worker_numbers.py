@@ -24,6 +24,7 @@ def test_four_workers_give_the_numbers_of_one(tiny: Tiny, seeds: str) -> None:
     assert rows(Path("four/run")) == rows(Path("one/run"))
 
 
+@pytest.mark.slow
 def test_timings_of_a_failed_training_fail_with_it(tiny: Tiny) -> None:
     """They wait until all else is done; that they come too late must not leave them out."""
     changes = ("tiny_nets:linear", "tiny_nets:Broken"), ("  - accuracy\n", "  - efficiency\n")
