@@ -11,10 +11,10 @@ from torch import Tensor, fx, nn
 from arches.inversion.ending import read_ending
 from arches.inversion.head import Head, read_head
 from arches.inversion.head_graph import HeadError
+from arches.inversion.head_width import head_at_width
 from arches.inversion.initial import Law, read_law
 from arches.inversion.network import InvertedPosition, LinearHead
 from arches.inversion.observe import Seen
-from arches.inversion.rescale import head_at_width
 from arches.inversion.stages import Stages
 from arches.layers.blocks import Unit
 
@@ -124,14 +124,21 @@ def carried_over(head: Head, width: int, num_classes: int, law: Law) -> OwnHead 
         return None
     if any(_is_of_body(m) for path, m in head.graph.named_modules() if path not in head.dense):
         return None
-    graph = copy.deepcopy(head.graph).train()
+    graph = copy.deepcopy(head.graph)
     try:
         if (width, num_classes) != (head.width, head.num_classes):
-            head_at_width(graph, head.width, width, head.num_classes, num_classes, law)
-    except (ValueError, RuntimeError, TypeError, AttributeError):
+            old, new = (_map(channels, head.layout) for channels in (head.width, width))
+            head_at_width(graph, old, new, head.num_classes, num_classes, law)
+    except Exception:  # a head of modules of one's own may fail in any way
         return None
     made = OwnHead(head, graph, width, num_classes)
     return made if all(_runs(made, side) for side in _SIDES) else None
+
+
+def _map(width: int, layout: str) -> Tensor:
+    """One of any content, and of one size."""
+    x = torch.ones(2, width, _SIDES[0], _SIDES[0])
+    return x.permute(0, 2, 3, 1) if layout == "nhwc" else x
 
 
 def _is_of_body(module: nn.Module) -> bool:

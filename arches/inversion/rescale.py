@@ -47,10 +47,10 @@ def rescale(block: StageBlock, stage: Stage, rule: Rule, law: Law) -> None:
     widths = widths_of(block)
     known = widths | {stage.in_width, stage.width}
     for module in block.parts.modules():
-        if isinstance(module, nn.Conv2d) and module.weight.dim() == 4:
-            _rescale_conv(module, rule, law)
-        elif isinstance(module, nn.Linear):
-            _rescale_linear(module, rule, law)
+        if isinstance(module, nn.Linear) or (
+            isinstance(module, nn.Conv2d) and module.weight.dim() == 4
+        ):
+            rescale_layer(module, rule, law)
         else:
             _rescale_other(module, rule, widths)
         _rescale_attributes(module, rule, known)
@@ -71,42 +71,7 @@ def leaves_at_width(module: nn.Module, old: int, new: int) -> None:
     # A part of the map, such as each of two maps side by side, may have a norm of its own.
     widths = {len(value) for value in module.parameters() if value.dim() == 1} - {1}
     for part in module.modules():
-        _rescale_other(part, rule, widths)
-        _rescale_attributes(part, rule, widths)
-
-
-def head_at_width(
-    head: fx.GraphModule, old: int, new: int, old_classes: int, classes: int, law: Law
-) -> None:
-    """Re-create the layers of a head for another number of features; the head is changed.
-
-    Args:
-        head: of dense layers, 1 x 1 convolutions, norms and modules with a weight of their own.
-        old: channels of its map so far.
-        new: channels that its map is to have.
-        old_classes: number of logits so far.
-        classes: number of logits that it is to give.
-        law: of the fresh model.
-    """
-
-    def rule(width: int) -> int:
-        if width == old_classes != old:
-            return classes
-        return max(1, round(width * new / old))
-
-    last = last_layers(head)
-    for part in head.modules():
-        out = classes if part in last else None
-        if isinstance(part, nn.Linear):
-            _rescale_linear(part, rule, law, out)
-            continue
-        if isinstance(part, nn.Conv2d) and is_dense(part):
-            _rescale_conv(part, rule, law, out)
-            continue
-        values = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
-        widths = {side for value in values for side in value.shape if side > 1}
-        _rescale_other(part, rule, widths)
-        _rescale_attributes(part, rule, widths)
+        rescale_values(part, rule, widths)
 
 
 def is_dense(conv: nn.Conv2d) -> bool:
@@ -142,6 +107,36 @@ def _weights_of(head: fx.GraphModule) -> set[fx.Node]:
         if made or (own is not None and own.dim() > 1):
             found.add(node)
     return found
+
+
+def rescale_layer(
+    layer: nn.Conv2d | nn.Linear, rule: Rule, law: Law, out: int | None = None
+) -> None:
+    """Re-create a layer; it is changed.
+
+    Args:
+        layer: a dense layer or a convolution.
+        rule: for what it takes and, without `out`, for what it gives.
+        law: of the fresh model.
+        out: channels that it is to give.
+    """
+    if isinstance(layer, nn.Linear):
+        _rescale_linear(layer, rule, law, out)
+    else:
+        _rescale_conv(layer, rule, law, out)
+
+
+def rescale_values(module: nn.Module, rule: Rule, widths: set[int]) -> None:
+    """Re-create what a module without layers holds itself: gains, moving statistics, and numbers
+    that it remembers; it is changed.
+
+    Args:
+        module: not looked into.
+        rule: for numbers of channels.
+        widths: numbers that are such.
+    """
+    _rescale_other(module, rule, widths)
+    _rescale_attributes(module, rule, widths)
 
 
 def _rescale_conv(conv: nn.Conv2d, rule: Rule, law: Law, out: int | None = None) -> None:
@@ -198,20 +193,28 @@ def _rescale_vectors(layer: nn.Module, old_out: int, new_out: int) -> None:
 def _rescale_other(module: nn.Module, rule: Rule, widths: set[int]) -> None:
     for name, value in list(module.named_parameters(recurse=False)):
         if not _TABLE.search(name):
-            setattr(module, name, _parameter(value, _resized(value, rule, widths)))
+            setattr(module, name, resized(value, rule, widths))
     for name, buffer in list(module.named_buffers(recurse=False)):
         if buffer.is_floating_point():
-            setattr(module, name, _resized(buffer, rule, widths))
+            setattr(module, name, resized(buffer, rule, widths))
+
+
+def resized(value: Tensor, rule: Rule, widths: set[int]) -> Tensor:
+    """A parameter or a buffer at other numbers of channels, drawn as it was.
+
+    Args:
+        value: not changed.
+        rule: for numbers of channels.
+        widths: numbers that are such.
+    """
+    shape = tuple(rule(side) if side in widths else side for side in value.shape)
+    new = value.detach().clone() if shape == value.shape else draw_like(value, shape)
+    return _parameter(value, new) if isinstance(value, nn.Parameter) else new
 
 
 def _parameter(old: Tensor, values: Tensor) -> nn.Parameter:
     """What takes the place of a parameter: frozen if that was."""
     return nn.Parameter(values, requires_grad=old.requires_grad)
-
-
-def _resized(value: Tensor, rule: Rule, widths: set[int]) -> Tensor:
-    shape = tuple(rule(side) if side in widths else side for side in value.shape)
-    return value.detach().clone() if shape == value.shape else draw_like(value, shape)
 
 
 def _rescale_attributes(module: nn.Module, rule: Rule, widths: set[int]) -> None:

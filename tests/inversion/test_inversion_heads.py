@@ -81,24 +81,66 @@ def test_a_dropout_drops_in_training_only(name: str) -> None:
     assert torch.equal(head.eval()(x), head(x))
 
 
-def test_layers_keep_their_proportions_and_spread() -> None:
+def test_hidden_layers_keep_their_width_and_spread() -> None:
+    """A hidden layer as narrow as the finest map would cost accuracy and save next to nothing."""
     torch.manual_seed(0)
     head = inverted(heads.perceptron()).head
     first, last = (module for module in head.modules() if isinstance(module, nn.Linear))
-    assert (first.in_features, first.out_features) == (8, 16)
-    assert (last.in_features, last.out_features) == (16, 10)
+    assert (first.in_features, first.out_features) == (8, 64)
+    assert (last.in_features, last.out_features) == (64, 10)
     # As PyTorch draws it: uniform within 1 / sqrt(fan-in).
     assert first.weight.std().item() == pytest.approx((1 / 3 / 8) ** 0.5, rel=0.15)
+    assert last.weight.std().item() == pytest.approx((1 / 3 / 64) ** 0.5, rel=0.15)
 
 
-def test_convolutions_of_the_head_keep_their_proportions_and_spread() -> None:
+def test_hidden_convolutions_keep_their_width_and_spread() -> None:
     torch.manual_seed(0)
     network = arches.invert(heads.Net(heads.pooled_convolutions()), "td", num_classes=7)
     assert isinstance(network, InvertedNetwork)
     first, last = (module for module in network.head.modules() if isinstance(module, nn.Conv2d))
-    assert (first.in_channels, first.out_channels) == (8, 16)
-    assert (last.in_channels, last.out_channels) == (16, 7)
+    assert (first.in_channels, first.out_channels) == (8, 64)
+    assert (last.in_channels, last.out_channels) == (64, 7)
     assert first.weight.std().item() == pytest.approx((1 / 3 / 8) ** 0.5, rel=0.15)
+
+
+def test_what_lies_behind_a_hidden_layer_keeps_its_weights() -> None:
+    model = heads.Net(heads.perceptron())
+    kept, new = (arches.invert(model, "td", init=init) for init in ("from_bu", "fresh"))
+    *_, own = (module for module in model.modules() if isinstance(module, nn.Linear))
+    ends = [[m for m in net.head.modules() if isinstance(m, nn.Linear)][-1] for net in (kept, new)]
+    assert [torch.equal(end.weight, own.weight) for end in ends] == [True, False]
+
+
+class BesideHidden(nn.Module):
+    """A gain outside of layers; the map's features and hidden ones side by side, with a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(heads.WIDTH))
+        self.hidden = nn.Linear(heads.WIDTH, 48)
+        self.norm = nn.LayerNorm(heads.WIDTH + 48)
+        self.fc = nn.Linear(heads.WIDTH + 48, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.mean((2, 3)) * self.gain
+        out: Tensor = self.fc(self.norm(torch.cat([x, self.hidden(x)], 1)))
+        return out
+
+
+def test_features_of_the_map_beside_hidden_ones() -> None:
+    network = arches.invert(heads.Net(BesideHidden()), "td", num_classes=7)
+    assert isinstance(network, InvertedNetwork)
+    assert "dense, concatenation, norm, dense" in network.head.operation
+    assert {name: tuple(one.shape) for name, one in network.head.named_parameters()} == {
+        "parts.head.gain": (8,),
+        "parts.head.hidden.weight": (48, 8),
+        "parts.head.hidden.bias": (48,),
+        "parts.head.norm.weight": (56,),
+        "parts.head.norm.bias": (56,),
+        "parts.head.fc.weight": (7, 56),
+        "parts.head.fc.bias": (7,),
+    }
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 7)
 
 
 def test_as_many_classes_as_twice_the_channels_and_one() -> None:
@@ -129,9 +171,9 @@ def test_weights_outside_of_modules_go_over_too() -> None:
     assert isinstance(network, InvertedNetwork)
     assert network.head.operation == "mean, dense, normalize, normalize, dense"
     assert sorted(tuple(one.shape) for one in network.head.parameters()) == [
-        (7, 16),
-        (16,),
-        (16, 8),
+        (7, 64),
+        (64,),
+        (64, 8),
     ]
     logits = network(torch.rand(2, 3, 64, 64))
     assert logits.shape == (2, 7)
