@@ -199,6 +199,13 @@ def _loaded(unit: Unit, dataset: Dataset, device: torch.device) -> Network:
     return load_network(unit.training, unit.trained, dataset, device)
 
 
+_OTHER_CODE = (
+    ". Another version of the code or of a library built this network otherwise when it was "
+    "trained; go on with that one, begin another run with --out, or delete this file, and the "
+    "network is trained and measured anew"
+)
+
+
 def load_network(training: Training, file: Path, dataset: Dataset, device: torch.device) -> Network:
     """The network of a training with weights from a file, ready to predict on the device.
 
@@ -206,19 +213,23 @@ def load_network(training: Training, file: Path, dataset: Dataset, device: torch
         WeightsLostError: the file is one of the run, and cannot be read.
         BenchError: it cannot be built, or the file cannot be read or does not fit it.
     """
+    own = training.weights is None  # of the run; else a file of the suite
     network = build_network(training, dataset)
     _require_unchanged(training, file)
     try:
         tensors = weights.read(file)
     except BenchError as error:
-        if training.weights is not None:  # a file of the suite, which nobody here can make anew
+        if not own:  # nobody here can make it anew
             raise
         raise WeightsLostError(str(error)) from None
     # Files of a run hold the normalisation too; files of others hold the backbone alone, which may
     # have one of its own.
     whole = "normalize.mean" in tensors and not weights.fits(network.backbone, tensors)
     target = network if whole else network.backbone
-    weights.load_into(target, tensors, str(file))
+    try:
+        weights.load_into(target, tensors, str(file))
+    except BenchError as error:
+        raise BenchError(f"{error}{_OTHER_CODE if own else ''}") from None
     check_logits(network, dataset)
     # As a training leaves it: measures must not tell the two apart.
     settings = settle(training.recipe, device, network.backbone)

@@ -289,6 +289,25 @@ def test_what_was_measured_of_the_lost_network_is_not_mixed_with_the_new(
     assert table() == found
 
 
+def test_weights_of_another_version_of_the_network_say_what_to_do(tiny: Tiny, capsys: Out) -> None:
+    suite = with_a_net_that_moves(tiny, LABELLED)
+    assert run(suite, "--only", "*/accuracy") == 0
+    net = Path("moving_net.py")
+    net.write_text(
+        MOVING.replace("return net", "net.append(torch.nn.Linear(4, 4))\n    return net")
+    )
+    sys.modules.pop("moving_net")
+    trained = file_of(RUN, MOVED)
+    capsys.readouterr()
+    assert run(suite) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{trained}: does not fit the network; missing: backbone.2.bias" in told
+    assert "Another version of the code or of a library built this network otherwise" in told
+    trained.unlink()
+    assert run(suite, "--retry", "failed") == 0
+    assert all(status == "done" for status, _ in cells().values())
+
+
 def test_half_of_a_cell_is_not_of_the_lost_network(tiny: Tiny, capsys: Out) -> None:
     Path("stopping_again.py").write_text(STOPPING, encoding="utf-8")
     attack = "attacks: ['stopping_again:ATTACK'], batch_size: 4"
