@@ -130,19 +130,25 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             except (Exception, SystemExit) as error:
                 outcome, lost = watch.failed(error), is_lost(device)
             changed = changed_dataset(cell.training, place)
-            if changed:
-                dataset = None
+            dataset = None if changed else dataset
             whole = None if lost else network
             if whole is not None and pristine is not None and pristine.restore(whole):
                 changed = "network"
             if changed:
                 known.clear()
                 if outcome.error is None:
-                    outcome = watch.failed(_changed(changed, cell))
+                    outcome = _failed(watch, _changed(changed, cell))
             of = {NETWORK: pristine.fingerprint} if pristine else {}
             emit(CellFinished(cell, replace(outcome, facts={**outcome.facts, **of})))
             if lost:
                 raise DeviceLost
+
+
+def _failed(watch: CellClock, error: BenchError) -> Outcome:
+    try:
+        raise error
+    except BenchError:  # it is only now that it has a traceback to be recorded
+        return watch.failed(error)
 
 
 def _changed(what: str, cell: Cell) -> BenchError:
@@ -151,10 +157,8 @@ def _changed(what: str, cell: Cell) -> BenchError:
             "the network was changed while it was measured: by the measure, or by itself as it "
             "predicts (such as batch normalization that stays in training mode); neither may"
         )
-    return BenchError(
-        f"the {what} of dataset '{cell.training.dataset.label}' were changed while the network was "
-        "measured; let the measure work on a copy (`.clone()`)"
-    )
+    text = f"the {what} of dataset '{cell.training.dataset.label}' were changed while the network"
+    return BenchError(f"{text} was measured; let the measure work on a copy (`.clone()`)")
 
 
 def _fail_all(cells: tuple[Cell, ...], error: Failed, emit: Emit) -> None:
