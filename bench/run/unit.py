@@ -137,28 +137,11 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             if changed:
                 known.clear()
                 if outcome.error is None:
-                    outcome = _failed(watch, _changed(changed, cell))
+                    outcome = watch.changed(changed, cell.training.dataset.label)
             of = {NETWORK: pristine.fingerprint} if pristine else {}
             emit(CellFinished(cell, replace(outcome, facts={**outcome.facts, **of})))
             if lost:
                 raise DeviceLost
-
-
-def _failed(watch: CellClock, error: BenchError) -> Outcome:
-    try:
-        raise error
-    except BenchError:  # it is only now that it has a traceback to be recorded
-        return watch.failed(error)
-
-
-def _changed(what: str, cell: Cell) -> BenchError:
-    if what == "network":
-        return BenchError(
-            "the network was changed while it was measured: by the measure, or by itself as it "
-            "predicts (such as batch normalization that stays in training mode); neither may"
-        )
-    text = f"the {what} of dataset '{cell.training.dataset.label}' were changed while the network"
-    return BenchError(f"{text} was measured; let the measure work on a copy (`.clone()`)")
 
 
 def _fail_all(cells: tuple[Cell, ...], error: Failed, emit: Emit) -> None:
