@@ -15,6 +15,7 @@ from functools import cached_property
 from importlib import metadata
 
 from bench.errors import BenchError, UnknownNameError, did_you_mean
+from bench.foreign import contained
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def load_target(target: str) -> object:
     """Import `module:attribute`; modules in the current directory are found too."""
     module_name, _, attribute = target.partition(":")
     look_here_too()
-    found: object = importlib.import_module(module_name)
+    with contained():
+        found: object = importlib.import_module(module_name)
     for part in attribute.split(".") if attribute else ():
         found = getattr(found, part)
     return found

@@ -22,6 +22,7 @@ from bench.attacks.isolation import untouched
 from bench.attacks.problem import Problem, Protocol
 from bench.attacks.source import KeyedSource
 from bench.errors import BenchError
+from bench.foreign import contained
 from bench.models.graph import Inputs
 from bench.models.predict import PIECE, Logits, classes, in_pieces
 from bench.models.replay import Replays
@@ -182,7 +183,11 @@ def _run(
         repeat=repeat,
         seed=seed,
     )
-    with untouched(network, seed, device), torch.set_grad_enabled(attack.access == "gradient"):
+    with (
+        contained(),
+        untouched(network, seed, device),
+        torch.set_grad_enabled(attack.access == "gradient"),
+    ):
         found = attack.run(problem, **attack.arguments(trial.options, strength))
     # The distances of all that was offered would be those from what it made of the images.
     if not (torch.equal(problem.images, images) and torch.equal(problem.labels, labels)):

@@ -55,6 +55,7 @@ def _restored(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     tensors = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
     for parameter in model.parameters():
         parameter.grad = None  # a backward pass would add to the tensor that is there
     try:
@@ -65,7 +66,11 @@ def _restored(model: nn.Module) -> Iterator[None]:
         for parameter, requires, gradient in parameters:
             parameter.requires_grad_(requires)
             parameter.grad = gradient
+        for module, held in buffers:  # `model.half()` puts others in their place
+            module._buffers.update(held)
         with torch.no_grad():
             for tensor, before in tensors:
-                if not torch.equal(tensor, before):
+                if (tensor.dtype, tensor.device) != (before.dtype, before.device):
+                    tensor.data = before
+                elif not torch.equal(tensor, before):
                     tensor.copy_(before)

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from bench.errors import own_line
+from bench.errors import BenchError, own_line
 from bench.store.outcome import Failed, Outcome
 
 
@@ -27,6 +27,23 @@ class CellClock:
         text = (str(error).strip().splitlines() or ["no message"])[0] + own_line(error)
         failed = Failed(type(error).__name__, text, traceback.format_exc())
         return Outcome(*self._times(), error=failed)
+
+    def changed(self, what: str, dataset: str) -> Outcome:
+        """The outcome of a cell that has changed the network, or that of the data set: its "test
+        images", say."""
+        text = (
+            "the network was changed while it was measured: by the measure, or by itself as it "
+            "predicts (such as batch normalization that stays in training mode); neither may"
+        )
+        if what != "network":
+            text = (
+                f"the {what} of dataset '{dataset}' were changed while the network was measured; "
+                "let the measure work on a copy (`.clone()`)"
+            )
+        try:
+            raise BenchError(text)
+        except BenchError as error:  # it is only now that it has a traceback to be recorded
+            return self.failed(error)
 
     def _times(self) -> tuple[float, float, float]:
         wall = time.perf_counter() - self._wall

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.data import catalog
 from bench.data.dataset import Dataset
 from bench.data.fingerprint import difference, fingerprint
+from bench.data.marks import Marks
 from bench.errors import DataError
 from bench.plan.cell import Training
 
@@ -33,6 +34,7 @@ class Place:
 
 _datasets: OrderedDict[str, Dataset] = OrderedDict()
 _contents: dict[str, str] = {}  # fingerprints as the sets were last loaded
+_marks: dict[str, Marks] = {}
 DATASETS_KEPT = 2
 
 
@@ -52,6 +54,7 @@ def load_dataset(training: Training, place: Place) -> Dataset:
             **ref.options,
         )
         _contents[key] = fingerprint(_datasets[key])
+        _marks[key] = Marks(_datasets[key])
         while len(_datasets) > DATASETS_KEPT:
             _datasets.popitem(last=False)
     wanted = place.contents.get(ref.label)
@@ -72,6 +75,18 @@ def content(training: Training, place: Place) -> str:
     if key not in _contents:
         load_dataset(training, place)
     return _contents[key]
+
+
+def changed_dataset(training: Training, place: Place) -> str:
+    """What of the training's data set, as it is in memory, was written into ("test labels"),
+    if anything; then it is loaded anew for the cells that follow."""
+    key = _key(training, place)
+    if key not in _datasets:
+        return ""
+    changed = _marks[key].changed(_datasets[key])
+    if changed:
+        del _datasets[key]
+    return changed
 
 
 def forget_datasets() -> None:

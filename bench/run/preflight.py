@@ -9,6 +9,7 @@ from torch import nn
 
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
+from bench.foreign import contained
 from bench.measures import base as measures
 from bench.models import backbones
 from bench.plan import guard
@@ -19,6 +20,7 @@ from bench.run.probe import FaultError, Probe, network_of
 from bench.train.trainer import require_enough
 
 
+@contained()
 def check(cells: Iterable[Cell], place: Place) -> list[str]:
     """Load every data set and build every network once; return what is worth a note.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from arches.weights import apart
 from bench.data.dataset import Dataset
 from bench.errors import BenchError, WeightsLostError
+from bench.foreign import contained
 from bench.identity import hash_now
 from bench.measures import base as measures
 from bench.models import backbones, heap, weights
@@ -33,7 +34,7 @@ from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.measure_output import kept_of
 from bench.run.notes import notes_on
-from bench.run.place import Place, content, load_dataset
+from bench.run.place import Place, changed_dataset, content, load_dataset
 from bench.run.pristine import Pristine
 from bench.store import parts, transfer
 from bench.store.outcome import NETWORK, NOTES, Failed, Outcome
@@ -106,7 +107,8 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
         if unit.train is not None:
             cell = unit.train
             emit(CellStarted(cell))
-            outcome, network = _trained(cell, place, device, emit)
+            with contained():
+                outcome, network = _trained(cell, place, device, emit)
             emit(CellFinished(cell, outcome))
             if outcome.error is not None:
                 _fail_all(unit.cells, outcome.error.passed_on(), emit)
@@ -117,25 +119,25 @@ def _execute(unit: Unit, place: Place, emit: Emit) -> None:
             emit(CellStarted(cell))
             watch, lost = CellClock(), False
             try:
-                dataset = dataset or load_dataset(cell.training, place)
-                network = network or _loaded(unit, dataset, device)
-                pristine = pristine or Pristine(network)
-                kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
-                # Timings of other runs on this machine wait, as those of this one do.
-                with alone_on(device) if cell.exclusive else nullcontext():
-                    outcome = _measured(cell, network, dataset, device, watch, kept, known)
-                if pristine.restore(network):
-                    known.clear()
-                    raise BenchError(
-                        "the network was changed while it was measured: by the measure, or by "
-                        "itself as it predicts (such as batch normalization that stays in training "
-                        "mode); neither may"
-                    )
+                with contained():
+                    dataset = dataset or load_dataset(cell.training, place)
+                    network = network or _loaded(unit, dataset, device)
+                    pristine = pristine or Pristine(network)
+                    kept = _Kept(cell, unit.parts.get(cell.identity, {}), emit)
+                    # Timings of other runs on this machine wait, as those of this one do.
+                    with alone_on(device) if cell.exclusive else nullcontext():
+                        outcome = _measured(cell, network, dataset, device, watch, kept, known)
             except (Exception, SystemExit) as error:
                 outcome, lost = watch.failed(error), is_lost(device)
-                whole = None if lost else network
-                if whole is not None and pristine is not None and pristine.restore(whole):
-                    known.clear()
+            changed = changed_dataset(cell.training, place)
+            dataset = None if changed else dataset
+            whole = None if lost else network
+            if whole is not None and pristine is not None and pristine.restore(whole):
+                changed = "network"
+            if changed:
+                known.clear()
+                if outcome.error is None:
+                    outcome = watch.changed(changed, cell.training.dataset.label)
             of = {NETWORK: pristine.fingerprint} if pristine else {}
             emit(CellFinished(cell, replace(outcome, facts={**outcome.facts, **of})))
             if lost:

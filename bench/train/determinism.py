@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 import torch.utils.deterministic
 
@@ -72,8 +74,16 @@ def reproducible_threads(mode: Mode, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generators (initialisation, dropout) and restore them afterwards."""
+    """Seed the global generators of torch (initialisation, dropout), numpy and Python, and restore
+    them afterwards. Nothing here draws from the last two, but code of others may."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    numpys, pythons = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        yield
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpys)
+            random.setstate(pythons)
