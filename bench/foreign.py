@@ -20,14 +20,14 @@ def contained() -> Iterator[None]:
     PyTorch is not imported for that: where the code inside imports it first, it gets the values
     that a fresh process has.
     """
-    folder, filters = os.getcwd(), warnings.filters[:]
+    folder, filters = _folder(), warnings.filters[:]
     torch_before = _Torch() if "torch" in sys.modules else None
     numpy_before = _numpy_errors()
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # it was deleted: whoever needs it will say so
-            if os.getcwd() != folder:
+        if folder and folder != _folder():
+            with contextlib.suppress(OSError):  # it was deleted: whoever needs it will say so
                 os.chdir(folder)
         if warnings.filters != filters:
             warnings.filters[:] = filters  # type: ignore[index]
@@ -41,6 +41,14 @@ def contained() -> Iterator[None]:
             import numpy as np
 
             np.seterr(**numpy_before)
+
+
+def _folder() -> str:
+    """The current one; empty where it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _numpy_errors() -> dict[str, Any] | None:

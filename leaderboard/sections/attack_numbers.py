@@ -37,8 +37,8 @@ _LEGEND = (
 )
 _EQUAL = (
     "A median without brackets is the same for all seeds and in all resamples, by chance, as on a "
-    "grid of strengths: it tells nothing of other seeds, so it is not bold, and if the best is such "
-    "a number, nothing is."
+    "grid of strengths: it tells nothing of other seeds, so it is not bold, and if the best is "
+    "such a number, nothing is."
 )
 
 

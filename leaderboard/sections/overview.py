@@ -133,8 +133,8 @@ def _legend(
         if headings and not placed
         else "",
         "Seeds that are equal by chance, as those of few images often are, tell nothing of others: "
-        f"such a {equal} has no interval and no rank (–), counts in no other's, is not bold, and if "
-        "the best is such a number, nothing is."
+        f"such a {equal} has no interval and no rank (–), counts in no other's, is not bold, and "
+        "if the best is such a number, nothing is."
         if equal
         else "",
         "Under attack, figures are the mean accuracy up to the L₂ size B at which each "
