@@ -9,24 +9,16 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench import __version__, cli_runs
 from bench.data.root import DATA
+from bench.stopping import Terminated, stoppable
 
 METHODS = ("paper", "grad-cam", "grad-cam++", "hires-cam", "layer-cam")
 LISTS = ("backbones", "variants", "datasets", "attacks", "measures", "suites")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came, as clusters, CI and `kill` send it: ends a command as Ctrl-C does."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C. Python ends by the signal itself, whatever code is asked for, if a KeyboardInterrupt
-    proper ever left an `exec` of text, as many modules do when they are imported."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,34 +93,6 @@ def _write_what_can_be_written() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
         sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "replace")
-
-
-@contextmanager
-def stoppable(ends: bool = False) -> Iterator[None]:
-    """Within it, SIGTERM raises `Terminated` and Ctrl-C `Interrupted` (in the main thread, which
-    alone may ask for that). Ctrl-C that is ignored, as in the background of a shell, or that
-    somebody else handles, stays theirs. If the process `ends` after one, more of them are not
-    heard, for what is run at its end would tell of each with a traceback."""
-
-    def stop(number: int, frame: object) -> None:
-        raise Terminated if number == signal.SIGTERM else Interrupted
-
-    ours = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        ours.append(signal.SIGINT)
-    before = {}
-    with suppress(ValueError):  # another thread's
-        for number in ours:
-            before[number] = signal.signal(number, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if ends:
-            before = dict.fromkeys(before, signal.SIG_IGN)
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def build_parser() -> argparse.ArgumentParser:

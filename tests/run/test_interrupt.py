@@ -113,3 +113,24 @@ def test_two_workers_give_the_numbers_of_one(tiny: Tiny) -> None:
     two = ["run", str(suite), "--out", "run", "--workers", "2", "--fresh", "--quiet"]
     assert main(two) == 0
     assert rows(suite.parent / "run") == expected
+
+
+POOLED = """
+import multiprocessing
+import time
+
+def pooled(context):
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.apply_async(time.sleep, (60,))
+        time.sleep(0.5)
+        return {"value": float(pool.apply(abs, (-3.0,)))}
+"""
+
+
+def test_a_pool_of_processes_is_ended_without_a_word(tiny: Tiny) -> None:
+    """By SIGTERM, which in a process of its own is no end of the run."""
+    Path("pooling.py").write_text(POOLED, encoding="utf-8")
+    suite = tiny(("  - accuracy\n", "  - accuracy\n  - 'pooling:pooled'\n"))
+    process = start(suite)
+    out, err = process.communicate()
+    assert (process.returncode, "Traceback" in err) == (0, False), out + err
