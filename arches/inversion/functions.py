@@ -57,19 +57,22 @@ def called_after(model: nn.Module, path: str, images: Tensor) -> str | None:
     [name] = watch.takers
     instead = _MODULES.get(name)
     how = f"write it as a module, {instead}" if instead else "put it into a module of its own"
-    return f"forward calls {name} on what {path} gives: {how}"
+    paths = {module: path for path, module in model.named_modules()}
+    return f"forward calls {name} on what {paths.get(watch.giver, path)} gives: {how}"
 
 
 class _Watch(TorchFunctionMode):
-    """Collects what takes a map in the module that called what gave it.
+    """Collects what takes a map in the module that called what gave it, however far out that is.
 
     Attributes:
         takers: names of functions; empty ones for modules.
+        giver: the outermost module that gives this map, such as the nn.Sequential that ends in it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.takers: list[str] = []
+        self.giver: nn.Module | None = None
         self._map: Tensor | None = None
         self._caller: nn.Module | None = None
         self._open: list[nn.Module] = []
@@ -78,7 +81,7 @@ class _Watch(TorchFunctionMode):
         """Follow which modules are running."""
         return [
             module.register_forward_pre_hook(self._enter),
-            module.register_forward_hook(lambda *_: self._leave()),
+            module.register_forward_hook(self._leave),
         ]
 
     def _enter(self, module: nn.Module, args: Any) -> None:
@@ -86,14 +89,20 @@ class _Watch(TorchFunctionMode):
             self.takers.append("")
         self._open.append(module)
 
-    def _leave(self) -> None:
+    def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
         self._open.pop()
+        if module is self._caller and self._map is not None and output is self._map:
+            self._gives(module)
 
-    def begin(self, _module: nn.Module, _args: Any, output: Any) -> None:
+    def begin(self, module: nn.Module, _args: Any, output: Any) -> None:
         """Remember the map, after the module that gave it is closed."""
         self.takers.clear()
         self._map = output if isinstance(output, Tensor) else None
-        self._caller = self._open[-1] if self._open else None
+        self._gives(module)
+
+    def _gives(self, module: nn.Module) -> None:
+        """The map is from here on in the hands of what called this module."""
+        self.giver, self._caller = module, self._open[-1] if self._open else None
 
     def _takes(self, args: Any) -> bool:
         here = bool(self._open) and self._open[-1] is self._caller

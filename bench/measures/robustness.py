@@ -6,7 +6,7 @@ that is misclassified already counts with L2 = 0, one that no attack fools with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,11 +54,22 @@ class Options(BaseModel):
     def _limits(self) -> Options:
         labels = [ref.label for ref in self.attacks]
         for key in self.limits:
-            label = key.rpartition("/")[2]
-            if label not in labels:
+            if dataset_of(key, labels) is None:
+                label = key.rpartition("/")[2]
                 near = did_you_mean(label, labels)
                 raise ValueError(f"`limits`: '{label}' is none of the attacks here{near}")
         return self
+
+
+def dataset_of(key: str, labels: Iterable[str]) -> str | None:
+    """The data set that a key of `limits` names: empty for all, None if it names no attack.
+
+    A label of an attack may hold a slash, so it is not simply what stands before the last one.
+    """
+    longest = sorted(labels, key=len, reverse=True)
+    found = (label for label in longest if key == label or key.endswith(f"/{label}"))
+    label = next(found, None)
+    return None if label is None else key.removesuffix(label).removesuffix("/")
 
 
 @dataclass(frozen=True, slots=True)

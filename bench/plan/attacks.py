@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.attacks.info import info
-from bench.errors import BenchError, did_you_mean
+from bench.errors import did_you_mean
+from bench.measures.robustness import Options, dataset_of
 from bench.plan.cell import Cell, Plan
+from bench.suite.schema import MeasureRef
+from bench.suite.yaml_tree import Problem, Tree
 
 LIMITS = "limits"
 
@@ -28,20 +33,23 @@ def attack_infos(plan: Plan) -> dict[str, dict[str, Any]]:
     return found
 
 
-def require_limits(cells: Iterable[Cell], datasets: Iterable[str]) -> None:
-    """See whether limits of the measures are for data sets of the suite.
-
-    Raises:
-        BenchError: one is for another.
-    """
-    known = list(datasets)
-    for key in dict.fromkeys(key for cell in cells for key in _limits(cell)):
-        dataset, slash, _ = key.rpartition("/")
-        if slash and dataset not in known:
-            near = did_you_mean(dataset, known)
-            raise BenchError(
-                f"measures: `{LIMITS}: {key}`: '{dataset}' is no data set of the suite{near}"
-            )
+def check_limits(
+    tree: Tree, datasets: Sequence[str], measures: Iterable[tuple[int, MeasureRef]]
+) -> Iterator[Problem]:
+    """Yield the limits of the measures that are for another data set than the suite's."""
+    for index, ref in measures:
+        given = ref.options.get(LIMITS) if ref.name == "robustness" else None
+        if not isinstance(given, dict):
+            continue
+        try:
+            labels = [attack.label for attack in Options.model_validate(ref.options).attacks]
+        except ValidationError:
+            continue  # reported as such
+        for key in given:
+            dataset = dataset_of(key, labels)
+            if dataset and dataset not in datasets:
+                text = f"'{dataset}' is no data set of the suite{did_you_mean(dataset, datasets)}"
+                yield tree.problem(("measures", index, ref.name, LIMITS, key), text)
 
 
 def _limits(cell: Cell) -> dict[str, float]:

@@ -20,6 +20,7 @@ from bench.data.table import FORMATS
 from bench.errors import BenchError, did_you_mean
 from bench.measures import base as measures
 from bench.models import backbones, stages
+from bench.plan.attacks import check_limits
 from bench.plan.cell import weights_path
 from bench.plan.check_claims import CheckedClaims, ClaimsCheck
 from bench.plan.check_overrides import check_only, check_overrides
@@ -137,6 +138,9 @@ class _Checker:
         yield from self._check_twins()
         nets, complete = [*self._combinations()], self._are_complete()
         yield from check_only(self.tree, nets, self.measures)
+        if complete:
+            labels = [dataset.label for _, dataset in self.datasets]
+            yield from check_limits(self.tree, labels, self.measures)
         yield from check_overrides(self.tree, nets, self.overrides, complete)
         trained = self._combinations(trained=True) if complete else ()
         yield from check_tune(self.tree, trained, self.overrides)

@@ -23,6 +23,7 @@ from bench.models import backbones, heap
 from bench.models.settings import autocast, settle
 from bench.plan import gpu_pace, guard
 from bench.plan.cell import Cell, Training
+from bench.registry import one_line
 
 # Time spent on timing one network, at least; what one batch of a slow one may take; and what a cell
 # costs beside its network (loading, writing).
@@ -157,7 +158,8 @@ def _look(training: Training, base: Path, costs: guard.Guard | None) -> Look:
             seen.objection = guard.not_invertible(error) if works else str(error).rstrip(".")
         except BenchError as error:
             seen.objection = str(error).rstrip(".")
-        except Exception:  # as above; what the table has against it may be the reason
+        except Exception as error:  # as above; what the table has against it may be the reason
+            seen.unknown = f"{training.pair} fails on random images: {one_line(error)}"
             return seen
     return seen
 

@@ -23,7 +23,6 @@ from bench.models import stages
 from bench.models.backbones import REGISTRY as BACKBONES
 from bench.models.backbones import is_declared
 from bench.plan import tuning
-from bench.plan.attacks import require_limits
 from bench.plan.cell import Cell, Limits, Plan, Training, Tuning, weights_path
 from bench.plan.check import CheckedSuite
 from bench.plan.tuning import TITLE, Search
@@ -76,7 +75,6 @@ def expand(checked: CheckedSuite) -> Plan:
                     given=ref.options,
                 )
             )
-    require_limits(cells, [dataset.label for dataset in checked.suite.datasets])
     notes = tuple(dict.fromkeys((*_notes(checked), *_same_weights(cells))))
     limits = Limits(checked.suite.timeout, checked.suite.memory)
     claims = checked.claims, checked.unfit

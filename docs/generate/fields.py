@@ -20,9 +20,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from bench.suite import units
+
 _PLACE = re.compile(r"(<!-- fields of ([\w.]+):(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", Any: "anything"}
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+# What a type does not tell: texts that are read as numbers, and what is checked elsewhere.
+_READ = {units.seconds: "seconds, or text like `30m`", units.size: "text like `8GiB`"}
+_KEYS = {"claims": "list of: `Claim`; or the name of a file of them; or null"}
 # A limit that only catches slips of the finger.
 _HUGE = 2**31
 
@@ -49,7 +54,8 @@ def _own(model: type[BaseModel], key: str) -> bool:
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    kind = _kind(field.annotation, field.metadata)
+    unknown = field.annotation is Any and key in _KEYS
+    kind = _KEYS[key] if unknown else _kind(field.annotation, field.metadata)
     if key == "label":
         default = "its name"
     elif field.is_required():
@@ -62,6 +68,9 @@ def _row(key: str, field: FieldInfo) -> str:
 def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """A type in words, with its limits."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    for one in metadata:
+        if getattr(one, "func", None) in _READ:
+            return _READ[one.func]
     if origin is Annotated:
         return _kind(inner[0], [*inner[1:], *metadata])
     if origin is Literal:

@@ -6,9 +6,12 @@ import importlib.util
 import subprocess
 import sys
 import tomllib
+import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from documents import ROOT, Block, all_blocks, blocks, commands, write_files
@@ -82,6 +85,45 @@ def test_a_suites_mistakes_look_as_the_page_says(
 @pytest.mark.parametrize("block", all_blocks("python"), ids=str)
 def test_python_is_python(block: Block) -> None:
     compile(block.text, str(block), "exec")
+
+
+class _Frame(dict[str, object]):
+    """What the page asks of pandas' DataFrame: columns of one dimension and one length."""
+
+    def __init__(self, columns: dict[str, object]) -> None:
+        assert {np.ndim(values) for values in columns.values() if not isinstance(values, list)} <= {
+            1
+        }, "Per-column arrays must each be 1-dimensional"
+        assert len({len(values) for values in columns.values()}) == 1  # type: ignore[arg-type]
+        super().__init__(columns)
+
+    def assign(self, **more: object) -> _Frame:
+        self.update(more)
+        return self
+
+
+def test_results_of_each_image_are_read_as_the_page_says(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an attack of fixed strength, too, which has a column of several values."""
+    attack = "{name: pgd, epsilons: [0.1, 0.2], steps: 1}"
+    suite = BASE | {
+        "datasets": [{"name": "fashion-mnist-mini", "train_samples": 20, "test_samples": 20}],
+        "variants": ["bu"],
+        "recipe": {"epochs": 1, "batch_size": 10, "validation": 0, "bn_momentum": 0.1},
+        "measures": [{"robustness": {"attacks": [yaml.safe_load(attack)], "samples": 10}}],
+    }
+    Path("suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    assert main(["run", "suite.yaml", "--out", "runs/tour", "--quiet"]) == 0
+    pandas = types.SimpleNamespace(DataFrame=_Frame, concat=lambda frames, **_: frames)
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    page = blocks(ROOT / "docs" / "how-to" / "runs.md")
+    (code,) = (one.text for one in page if "import pandas" in one.text)
+    names: dict[str, Any] = {}
+    exec(code.replace("robustness/gaussian_blur", "robustness/pgd"), names)
+    (frame,) = names["images"]
+    assert {"index", "prediction", "l2", "linf", "l0", "robust", "seed"} <= set(frame)
+    assert all(len(values) == 2 for values in frame["robust"])
 
 
 @pytest.mark.parametrize("block", all_blocks("toml"), ids=str)

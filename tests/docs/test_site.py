@@ -30,6 +30,19 @@ def test_generated_pages_are_current() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "takes"),
+    [
+        ("timeout", "seconds, or text like `30m`; or null"),
+        ("memory", "text like `8GiB`; or null"),  # a plain number is refused
+        ("claims", "list of: `Claim`; or the name of a file of them; or null"),
+    ],
+)
+def test_the_reference_says_what_a_suite_takes(key: str, takes: str) -> None:
+    page = (ROOT / "docs" / "reference" / "suite.md").read_text(encoding="utf-8")
+    assert f"| `{key}` | {takes} | null |" in page
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("mkdocs", "material", "mkdocstrings"):

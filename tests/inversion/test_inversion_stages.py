@@ -238,6 +238,16 @@ def test_a_function_in_the_way_is_named_with_the_module_to_write() -> None:
     )
 
 
+def test_a_function_behind_a_sequential_is_named_too() -> None:
+    model = nets.ByFunction(3, 10)
+    model.stem = nn.Sequential(model.stem, nn.Sequential(nn.BatchNorm2d(8), nn.Tanh()))
+    with pytest.raises(arches.InversionError) as caught:
+        arches.stages(model)
+    assert "forward calls relu on what stem gives: write it as a module, nn.ReLU(), or" in str(
+        caught.value
+    )
+
+
 def test_stages_by_hand_do_without_reading() -> None:
     by_hand = [
         {"reduction": 2, "in_width": 8, "width": 8, "modules": ["down1"]},

@@ -74,6 +74,26 @@ def test_limits_of_nothing_are_refused(infos: Infos, limits: str, said: str) -> 
     assert said in str(error.value)
 
 
+def test_a_limit_of_nothing_has_its_line_among_all_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    text = SUITE.replace("{LIMITS}", "{small/noise: 4}").replace("epochs: 1", "epochs: 0")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BenchError) as error:
+        read_suite(str(path))
+    first, second = str(error.value).splitlines()
+    assert first.startswith(f"{path}:6: recipe.epochs: ")
+    assert second.startswith(f"{path}:10: measures[0].robustness.limits.small/noise: 'small' is no")
+
+
+def test_a_limit_is_for_a_label_with_a_slash_too(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    limits = "{far/noise: 4, large/far/noise: 6}"
+    text = SUITE.replace("{LIMITS}", limits).replace("label: noise", "label: far/noise")
+    path.write_text(text, encoding="utf-8")
+    found = attack_infos(expand(read_suite(str(path))))
+    assert found["far/noise"]["limits"] == {"fashion-mnist-mini": 4.0, "large": 6.0}
+
+
 def page(found: Results, folder: Path) -> list[str]:
     text = leaderboard.render_markdown(found, folder).read_text("utf-8")
     return [line for line in text.splitlines() if "| lenet_fc | bu |" in line and ", B = " in line]

@@ -107,6 +107,18 @@ def test_the_table_speaks_for_its_own_size_and_no_options(tmp_path: Path, capsys
         assert "times the FLOPs" not in capsys.readouterr().out
 
 
+FAILING = """
+from torch import nn
+
+
+class Net(nn.Linear):
+    def forward(self, images):
+        raise RuntimeError("no good")
+
+
+def net(in_chans, num_classes):
+    return Net(in_chans, num_classes)
+"""
 CUSTOM = """
 from torch import nn
 
@@ -197,3 +209,12 @@ def test_what_the_table_has_against_a_model_is_told(
         f"{start}/td: the table of measured models has it as unsupported: width: no such width",
         f"{start}/td_uni: the table of measured models has it at 160 pixels only: fixed size: 160",
     ]
+
+
+def test_a_plan_says_why_a_network_could_not_be_timed(tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "failing_net.py").write_text(FAILING, encoding="utf-8")
+    file = suite(tmp_path, "'failing_net:net'", "bu")
+    assert main(["plan", file]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (row for row in lines if "not in it" in row)
+    assert line.endswith("not in it: mnist/net/bu fails on random images: RuntimeError: no good")
