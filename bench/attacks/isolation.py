@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import nn
+
+from bench.seeding import seeded
 
 
 @contextlib.contextmanager
@@ -18,19 +18,11 @@ def untouched(model: nn.Module | None, seed: int, device: torch.device) -> Itera
     gradients. Holds also when an exception leaves the block.
     """
     cuda = [device] if device.type == "cuda" else []
-    numpys, pythons = np.random.get_state(), random.getstate()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=cuda))
+        stack.enter_context(seeded(seed, cuda))
         if model is not None:
             stack.enter_context(_restored(model))
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpys)
-            random.setstate(pythons)
+        yield
 
 
 @contextlib.contextmanager

@@ -36,10 +36,11 @@ from bench.run.measure_output import kept_of
 from bench.run.notes import notes_on
 from bench.run.place import Place, changed_dataset, content, load_dataset
 from bench.run.pristine import Pristine
+from bench.seeding import seeded
 from bench.store import parts, transfer
 from bench.store.outcome import NETWORK, NOTES, Failed, Outcome
 from bench.store.tuned import RECIPE, SCORE
-from bench.train.determinism import current, numerics, seeded, unfilled
+from bench.train.determinism import current, numerics, unfilled
 from bench.train.trainer import Epoch, train
 from leaderboard.results import MetricInfo
 

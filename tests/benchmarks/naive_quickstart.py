@@ -34,8 +34,8 @@ from bench.plan.cell import Training
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
 from bench.run.unit import build_network
+from bench.seeding import seeded
 from bench.suite.recipe import Augment
-from bench.train.determinism import seeded
 from bench.train.optimizer import parameter_groups
 from bench.train.schedule import learning_rate
 from bench.train.trainer import set_bn_momentum, split

@@ -21,8 +21,9 @@ from bench.data.dataset import Dataset, Split
 from bench.models.network import Network, wrap
 from bench.models.predict import predictions
 from bench.models.settings import settle
+from bench.seeding import seeded
 from bench.suite.recipe import Recipe
-from bench.train.determinism import numerics, seeded
+from bench.train.determinism import numerics
 from bench.train.trainer import train
 
 CPU = torch.device("cpu")

@@ -19,10 +19,11 @@ from train_parts import CPU, corner_set, digest, lenet, same_weights, trained
 from bench.cli import main
 from bench.models.network import wrap
 from bench.models.settings import Mode
+from bench.seeding import seeded
 from bench.store.database import Store
 from bench.store.read import results
 from bench.suite.recipe import Augment, Recipe
-from bench.train.determinism import numerics, seeded
+from bench.train.determinism import numerics
 from bench.train.trainer import train
 
 SHORT = Recipe(

@@ -13,8 +13,9 @@ from train_parts import CPU, corner_set, lenet
 
 from bench.data.dataset import Dataset
 from bench.models.network import Network, wrap
+from bench.seeding import seeded
 from bench.suite.recipe import Augment, Recipe
-from bench.train.determinism import numerics, seeded
+from bench.train.determinism import numerics
 from bench.train.images import Images, fit
 from bench.train.trainer import History, train
 

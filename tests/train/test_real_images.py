@@ -11,8 +11,9 @@ from train_parts import CPU, lenet, same_weights
 from bench.data.embedded import fashion_mnist_mini
 from bench.models.network import Network, wrap
 from bench.models.predict import predictions
+from bench.seeding import seeded
 from bench.suite.recipe import Recipe
-from bench.train.determinism import numerics, seeded
+from bench.train.determinism import numerics
 from bench.train.trainer import train
 
 QUICKSTART = Recipe(epochs=8, batch_size=64, lr=0.1, schedule="one-cycle", bn_momentum=0.1)

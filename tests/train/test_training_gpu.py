@@ -16,8 +16,9 @@ from bench.models.graph import WARM_UP
 from bench.models.network import Network, wrap
 from bench.models.settings import mode_of, settle
 from bench.run.devices.lost import is_lost
+from bench.seeding import seeded
 from bench.suite.recipe import Augment, Recipe
-from bench.train.determinism import numerics, seeded
+from bench.train.determinism import numerics
 from bench.train.images import free
 from bench.train.schedule import learning_rate
 from bench.train.step import Step, TrainingMemoryError

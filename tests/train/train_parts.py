@@ -10,8 +10,9 @@ from torch import Tensor, nn
 import arches
 from bench.data.dataset import Dataset, Split
 from bench.models.network import Network, wrap
+from bench.seeding import seeded
 from bench.suite.recipe import Recipe
-from bench.train.determinism import numerics, seeded
+from bench.train.determinism import numerics
 from bench.train.trainer import Epoch, train
 
 CPU = torch.device("cpu")
