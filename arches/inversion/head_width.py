@@ -37,7 +37,7 @@ def head_at_width(
         law: of the fresh model.
 
     Raises:
-        ValueError, RuntimeError, TypeError, AttributeError: where it does not run at that width.
+        Exception: what the head's own modules raise where it does not run at that width.
     """
     with torch.no_grad():
         head.eval()
