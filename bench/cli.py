@@ -177,7 +177,11 @@ def _run(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--tls-{what}", type=Path, metavar="FILE", help=text)
     parser.add_argument("--download", action="store_true", help="fetch missing data sets")
     parser.add_argument("--retry", choices=["failed"], help="try failed cells again")
-    parser.add_argument("--fresh", action="store_true", help="discard what the run has so far")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="discard what the run has so far; with --only, of the cells that fit",
+    )
     told = parser.add_mutually_exclusive_group()
     told.add_argument("--quiet", action="store_true", help="show failures only")
     told.add_argument(

@@ -19,7 +19,7 @@ from bench.errors import BenchError, visible
 from bench.plan.attacks import attack_infos
 from bench.plan.cell import Cell, Plan
 from bench.plan.check import read_suite
-from bench.plan.expand import expand, select
+from bench.plan.expand import expand, named, select
 from bench.plan.plugins import plugin_code, plugin_sources
 from bench.store.database import KEPT, Store
 from bench.store.files import write_whole
@@ -54,7 +54,7 @@ UNWRITABLE = {
 def main(args: argparse.Namespace) -> int:
     """Run a suite; 0 if every cell is done, 1 if some failed."""
     from bench.run.place import forget_datasets
-    from bench.run.redo import damaged, redo
+    from bench.run.redo import damaged, discard, redo
 
     check_flags(args)
     forget_datasets()
@@ -72,10 +72,13 @@ def main(args: argparse.Namespace) -> int:
         if args.fresh:
             # Only when the new run can start, and nobody else is at work there.
             check_start(chosen, place_of(args, plan, device))
-            store.clear()
+            if not args.only:
+                store.clear()
         for table in store.mend_tables().tables:
             print(f"{folder}: the table {table} was damaged and is written anew", file=sys.stderr)
         claim(store, plan, device, chosen)
+        if args.fresh and args.only:
+            discard(named(plan, *args.only), store)
 
         def do(cells: Iterable[Cell], damaged: Mapping[str, str]) -> bool:
             return run_cells(args, plan, cells, store, device, cluster, damaged)
@@ -116,7 +119,7 @@ def claim(store: Store, plan: Plan, device: str, chosen: Iterable[Cell]) -> None
         if facts.get(key, mine) != mine:
             raise BenchError(
                 f"{store.folder}: belongs to {key} '{facts[key]}', not '{mine}'; "
-                "choose another --out, or --fresh to discard it"
+                "choose another --out, or --fresh (without --only) to discard it"
             )
     planned, wanted = ([cell.identity for cell in cells] for cells in (plan.cells, chosen))
     store.set_facts(

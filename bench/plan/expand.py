@@ -253,15 +253,8 @@ def select(plan: Plan, *patterns: str) -> tuple[Cell, ...]:
     Raises:
         BenchError: a glob fits no cell.
     """
-    named: set[str] = set()
-    for pattern in patterns or ("*",):
-        found = {cell.name for cell in plan.cells if fnmatchcase(cell.name, pattern)}
-        if not found:
-            raise BenchError(
-                f"--only '{pattern}' fits no cell of suite '{plan.suite}'; `bench plan` lists them"
-            )
-        named |= found
-    chosen = [cell for cell in plan.cells if cell.name in named]
+    chosen = named(plan, *patterns)
+    wanted = {cell.name for cell in chosen}
     needed = {cell.training.identity for cell in chosen}
     for cell in chosen:
         if cell.training.tuning is not None:
@@ -269,5 +262,22 @@ def select(plan: Plan, *patterns: str) -> tuple[Cell, ...]:
     return tuple(
         cell
         for cell in plan.cells
-        if cell.name in named or (cell.measure is None and cell.identity in needed)
+        if cell.name in wanted or (cell.measure is None and cell.identity in needed)
     )
+
+
+def named(plan: Plan, *patterns: str) -> list[Cell]:
+    """The cells whose name fits a glob; all without one.
+
+    Raises:
+        BenchError: a glob fits no cell.
+    """
+    fit: set[str] = set()
+    for pattern in patterns or ("*",):
+        found = {cell.name for cell in plan.cells if fnmatchcase(cell.name, pattern)}
+        if not found:
+            raise BenchError(
+                f"--only '{pattern}' fits no cell of suite '{plan.suite}'; `bench plan` lists them"
+            )
+        fit |= found
+    return [cell for cell in plan.cells if cell.name in fit]

@@ -18,6 +18,7 @@ from bench.run.tuned import outdated
 from bench.store import parts
 from bench.store.check import damaged_files
 from bench.store.database import Store
+from bench.store.files import KINDS, cell_file, cell_log
 from bench.store.read import Reading, read
 
 if TYPE_CHECKING:
@@ -27,6 +28,21 @@ if TYPE_CHECKING:
 # Does what is left of cells, and again what is damaged of them (what is wrong, by identity); tells
 # whether there was anything to do.
 Do = Callable[[Iterable[Cell], Mapping[str, str]], bool]
+
+
+def discard(cells: Iterable[Cell], store: Store) -> None:
+    """Take back what was measured of these cells, and nothing else of the run.
+
+    Raises:
+        BenchError: the disk is full, or the run is damaged or not there any more.
+    """
+    identities = [cell.identity for cell in cells]
+    store.forget(*identities)
+    for identity in identities:
+        for kind in KINDS:
+            (store.folder / cell_file(identity, kind)).unlink(missing_ok=True)
+        (store.folder / cell_log(identity)).unlink(missing_ok=True)
+        parts.drop(store.folder, identity)
 
 
 def redo(

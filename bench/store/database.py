@@ -305,9 +305,10 @@ class Store:
                 path.unlink()
         parts.drop_all(self.folder)
 
-    def forget(self, identity: str) -> None:
-        """Take a cell's result back (its file was found damaged), so that it is done again."""
+    def forget(self, *identities: str) -> None:
+        """Take the results of cells back, so that they are done again; their files stay."""
         with self.transaction():
-            self._db.execute("DELETE FROM metrics WHERE identity = ?", (identity,))
-            self._db.execute("DELETE FROM cells WHERE identity = ?", (identity,))
-            seals.unseal_cell(self._db, identity)
+            for identity in identities:
+                self._db.execute("DELETE FROM metrics WHERE identity = ?", (identity,))
+                self._db.execute("DELETE FROM cells WHERE identity = ?", (identity,))
+                seals.unseal_cell(self._db, identity)

@@ -18,10 +18,10 @@ from bench.store import files, parts, seals
 from bench.store.check import damaged_files
 from bench.store.connect import SCHEMA, connect_to_read, is_there, locked, no_run, require_not_newer
 from bench.store.database import FORMAT, NAME, UNSEALED, Store
+from bench.store.files import KINDS as FOLDERS
 from bench.store.read import read
 from bench.store.rebuild import LEFT_OUT
 from bench.store.salvage import DAMAGED, salvage
-from bench.store.salvage import KINDS as FOLDERS
 
 ORPHANS = "orphans"
 AGAIN = "the next `bench run` does it again"

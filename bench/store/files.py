@@ -30,6 +30,10 @@ _WRITTEN = (
 )
 
 
+# What a cell may have a file of.
+KINDS = ("weights", "arrays")
+
+
 def cell_file(identity: str, kind: str) -> Path:
     """Where a cell's `arrays` or `weights` are, relative to the run directory."""
     return Path(kind) / f"{identity}.safetensors"

@@ -16,11 +16,11 @@ from typing import Any
 from bench.store import files, seals
 from bench.store.connect import SCHEMA, make_folder_lasting
 from bench.store.database import FORMAT, NAME
+from bench.store.files import KINDS
 from bench.store.rebuild import rebuild
 
 NEW = ".new"
 DAMAGED = ".damaged-"  # and a number
-KINDS = ("weights", "arrays")
 WIDTHS = {"facts": 2, "planned": 8}  # columns
 _BESIDE = ("", "-wal", "-shm")
 

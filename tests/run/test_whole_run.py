@@ -28,6 +28,11 @@ def cells(run: Path) -> dict[str, tuple[str, float]]:
     return {name: (status, started) for name, status, started in rows}
 
 
+def changed(before: dict[str, tuple[str, float]], now: dict[str, tuple[str, float]]) -> set[str]:
+    assert now.keys() == before.keys()
+    return {name for name, cell in now.items() if cell != before[name]}
+
+
 def tidy(run: Path) -> dict[tuple[str, ...], float]:
     with sqlite3.connect(run / "results.sqlite") as db:
         rows = db.execute("SELECT * FROM tidy").fetchall()
@@ -165,6 +170,37 @@ def test_fresh_discards_and_guards_other_folders(
     assert main(["run", str(suite), "--fresh", "--out", "precious"]) == 2
     assert "is not empty and not a run directory" in capsys.readouterr().err
     assert Path("precious/thesis.tex").exists()
+
+
+def test_fresh_with_only_discards_what_fits_and_nothing_else(tiny: Tiny, ran: Ran) -> None:
+    suite, run = tiny(("[0]", "[0, 1]")), Path("runs/tiny")
+    ran(suite, run)
+    before = cells(run)
+    assert main(["run", str(suite), "--fresh", "--only", "*/seed1/accuracy"]) == 0
+    assert changed(before, cells(run)) == {"blobs/linear/bu/seed1/accuracy"}
+
+
+def test_fresh_with_only_trains_again_and_keeps_what_came_out_the_same(
+    tiny: Tiny, ran: Ran
+) -> None:
+    suite, run = tiny(("[0]", "[0, 1]")), Path("runs/tiny")
+    ran(suite, run)
+    before = cells(run)
+    assert main(["run", str(suite), "--fresh", "--only", "*/seed1/train"]) == 0
+    assert changed(before, cells(run)) == {"blobs/linear/bu/seed1/train"}
+
+
+def test_fresh_with_only_takes_nothing_of_another_suite(
+    tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran(tiny(), "runs/tiny")
+    before = cells(Path("runs/tiny"))
+    other = tiny(("name: tiny", "name: other"))
+    chosen = ["--fresh", "--only", "*/accuracy"]
+    assert main(["run", str(other), "--out", "runs/tiny", *chosen]) == 2
+    told = "belongs to suite 'tiny', not 'other'; choose another --out, or --fresh (without --only)"
+    assert told in capsys.readouterr().err
+    assert cells(Path("runs/tiny")) == before
 
 
 def test_failing_cells_stay_and_the_others_go_on(
