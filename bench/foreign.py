@@ -8,19 +8,21 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 
 @contextlib.contextmanager
 def contained() -> Iterator[None]:
-    """Put back what the code inside may have set for the whole process: the current folder,
-    filters of warnings, what numpy does about overflows, and of PyTorch (see `_Torch`) its default
-    type and device, whether gradients are recorded, threads, and switches of its numerics.
+    """Put back what the code inside may have set for the whole process: the current folder, where
+    is printed to, filters of warnings, what numpy does about overflows, and of PyTorch (see
+    `_Torch`) its default type and device, whether gradients are recorded, threads, and switches of
+    its numerics.
 
     PyTorch is not imported for that: where the code inside imports it first, it gets the values
     that a fresh process has.
     """
     folder, filters = _folder(), warnings.filters[:]
+    streams = sys.stdout, sys.stderr
     torch_before = _Torch() if "torch" in sys.modules else None
     numpy_before = _numpy_errors()
     try:
@@ -29,6 +31,7 @@ def contained() -> Iterator[None]:
         if folder and folder != _folder():
             with contextlib.suppress(OSError):  # it was deleted: whoever needs it will say so
                 os.chdir(folder)
+        sys.stdout, sys.stderr = _open(*streams)
         if warnings.filters != filters:
             warnings.filters[:] = filters  # type: ignore[index]
             with warnings.catch_warnings():  # has Python forget what followed from the others
@@ -41,6 +44,22 @@ def contained() -> Iterator[None]:
             import numpy as np
 
             np.seterr(**numpy_before)
+
+
+def _open(out: TextIO, errors: TextIO) -> tuple[TextIO, TextIO]:
+    """The streams, in place of a closed one another to where the other leads: what is told must
+    not end the run."""
+    return _unless_closed(out, errors), _unless_closed(errors, out)
+
+
+def _unless_closed(stream: TextIO, other: TextIO) -> TextIO:
+    if not stream.closed:
+        return stream
+    try:
+        to: int | str = os.dup(other.fileno())  # its own, for this one may be closed too
+    except (OSError, ValueError):
+        to = os.devnull
+    return open(to, "w", encoding="utf-8", errors="replace", buffering=1)
 
 
 def _folder() -> str:

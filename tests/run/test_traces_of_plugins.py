@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ Tiny = Callable[..., Path]
 
 # Each leaves something behind that would change the numbers of later cells, or fail them.
 MEASURES = '''
-import os, random, warnings
+import os, random, sys, warnings
 import numpy as np
 import torch
 from torch import nn
@@ -100,6 +102,14 @@ def strict(context):
 
 def not_repeatable(context):
     torch.use_deterministic_algorithms(False)
+    return ONE
+
+def closing(context):
+    sys.stdout.close()
+    return ONE
+
+def printing(context):
+    sys.stdout = sys.stderr = open("mine.txt", "w")
     return ONE
 
 def looks(context):
@@ -206,6 +216,17 @@ def test_settings_of_the_process_are_put_back(tiny: Tiny) -> None:
     out = run_of(tiny, *("threads", "coarse", "strict", "not_repeatable"), "looks", "draws")
     assert found(out) == undisturbed
     assert rows_of(out, "looks", "draws") == looked
+
+
+@pytest.mark.parametrize("measure", ["closing", "printing"])
+def test_the_run_still_tells_what_it_does(tiny: Tiny, measure: str) -> None:
+    # A run of its own, whose streams may be closed for good.
+    command = [sys.executable, "-m", "bench", "run", suite(tiny, measure), "--out", "run"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout if measure == "printing" else ended.stderr
+    assert told.splitlines()[-1].endswith("run/leaderboard.md")
+    assert "blobs/linear/bu/seed0/accuracy " in told
 
 
 def test_random_numbers_of_a_measure_follow_the_seed(tiny: Tiny) -> None:
