@@ -14,6 +14,8 @@ from bench.suite.yaml_tree import Problem, Tree
 
 # The gate looks at attacks by the area under their curve, which the leaderboard takes.
 _CURVES = "robustness"
+# What it may divide by that of another network.
+_SPEEDS = ("efficiency/images_per_second", "efficiency/latency")
 
 
 def check_gate(tree: Tree, pairs: Iterable[str], refs: Iterable[MeasureRef]) -> Iterator[Problem]:
@@ -28,6 +30,7 @@ def check_gate(tree: Tree, pairs: Iterable[str], refs: Iterable[MeasureRef]) -> 
     if not isinstance(gate, dict):
         return
     nets, names = [*pairs], numbers(refs)
+    speeds = [name for name in names if name.startswith(_SPEEDS)]
     for pattern, value in gate.items():
         if names and not _fits(pattern, names, nets):
             text = f"fits no number that this suite measures{did_you_mean(pattern, names)}"
@@ -35,6 +38,9 @@ def check_gate(tree: Tree, pairs: Iterable[str], refs: Iterable[MeasureRef]) -> 
         reference = value.get("reference") if isinstance(value, dict) else None
         if isinstance(reference, str) and nets and reference not in nets:
             text = f"no network '{reference}' in this suite{did_you_mean(reference, nets)}"
+            yield tree.problem(("gate", pattern, "reference"), text)
+        elif reference and names and not _fits(pattern, speeds, nets):
+            text = f"a reference divides speeds, and '{pattern}' fits none of this suite"
             yield tree.problem(("gate", pattern, "reference"), text)
 
 

@@ -102,6 +102,8 @@ def unknown(said: Mapping[str, Threshold], keys: Iterable[Key]) -> str:
         if one.reference is not None and one.reference not in nets:
             known = ", ".join(sorted(nets)[:6])
             return f"threshold '{pattern}': no reference '{one.reference}'; known: {known}"
+        if one.reference and not any(kind(key) == "speed" for key in board if fits(pattern, key)):
+            return f"threshold '{pattern}': a reference divides speeds, and it fits none"
     return ""
 
 

@@ -334,6 +334,10 @@ def test_what_is_no_baseline(
         ({"accuracy/top1": {"deltas": 1}}, "unknown key 'deltas'"),
         ({"accuracy/top1": {"delta": 1, "relative": 0.1}}, "not both"),
         ({"accuracy/top1": {"reference": "a/b/c"}}, "no reference 'a/b/c'"),
+        (
+            {"accuracy/top1": {"reference": "blobs/linear/bu"}},
+            "'accuracy/top1': a reference divides speeds, and it fits none",
+        ),
     ],
 )
 def test_wrong_thresholds(
@@ -355,6 +359,12 @@ def test_thresholds_of_a_suite_are_checked_by_line(tiny: Tiny, capsys: Out) -> N
     line = text.count("\n") + 2
     assert f":{line}: gate.acuracy/top1: fits no number" in first
     assert f":{line + 1}: gate.accuracy/top1.dleta: unknown key 'dleta'; did you" in second
+    suite.write_text(text + "gate:\n  accuracy/*: {reference: blobs/linear/bu}\n")
+    assert main(["plan", str(suite), "--no-cost"]) == 2
+    where = f":{line}: gate.accuracy/*.reference: "
+    assert (
+        f"{where}a reference divides speeds, and 'accuracy/*' fits none" in capsys.readouterr().err
+    )
     suite.write_text(text + "gate:\n  accuracy/top1: {delta: 1}\n  robustness/*: {delta: 1}\n")
     assert main(["plan", str(suite), "--no-cost"]) == 0
 
