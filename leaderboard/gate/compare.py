@@ -97,13 +97,18 @@ def _unmeasured(there: Measured, keys: set[Key], here: Measured) -> dict[Key, di
     gaps: dict[tuple[str, ...], dict[int, str]] = {}
     for (net, measure), reason in here.gaps.items():
         gaps.setdefault((*net[:3], measure), {})[net.seed] = reason
+    done: dict[tuple[str, ...], set[int]] = {}
+    for key, number in here.numbers.items():
+        done.setdefault(key[:4], set()).update(number.values)
     found = {}
     for key in keys:
         # A network whose training failed lacks all that was to be measured of it.
         known = {**gaps.get((*key[:3], "train"), {}), **gaps.get(key[:4], {})}
         if key in here.numbers:
             lost = there.numbers[key].values.keys() - here.numbers[key].values.keys()
-            known = {seed: known[seed] for seed in lost & known.keys()}
+            # Where its measure is done, a measure of one's own did not return it this time.
+            without = dict.fromkeys(lost & done.get(key[:4], set()), "no such number")
+            known = {**without, **{seed: known[seed] for seed in lost & known.keys()}}
         if known:
             found[key] = known
     return found

@@ -22,6 +22,26 @@ Ran = Callable[..., None]
 Out = pytest.CaptureFixture[str]
 
 
+ROBUSTNESS = (
+    "  - robustness: {attacks: [{name: gaussian_blur, epsilons: 20}], samples: 20}\n"
+)
+# A measure of one's own, one of whose numbers is not there for every seed.
+SOMETIMES = """
+import os
+from bench.measures.base import Measure
+from leaderboard.results import MetricInfo
+
+def run(context):
+    found = {"always": 1.0 + context.seed, "often": 2.0 + context.seed}
+    if context.seed and os.environ.get("LESS"):
+        del found["often"]
+    return found
+
+INFO = MetricInfo(title="x", better="higher", headline=True)
+MEASURE = Measure("mine", run, metrics={"always": INFO, "often": INFO})
+"""
+
+
 def sql(run: Path, statement: str) -> None:
     """Change what was measured, as if it had been measured so: with its seals."""
     with sqlite3.connect(run / "results.sqlite") as connection:
@@ -597,6 +617,23 @@ def test_what_is_damaged_was_not_measured(
         assert said.endswith(".safetensors: damaged (its checksum is not the recorded one))")
     assert main(["baseline", str(broken), "--out", "new.json"]) == 2
     assert " failed, missing or damaged (" in capsys.readouterr().err
+
+
+def test_a_number_that_its_measure_did_not_give_for_a_seed_is_told(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    """`check` tells it, so `compare` must not say that all was measured."""
+    Path("mine.py").write_text(SOMETIMES)
+    suite = tiny(("seeds: [0]", "seeds: [0, 1]"), (ROBUSTNESS, "  - mine:MEASURE\n"))
+    assert main(["run", str(suite), "--out", "runs/one", "--quiet"]) == 0
+    monkeypatch.setenv("LESS", "yes")
+    assert main(["run", str(suite), "--out", "runs/two", "--quiet"]) == 0
+    capsys.readouterr()
+    for sides, side in ((("one", "two"), ""), (("two", "one"), "before, ")):
+        assert main(["compare", *(f"runs/{name}" for name in sides)]) == 0
+        told = capsys.readouterr().out
+        assert "1 not measured in whole or in part" in told
+        assert f"- blobs/linear/bu/mine often ({side}seed 1: no such number)" in told
 
 
 def test_a_changed_number_is_not_compared(made: tuple[Path, Path], capsys: Out) -> None:
