@@ -274,6 +274,7 @@ def _cell(ledger: _Ledger, net: Net, column: Column) -> tuple[Cell, Shown | None
     if not seeds:
         return (Cell("failed", "failed") if failed else Cell("–", "missing")), None
     shown = show(summarize([*seeds.values()]), column.info)
-    # A mean over fewer seeds than planned says so.
-    note = f" (n = {len(seeds)})" if (failed | missing) - seeds.keys() else ""
+    # A mean over fewer seeds than planned says so; a measure of one's own may leave numbers out.
+    wanted = failed | missing | ledger.measured[net, column.measure]
+    note = f" (n = {len(seeds)})" if wanted - seeds.keys() else ""
     return Cell(shown.text + note), shown

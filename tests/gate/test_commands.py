@@ -22,9 +22,7 @@ Ran = Callable[..., None]
 Out = pytest.CaptureFixture[str]
 
 
-ROBUSTNESS = (
-    "  - robustness: {attacks: [{name: gaussian_blur, epsilons: 20}], samples: 20}\n"
-)
+ROBUSTNESS = "  - robustness: {attacks: [{name: gaussian_blur, epsilons: 20}], samples: 20}\n"
 # A measure of one's own, one of whose numbers is not there for every seed.
 SOMETIMES = """
 import os

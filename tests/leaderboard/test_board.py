@@ -229,3 +229,16 @@ def test_lines_follow_the_suite_even_where_nothing_was_measured() -> None:
     order = tuple(("fashion-mnist-mini", "lenet_fc", v) for v in ("td_uni", "td", "bu"))
     (section,) = sections(replace(base, missing=(gone,), nets=order))
     assert [line.net.variant for line in section.tables[0].lines] == ["td_uni", "td", "bu"]
+
+
+def test_a_number_that_its_measure_did_not_give_for_a_seed_says_of_how_many_it_is() -> None:
+    """A measure of one's own may return other numbers for other seeds."""
+    numbers = [(0, "often", 5.0), (1, "often", 6.0), (0, "seldom", 7.0)]
+    rows = [Row("d", "net", "bu", seed, "mine", name, value, "") for seed, name, value in numbers]
+    infos = {("mine", name): MetricInfo(name, headline=True) for name in ("often", "seldom")}
+    (section,) = sections(Results("t", tuple(rows), infos))
+    assert section.tables[0].lines[0].seeds == "2"
+    assert [cell.text for cell in section.tables[0].lines[0].cells] == [
+        "5.50 ± 0.71",
+        "7.00 (n = 1)",
+    ]
