@@ -11,7 +11,7 @@ from bench.errors import WeightsLostError
 from bench.plan.cell import Cell, Limits
 from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.events import CellFinished, CellPart, Event
-from bench.run.retrained import of_same_network
+from bench.run.retrained import of_same_network, untried
 from bench.run.tuned import refused, settled
 from bench.store import files, parts
 from bench.store.database import Store
@@ -109,10 +109,14 @@ def run(
 
 
 def record(store: Store, session: int, cell: Cell, outcome: Outcome) -> None:
-    """Record a finished cell; with a new network, what is half measured of the old one goes."""
+    """Record a finished cell; with a new network, what is half measured of the old one goes, and
+    what had failed for want of it."""
     if outcome.weights is not None:
         for identity in parts.identities(store.folder) & of_same_network(cell.training, store):
             parts.drop(store.folder, identity)
+    if cell.measure is None and outcome.error is None:
+        # Before: an end in between leaves a training that failed, and nothing that is untrue.
+        store.forget(*untried(cell.training, store))
     store.record(session, cell.identity, cell.name, outcome)
 
 

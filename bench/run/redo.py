@@ -8,7 +8,7 @@ was measured of a network that was lost and came out otherwise when it was train
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, visible
@@ -56,15 +56,16 @@ def redo(
     found = _redo_damaged(chosen, store, do) if known is None else known
     old = outdated(plan.cells, store)
     again_there = {cell.identity for cell in old}
+    asked = {cell.identity for cell in chosen}
     changed = [cell for cell in retrained(plan.cells, store) if cell.identity not in again_there]
     for cell in changed:
         text = f"{cell.name}: was measured of the network as it was trained before"
-        print(visible(f"{text}; it is done again"), file=sys.stderr)
+        print(visible(f"{text}; {_when(cell, asked)}"), file=sys.stderr)
     old += changed
     for cell in old:
         if cell.measure is None:
-            text = f"{cell.name}: its trials choose another recipe now; it is done again"
-            print(visible(text), file=sys.stderr)
+            text = f"{cell.name}: its trials choose another recipe now"
+            print(visible(f"{text}; {_when(cell, asked)}"), file=sys.stderr)
         store.forget(cell.identity)
         parts.drop(store.folder, cell.identity)  # of the other network
     if not old:
@@ -74,6 +75,13 @@ def redo(
     if again:
         do(again, {})
     return read(store).results
+
+
+def _when(cell: Cell, asked: Container[str]) -> str:
+    """When a cell is done again that cannot stay."""
+    if cell.identity in asked:
+        return "it is done again"
+    return "it is taken back, and done again by a run that --only does not keep from it"
 
 
 def damaged(store: Store) -> tuple[dict[str, str], Results | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.plan.cell import Cell, Training
 from bench.run.events import CellFinished, Event
-from bench.store.outcome import Failed
+from bench.store.outcome import NO_TUNING, Failed
 from bench.store.tuned import choose, recorded_recipe, tried
 from bench.suite.recipe import Recipe
 
@@ -59,7 +59,7 @@ def chosen(training: Training, store: Store) -> Recipe | Failed:
             f"its tuning is not complete: {found.count(None)} of {len(trials)} trials are not over"
         )
     else:
-        text = f"its tuning failed: none of its {len(trials)} trials succeeded ({errors[0]})"
+        text = f"{NO_TUNING}none of its {len(trials)} trials succeeded ({errors[0]})"
     return Failed("BenchError", text, "")
 
 

@@ -25,6 +25,11 @@ WITHOUT_ARRAYS = (
 )
 
 
+# How the reason begins why a cell was not even tried: what it needs had failed.
+NO_TRAINING = "its training failed: "
+NO_TUNING = "its tuning failed: "
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """Why a cell failed: the error's class, its first line, and the traceback for the log."""
@@ -40,7 +45,7 @@ class Failed:
 
     def passed_on(self) -> Failed:
         """Why a cell fails that needs the training which failed so."""
-        return Failed(self.kind, f"its training failed: {self.message}", "")
+        return Failed(self.kind, f"{NO_TRAINING}{self.message}", "")
 
 
 def error_text(kind: str, message: str) -> str:

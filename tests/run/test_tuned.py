@@ -237,6 +237,31 @@ def test_a_trial_that_is_tried_again_may_change_the_choice(
     assert rows(Path("run/it")) == rows(Path("other/it"))
 
 
+def test_a_trial_that_succeeds_at_last_lets_the_trainings_begin(tiny: Tiny) -> None:
+    """They had failed because all trials had; that is not true any more."""
+    suite = flaky(tiny, "{lr: [0.05]}")
+    Path("fail").touch()
+    assert run(suite) == 1
+    assert run(suite, "--retry", "failed", "--only", "*/tune/*") == 0
+    assert "its tuning failed" not in page()
+    assert run(suite) == 0
+    assert "failed" not in page()
+
+
+def test_what_is_taken_back_and_kept_from_by_only_is_not_said_to_be_done_again(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = flaky(tiny, "{lr: [0.05, 1.0e-7]}")
+    assert run(suite) == 0
+    Path("fail").touch()
+    capsys.readouterr()
+    assert run(suite, "--fresh", "--only", "*/tune/lr=0.05") == 0
+    told = "train: its trials choose another recipe now; it is taken back, and done again by a run"
+    assert capsys.readouterr().err.count(told) == 2
+    assert run(suite) == 0
+    assert "| 2 | 1 | lr=1e-07 |" in page()
+
+
 def test_a_damaged_trial_is_done_again(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     suite = tuned(tiny)
     assert run(suite) == 0

@@ -20,6 +20,20 @@ Tiny = Callable[..., Path]
 Ran = Callable[..., None]
 
 
+# Cannot be trained while a file is there.
+MOODY = """
+import os
+class Moody(nn.Module):
+    def __init__(self, in_chans, num_classes):
+        super().__init__()
+        self.net = linear(in_chans, num_classes)
+    def forward(self, x):
+        if self.training and len(x) > 2 and os.path.exists("moody"):  # not when it is tried
+            raise RuntimeError("not today")
+        return self.net(x)
+"""
+
+
 def cells(run: Path) -> dict[str, tuple[str, float]]:
     with sqlite3.connect(run / "results.sqlite") as db:
         rows = db.execute(
@@ -226,6 +240,29 @@ def test_failed_cells_are_left_alone_unless_retried(tiny: Tiny) -> None:
     assert cells(Path("runs/tiny")) == before
     assert main(["run", suite, "--retry", "failed"]) == 1
     assert cells(Path("runs/tiny")) != before
+
+
+@pytest.mark.parametrize("again", ["--retry failed", "--fresh"])
+def test_what_failed_for_want_of_a_training_is_to_do_once_that_is_there(
+    again: str, tiny: Tiny, ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was never tried: neither page nor plan may go on saying that its training failed."""
+    suite, run = tiny(("linear]", "Moody]"), ("[0]", "[0, 1]")), Path("runs/tiny")
+    with Path("tiny_nets.py").open("a", encoding="utf-8") as stream:
+        stream.write(MOODY)
+    Path("moody").touch()
+    assert main(["run", str(suite)]) == 1
+    Path("moody").unlink()
+    words = [*again.split(), "--only", "*/seed1/train"]
+    assert main(["run", str(suite), *words]) == 0
+    seed1 = {name: status for name, (status, _) in cells(run).items() if "/seed1/" in name}
+    assert seed1 == {"blobs/Moody/bu/seed1/train": "done"}
+    assert "seed1/accuracy: RuntimeError" not in (run / "leaderboard.md").read_text()
+    capsys.readouterr()
+    assert main(["plan", str(suite), "--no-cost"]) == 0
+    assert "6 cells: 1 done, 3 failed, 2 to do" in capsys.readouterr().out
+    assert main(["run", str(suite)]) == 1, "the other seed"
+    assert [status for name, (status, _) in cells(run).items() if "/seed1/" in name] == ["done"] * 3
 
 
 def test_what_needs_a_failed_training_is_not_planned_as_to_do(
