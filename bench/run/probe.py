@@ -16,7 +16,7 @@ from bench.models.network import Network
 from bench.plan import guard
 from bench.plan.cell import Training
 from bench.registry import one_line
-from bench.run.unit import build_network
+from bench.run.networks import build_network
 from bench.suite.recipe import Recipe
 
 

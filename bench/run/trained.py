@@ -101,7 +101,7 @@ def load(one: Trained, dataset: Dataset, device: torch.device) -> Network:
         RuntimeError, MemoryError: memory runs out.
     """
     from bench.models.memory import is_out_of_memory
-    from bench.run.unit import load_network
+    from bench.run.networks import load_network
 
     if one.file is None:
         raise BenchError(f"{one.training.label}: {one.missing}")

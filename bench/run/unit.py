@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from arches.weights import apart
 from bench.data.dataset import Dataset
-from bench.errors import BenchError, WeightsLostError
+from bench.errors import BenchError
 from bench.foreign import contained
-from bench.identity import hash_now
 from bench.measures import base as measures
-from bench.models import backbones, heap, weights
+from bench.models import heap, weights
 from bench.models.cudnn import exact
 from bench.models.logits import check_logits
-from bench.models.network import Network, wrap
-from bench.models.settings import is_known_code, mode_of, settle
+from bench.models.network import Network
+from bench.models.settings import is_known_code, mode_of
 from bench.plan.cell import Cell, Training
 from bench.run.cell_warnings import warned
 from bench.run.changed_plugins import edited
@@ -33,6 +32,7 @@ from bench.run.devices.lock import alone_on
 from bench.run.devices.lost import DeviceLost, is_lost
 from bench.run.events import CellFinished, CellPart, CellProgress, CellStarted, Event
 from bench.run.measure_output import kept_of
+from bench.run.networks import build_network, load_network, require_whole
 from bench.run.notes import notes_on
 from bench.run.place import Place, changed_dataset, content, load_dataset
 from bench.run.pristine import Pristine
@@ -191,6 +191,10 @@ def _trained(
     if training.trial:  # its accuracy is all that is wanted
         return watch.done(metrics, TRAIN_METRICS, facts=facts), None
     state = apart({name: tensor.cpu() for name, tensor in network.state_dict().items()})
+    try:
+        require_whole(network, state, training, dataset, device)
+    except (Exception, SystemExit) as error:
+        return watch.failed(error), None
     facts[NETWORK] = weights.fingerprint(state)
     return watch.done(metrics, TRAIN_METRICS, weights=state, facts=facts), network
 
@@ -200,65 +204,6 @@ def _loaded(unit: Unit, dataset: Dataset, device: torch.device) -> Network:
     if unit.trained is None:
         raise BenchError("its training has no weights in this run")
     return load_network(unit.training, unit.trained, dataset, device)
-
-
-_OTHER_CODE = (
-    ". Another version of the code or of a library built this network otherwise when it was "
-    "trained; go on with that one, begin another run with --out, or delete this file, and the "
-    "network is trained and measured anew"
-)
-
-
-def load_network(training: Training, file: Path, dataset: Dataset, device: torch.device) -> Network:
-    """The network of a training with weights from a file, ready to predict on the device.
-
-    Raises:
-        WeightsLostError: the file is one of the run, and cannot be read.
-        BenchError: it cannot be built, or the file cannot be read or does not fit it.
-    """
-    own = training.weights is None  # of the run; else a file of the suite
-    network = build_network(training, dataset)
-    _require_unchanged(training, file)
-    try:
-        tensors = weights.read(file)
-    except BenchError as error:
-        if not own:  # nobody here can make it anew
-            raise
-        raise WeightsLostError(str(error)) from None
-    # Files of a run hold the normalisation too; files of others hold the backbone alone, which may
-    # have one of its own.
-    whole = "normalize.mean" in tensors and not weights.fits(network.backbone, tensors)
-    target = network if whole else network.backbone
-    try:
-        weights.load_into(target, tensors, str(file))
-    except BenchError as error:
-        raise BenchError(f"{error}{_OTHER_CODE if own else ''}") from None
-    check_logits(network, dataset)
-    # As a training leaves it: measures must not tell the two apart.
-    settings = settle(training.recipe, device, network.backbone)
-    return network.to(device).to(memory_format=settings.memory_format).eval()
-
-
-def _require_unchanged(training: Training, file: Path) -> None:
-    wanted = training.weights_sha256
-    if wanted is not None and file.is_file() and hash_now(file) != wanted:
-        raise BenchError(
-            f"{training.weights}: it changed while the run was at work; run the same command "
-            "again to measure what it holds now"
-        )
-
-
-def build_network(training: Training, dataset: Dataset) -> Network:
-    """The untrained network of a training, normalisation included, on the CPU."""
-    backbone = backbones.build(
-        training.backbone.name,
-        training.variant,
-        dataset.channels,
-        dataset.num_classes,
-        training.backbone.options,
-        dataset.image_size,
-    )
-    return wrap(backbone, dataset, training.recipe)
 
 
 class _Kept(measures.Parts):

@@ -19,8 +19,8 @@ from bench.data.dataset import Dataset
 from bench.models import backbones
 from bench.models.main_memory import available
 from bench.plan.cell import Cell, Training
+from bench.run.networks import build_network
 from bench.run.place import Place, load_dataset
-from bench.run.unit import build_network
 from bench.train.images import fit
 
 GIB = 2**30

@@ -33,7 +33,7 @@ from bench.models.network import Network
 from bench.plan.cell import Training
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
-from bench.run.unit import build_network
+from bench.run.networks import build_network
 from bench.seeding import seeded
 from bench.suite.recipe import Augment
 from bench.train.optimizer import parameter_groups

@@ -21,8 +21,8 @@ from bench.plan.cell import Cell
 from bench.plan.check import read_suite
 from bench.plan.expand import expand
 from bench.run import workers
+from bench.run.networks import build_network
 from bench.run.place import Place, load_dataset
-from bench.run.unit import build_network
 from bench.suite.load import shipped_suites
 
 Tiny = Callable[..., Path]
