@@ -64,13 +64,20 @@ class Pristine:
                 # In the order of memory, in which to flatten them is not to copy them.
                 tensor, copy = tensor.permute(0, 2, 3, 1), copy.permute(0, 2, 3, 1)
             tensor, copy = tensor.flatten()[::every], copy.flatten()[::every]
-        return not tensor.equal(copy)
+        return not _same(tensor, copy)
 
 
 def _stamp(tensor: Tensor) -> tuple[int, int]:
     # Tensors of inference mode count no changes.
     version = 0 if tensor.is_inference() else tensor._version
     return version, tensor.data_ptr()
+
+
+def _same(tensor: Tensor, copy: Tensor) -> bool:
+    """Whether they have the same values; NaN, which equals nothing, is the same as NaN."""
+    if tensor.equal(copy):
+        return True
+    return bool(((tensor == copy) | (tensor.isnan() & copy.isnan())).all())
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:

@@ -72,6 +72,20 @@ def test_a_change_is_seen_and_undone(change: Callable[[Network], None]) -> None:
         assert not pristine.restore(net)
 
 
+def test_weights_that_are_no_numbers_are_no_change() -> None:
+    net = network()
+    with torch.no_grad():
+        last(net).bias[3] = last(net).weight[2, 7] = float("nan")
+        net.backbone[1].running_var.fill_(float("nan"))  # type: ignore[index, union-attr, operator]
+    pristine = Pristine(net)
+    assert not pristine.restore(net)
+    with torch.no_grad():
+        last(net).bias[4] = float("nan")
+    assert pristine.restore(net)
+    assert last(net).bias.isnan().sum() == 1
+    assert not pristine.restore(net)
+
+
 def test_looking_is_no_change() -> None:
     net = network()
     pristine = Pristine(net)
