@@ -89,6 +89,11 @@ class Step:
             release()
         return loss
 
+    @property
+    def loss_scale(self) -> float:
+        """What the loss is multiplied by, 1 but for fp16; the host waits for it there."""
+        return float(self.scaler.get_scale())
+
     def facts(self) -> dict[str, Any]:
         """How the steps were done, as plain data."""
         note = self.note or (self.graphed.note if self.graphed else "")

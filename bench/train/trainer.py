@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from bench.train.step import Step
 
 
 class TrainingDivergedError(BenchError):
-    """The loss or the weights became NaN or infinite; the message says in which epoch."""
+    """Something became NaN or infinite; the message says what, and in which epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ def train(
     `resident` says whether all images are put on the device; None: if they fit there.
 
     Raises:
-        TrainingDivergedError: the loss or the weights are no longer finite.
+        TrainingDivergedError: the loss, the weights, the statistics of batch normalisation or, in
+            fp16, all gradients of an epoch are no longer finite.
         TrainingMemoryError: a batch does not fit into memory.
         BenchError: too few images for a batch and a validation split, or nothing to train.
     """
@@ -91,37 +92,82 @@ def train(
     order = torch.Generator().manual_seed(_stream(seed, 2))
     epochs: list[Epoch] = []
     with reproducible_threads(settings.mode, device), unfilled(settings.known_code):
-        threads = torch.get_num_threads()
+        threads, scales = torch.get_num_threads(), [step.loss_scale]
         for number in range(1, recipe.epochs + 1):
             network.train()
             shuffled = train_index[torch.randperm(len(train_index), generator=order)]
             shuffled = shuffled.to(step.images.home)
-            loss = _epoch(step, _batches(shuffled, recipe.batch_size), number)
+            loss = _epoch(step, _batches(shuffled, recipe.batch_size), number, scales)
             network.eval()
             score = _score(step, validation_index)
             epochs.append(Epoch(number, loss, score))
             report(epochs[-1])
+    _require_any(step, scales, recipe.epochs * steps_per_epoch(len(dataset.train), recipe))
     return History(tuple(epochs), {**step.facts(), "threads": threads})
 
 
-def _epoch(step: Step, batches: list[Tensor], number: int) -> float:
-    """Do one epoch (from 1) and return the mean loss of its batches; only then the host waits."""
+def _epoch(step: Step, batches: list[Tensor], number: int, scales: list[float]) -> float:
+    """Do one epoch (from 1) and return the mean loss of its batches; only then the host waits.
+
+    `scales` are those of the loss, first and after each epoch; this one's is added.
+    """
     recipe, first = step.recipe, (number - 1) * len(batches)
     losses = [
         step(batch, learning_rate(recipe, first + i, len(batches)))
         for i, batch in enumerate(batches)
     ]
     loss = float(torch.stack(losses).mean())
-    finite = torch.stack([weight.isfinite().all() for weight in step.network.parameters()]).all()
+    scales.append(step.loss_scale)
+    if fault := _fault(step.network, loss, scales[-2:], len(batches)):
+        what, remedy = fault
+        when = f"in epoch {number} of {recipe.epochs}"
+        raise TrainingDivergedError(f"diverged: {what} {when}; {remedy}")
+    return loss
+
+
+def _fault(
+    network: Network, loss: float, scales: Sequence[float], steps: int
+) -> tuple[str, str] | None:
+    """What is hopeless after an epoch of so many steps, and what would help.
+
+    `scales` are those of the loss before and after it. fp16 leaves out a step whose gradients are
+    not finite and halves the scale; below 1 it is no longer the scale that makes them so.
+    """
+    remedy = "lower the learning rate"
     if not math.isfinite(loss) or loss > HOPELESS:
-        what = f"the training loss is {loss:.3g}"
-    elif not finite:  # the last update shows in no loss
-        what = "the weights are not finite"
-    else:
-        return loss
-    raise TrainingDivergedError(
-        f"diverged: {what} in epoch {number} of {recipe.epochs}; lower the learning rate"
-    )
+        return f"the training loss is {loss:.3g}", remedy
+    # The last update shows in no loss, and batch normalisation hides how large its input is.
+    weights = [*network.parameters()]
+    if not _finite([*weights, *_statistics(network)]):
+        what = "statistics of batch normalisation" if _finite(weights) else "weights"
+        return f"the {what} are not finite", remedy
+    before, now = scales
+    if now < 1 and now == before * 0.5**steps:
+        return "the gradients are not finite", f"{remedy}, or set precision: bf16 or fp32"
+    return None
+
+
+def _finite(tensors: Iterable[Tensor]) -> bool:
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
+def _statistics(network: nn.Module) -> Iterator[Tensor]:
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is not None:
+            yield from (module.running_mean, cast(Tensor, module.running_var))
+
+
+def _require_any(step: Step, scales: Sequence[float], steps: int) -> None:
+    """Make sure that of so many steps of a training at least one was done, in fp16.
+
+    Raises:
+        TrainingDivergedError: the loss was scaled by too much in all of them.
+    """
+    if step.settings.precision == "fp16" and scales[-1] == scales[0] * 0.5**steps:
+        raise TrainingDivergedError(
+            f"fp16: the gradients of all {steps} steps overflowed, so that nothing was trained; "
+            "train for more steps, or set precision: bf16 or fp32"
+        )
 
 
 def set_bn_momentum(network: nn.Module, momentum: float) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from train_parts import CPU, corner_set, lenet, linear, trained
 
-from bench.data.dataset import Split
+from bench.data.dataset import Dataset, Split
 from bench.errors import BenchError
 from bench.models.network import Network, wrap
 from bench.suite.recipe import Augment, Recipe
@@ -247,6 +247,58 @@ def test_divergence_by_the_very_last_update_is_found() -> None:
     recipe = Recipe(epochs=1, batch_size=32, validation=0.0, lr=3e38, schedule="constant")
     network = wrap(Steep(36, 4), dataset, recipe)
     message = re.escape("diverged: the weights are not finite in epoch 1 of 1")
+    with pytest.raises(TrainingDivergedError, match=message):
+        train(network, dataset, recipe, 0, CPU)
+
+
+class Far(nn.Sequential):
+    """In training it sees images whose variance is no float32."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = super().forward(images * 3e20 if self.training else images)
+        return logits
+
+
+def test_statistics_that_overflow_are_found_though_the_loss_is_finite() -> None:
+    """Batch normalisation hides from the loss how large its input has become."""
+    dataset = corner_set(32, side=6)
+    recipe = Recipe(epochs=2, batch_size=16, validation=0.0)
+    network = wrap(Far(nn.BatchNorm2d(1), *linear(dataset)), dataset, recipe)  # type: ignore[misc]
+    message = re.escape("diverged: the statistics of batch normalisation are not finite in epoch 1")
+    with pytest.raises(TrainingDivergedError, match=message):
+        train(network, dataset, recipe, 0, CPU)
+
+
+class NoSlope(nn.Linear):
+    """A loss that is finite, with gradients that are not, from a step on."""
+
+    def __init__(self, dataset: Dataset, first: int) -> None:
+        super().__init__(dataset.channels * dataset.image_size**2, dataset.num_classes)
+        self.left = first
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.left -= self.training
+        nothing = 0 * self.bias.sum()
+        return super().forward(images.flatten(1)) + (nothing.sqrt() if self.left < 0 else nothing)
+
+
+@pytest.mark.parametrize(("first", "epoch"), [(0, 3), (8, 4), (11, 4), (30, 6)])
+def test_steps_that_fp16_leaves_out_for_ever_are_found(first: int, epoch: int) -> None:
+    dataset = corner_set(64, side=6)
+    recipe = Recipe(epochs=9, batch_size=8, validation=0.0, precision="fp16")
+    network = wrap(NoSlope(dataset, first), dataset, recipe)
+    message = re.escape(f"diverged: the gradients are not finite in epoch {epoch} of 9")
+    with pytest.raises(TrainingDivergedError, match=message):
+        train(network, dataset, recipe, 0, CPU)
+
+
+def test_a_training_of_which_fp16_leaves_out_every_step_is_none() -> None:
+    dataset = corner_set(64, side=6)
+    recipe = Recipe(epochs=2, batch_size=32, validation=0.0, precision="fp16")
+    network = wrap(NoSlope(dataset, 0), dataset, recipe)
+    message = (
+        r"fp16: the gradients of all 4 steps overflowed, .*; train for more steps, or set prec"
+    )
     with pytest.raises(TrainingDivergedError, match=message):
         train(network, dataset, recipe, 0, CPU)
 
