@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.cells import cell_len
@@ -37,8 +37,9 @@ class TerminalTable:
         if not boards:
             yield Text(NOTHING)
         for section in boards:
-            for table in section.tables:
-                yield from _grids(section, table, options.max_width)
+            for table in map(_measured, section.tables):
+                if table.lines:
+                    yield from _grids(section, table, options.max_width)
             for note in cost_notes(self.results, section.dataset):
                 yield Text(f"note  {one_line(note)}", style=_STYLES["flag"])
             yield from _flags(self.results, section.dataset)
@@ -63,6 +64,28 @@ def _flags(results: Results, dataset: str) -> Iterator[Text]:
         attack = f" under {words(flag.attack)}" if flag.attack else ""
         said = f"{BADGES[flag.badge].name}: {flag.finding}"
         yield Text(f"flag  {net}{attack}: {one_line(said)}", style=_STYLES["flag"])
+
+
+def _measured(table: Table) -> Table:
+    """The table without the rows and columns in which nothing was measured or failed: of a run
+    that is asked for a few cells of many (`--only`) nearly all. How many lack is said below."""
+    lines = [line for line in table.lines if any(map(_is_there, line.cells))]
+    picked = [
+        index
+        for index in range(len(table.columns))
+        if any(_is_there(line.cells[index]) for line in lines)
+    ]
+    return replace(
+        table,
+        columns=tuple(table.columns[index] for index in picked),
+        lines=tuple(
+            replace(line, cells=tuple(line.cells[index] for index in picked)) for line in lines
+        ),
+    )
+
+
+def _is_there(cell: Cell) -> bool:
+    return cell.state != "missing"
 
 
 def _grids(section: Section, table: Table, width: int) -> Iterator[Grid]:

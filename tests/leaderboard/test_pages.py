@@ -325,6 +325,25 @@ def test_terminal_never_wraps_a_number(width: int, tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= width
 
 
+def test_terminal_shows_what_was_measured_and_says_how_much_was_not(tmp_path: Path) -> None:
+    whole = results(attacks=ATTACKS, images=20)
+    rows = tuple(row for row in whole.rows if (row.variant, row.measure) == ("bu", "accuracy"))
+    gone = [missing("accuracy", variant="td")]
+    gone += [missing(f"robustness/{attack}", seed) for attack in ATTACKS for seed in range(3)]
+    data = replace(whole, rows=rows, missing=tuple(gone))
+    page = leaderboard.render_markdown(data, tmp_path).read_text("utf-8")
+    assert "| Contrast reduction" in page, "the page has all that is planned"
+    with (tmp_path / "out").open("w+", encoding="utf-8") as stream:
+        Console(width=70, file=stream).print(leaderboard.terminal_table(data))
+        stream.seek(0)
+        text = stream.read()
+    assert [line.split()[:2] for line in text.splitlines() if "lenet_fc" in line] == [
+        ["lenet_fc", "bu"]
+    ]
+    assert "never reached: 31 cells\n" in text
+    assert not any(name in text for name in ("continued", "reduction", "–")), text
+
+
 def test_importing_costs_nothing() -> None:
     code = (
         "import sys, leaderboard, leaderboard.results; leaderboard.Results;"
