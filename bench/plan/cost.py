@@ -20,6 +20,7 @@ from bench.data.dataset import DatasetInfo
 from bench.errors import BenchError, NotInvertibleError, NotSquareError
 from bench.measures import base as measures
 from bench.models import backbones, heap
+from bench.models.grouped import grouped_in_fp32
 from bench.models.settings import autocast, settle
 from bench.plan import gpu_pace, guard
 from bench.plan.cell import Cell, Training
@@ -219,7 +220,8 @@ def _timed(
     try:
         if settings.mode == "deterministic":
             torch.set_num_threads(1)
-        train = _per_image(step, size, device)
+        with grouped_in_fp32(network, settings, device):
+            train = _per_image(step, size, device)
     finally:
         torch.set_num_threads(threads)
     network.eval()

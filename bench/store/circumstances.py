@@ -210,7 +210,9 @@ def _named(nets: Collection[str]) -> str:
 
 
 def _way(facts: Mapping[str, Any]) -> str:
-    parts = [f"{facts['mode']} mode", facts["precision"], facts["memory_format"]]
+    apart = facts.get("grouped_convolutions")
+    precision = facts["precision"] + (f" (grouped convolutions {apart})" if apart else "")
+    parts = [f"{facts['mode']} mode", precision, facts["memory_format"]]
     threads = facts["threads"]
     parts.append(f"{threads} CPU thread{'s' if threads > 1 else ''}")
     if facts["cuda_graph"]:

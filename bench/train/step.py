@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.data.dataset import Split
 from bench.errors import BenchError
 from bench.models.graph import GraphedStep, Inputs
+from bench.models.grouped import computed_apart, grouped
 from bench.models.logits import require_tensor
 from bench.models.memory import is_out_of_memory, release
 from bench.models.network import Network
@@ -99,6 +100,8 @@ class Step:
         note = self.note or (self.graphed.note if self.graphed else "")
         captured = self.graphed is not None and self.graphed.captured
         facts: dict[str, Any] = {**self.settings.facts(), "cuda_graph": captured}
+        if computed_apart(self.settings, self.device) and grouped(self.network):
+            facts["grouped_convolutions"] = "fp32"
         if note:
             facts["note"] = note
         if self.parts > 1:

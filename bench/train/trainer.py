@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
+from bench.models.grouped import grouped_in_fp32
 from bench.models.memory import in_batches_that_fit
 from bench.models.network import Network
 from bench.models.predict import classes
@@ -91,7 +92,11 @@ def train(
     step = Step(network, dataset.train, recipe, settings, device, random, resident)
     order = torch.Generator().manual_seed(_stream(seed, 2))
     epochs: list[Epoch] = []
-    with reproducible_threads(settings.mode, device), unfilled(settings.known_code):
+    with (
+        reproducible_threads(settings.mode, device),
+        unfilled(settings.known_code),
+        grouped_in_fp32(network, settings, device),
+    ):
         threads, scales = torch.get_num_threads(), [step.loss_scale]
         for number in range(1, recipe.epochs + 1):
             network.train()
