@@ -43,6 +43,8 @@ SEEDS = int(os.environ.get("TRAINING_SPEED_SEEDS", "3"))
 STEPS, ROUNDS = 8, 5
 # What is promised.
 FASTER, HARNESS, POINTS = 2.5, 0.05, 0.5
+# Of networks with depthwise convolutions, over bfloat16 in all of them.
+MIXED = 1.2
 
 
 @pytest.mark.parametrize("variant", ["bu", "td"])
@@ -67,6 +69,27 @@ def test_against_a_plain_loop_and_the_bare_step(
     assert over <= HARNESS
     if computes_bf16(CPU):
         assert faster >= FASTER
+
+
+@pytest.mark.skipif(not computes_bf16(CPU), reason="bfloat16 is not the default here")
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "efficientnet_b0", "convnext_atto"])
+def test_depthwise_networks_against_one_precision_throughout(
+    name: str, benchmark: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("timm")
+    case = Case(f"timm/{name}", "bu", first(fashion_mnist(ROOT), 2 * BATCH))
+    sides = {
+        "fp32": bare_steps(case, recipe(precision="fp32")),
+        "bf16": bare_steps(case, recipe()),  # what autocast makes of it
+        "harness": harness(case, recipe()),
+    }
+    found = benchmark.pedantic(cpu_seconds, (sides, ROUNDS), rounds=1)  # type: ignore[attr-defined]
+    faster = {other: found[other] / found["harness"] for other in ("fp32", "bf16")}
+    benchmark.extra_info.update(faster)  # type: ignore[attr-defined]
+    with capsys.disabled():
+        told = " and ".join(f"{times:.2f} times {other}" for other, times in faster.items())
+        print(f"\n{name} bu, images per CPU-second on one thread: {told}")
+    assert faster["bf16"] >= MIXED
 
 
 # After two epochs the accuracies of `bu` differ by 1.0 points from seed to seed (eleven seeds), so

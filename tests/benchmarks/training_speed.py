@@ -42,6 +42,11 @@ class Case:
 
     def network(self) -> nn.Module:
         torch.manual_seed(0)
+        if self.backbone.startswith("timm/"):
+            size = self.dataset.image_size
+            return arches.invert(
+                self.backbone, self.variant, in_chans=1, image_size=size, small_stem=True
+            ).train()
         return arches.create(self.backbone, self.variant, in_chans=1).train()
 
 
